@@ -1,0 +1,1 @@
+"""Provider response bodies and streams read as meters, one module per provider."""

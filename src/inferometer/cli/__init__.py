@@ -1,0 +1,133 @@
+"""The command line: one file a verb, loaded when it is called; here errors become exit codes.
+
+A verb lives in ``cli/<verb>.py`` (``import`` in ``import_.py``) and is the ``click`` command named ``command`` there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from inferometer.schema.errors import InferometerError, MissingExtraError, UserError
+
+DONE, FOUND, USER_MISTAKE, OUR_FAILURE = 0, 1, 2, 3
+
+VERBS: dict[str, tuple[str, str]] = {
+    # name: (one line for --help, extra that brings the verb's packages)
+    "demo": ("Trace a small agent, import sample sessions, write an audit.", "demo"),
+    "run": ("Run a program with hooks installed.", "cost"),
+    "import": ("Read traces and transcripts into the store.", "cost"),
+    "sidecar": ("Receive OTLP into the store.", "sidecar"),
+    "runs": ("List runs with cost, tokens and duration.", "cost"),
+    "show": ("Show one run as a tree.", "cost"),
+    "cost": ("Account for tokens and dollars.", "cost"),
+    "replay": ("Replay the recorded workload on other hardware.", "audit"),
+    "predict": ("Predict TTFT, TPOT and throughput of configurations.", "audit"),
+    "sweep": ("Replay on every profile that fits.", "audit"),
+    "audit": ("Write the audit.", "audit"),
+    "reconcile": ("Set a provider's bill beside the traces.", "audit"),
+    "check": ("Fail where a budget is broken.", "audit"),
+    "diff": ("Compare two audits.", "audit"),
+    "export": ("Write the store's records in another format.", "cost"),
+    "store": ("Look after the store.", "cost"),
+    "tokens": ("Count tokens, time the counting.", "cost"),
+    "profiles": ("List, show and validate profiles.", "cost"),
+    "calibrate": ("Measure this machine into a hardware profile.", "calibrate"),
+}
+
+
+class VerbGroup(click.Group):
+    """A group that imports a verb's module only when that verb is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of the documentation."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one verb; a package of its extra that is missing is named."""
+        if cmd_name not in VERBS:
+            return None
+        module = "inferometer.cli." + ("import_" if cmd_name == "import" else cmd_name)
+        try:
+            command = import_module(module).command
+        except ModuleNotFoundError as error:
+            if error.name and error.name.startswith("inferometer"):
+                raise
+            raise MissingExtraError(f"inferometer {cmd_name}", VERBS[cmd_name][1], str(error.name)) from error
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest verbs where one is unknown."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from inferometer.schema.errors import UnknownNameError
+
+            raise UnknownNameError("command", args[0], VERBS)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (line, _) in VERBS.items()])
+
+
+@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="inferometer", prog_name="inferometer")
+def main() -> None:
+    """Trace agentic workloads and audit what they cost."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: words after the program's name; ``sys.argv`` where None.
+
+    Returns:
+        The exit code: 0 done, 1 a check found something, 2 the user's mistake, 3 our failure.
+    """
+    try:
+        result = main(args=arguments, prog_name="inferometer", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("stopped", err=True)
+        return 130
+    except click.ClickException as error:
+        return _user_mistake(error.format_message())
+    except UserError as error:
+        return _user_mistake(str(error))
+    except BrokenPipeError:
+        # the reader of our output left, as `head` does; the descriptor must not be flushed again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except ModuleNotFoundError as error:
+        return _missing_package(error, arguments)
+    except InferometerError as error:
+        click.echo(f"error: {error}", err=True)
+        return OUR_FAILURE
+    except Exception as error:
+        click.echo(f"error: {type(error).__name__}: {error} (a failure of ours; please report it)", err=True)
+        if os.environ.get("INFEROMETER_DEBUG"):
+            traceback.print_exc()
+        return OUR_FAILURE
+    return result if isinstance(result, int) else DONE
+
+
+def _user_mistake(message: str) -> int:
+    click.echo("error: " + " ".join(message.split()), err=True)
+    return USER_MISTAKE
+
+
+def _missing_package(error: ModuleNotFoundError, arguments: Sequence[str] | None) -> int:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verb = next((word for word in words if word in VERBS), None)
+    if verb is None or (error.name or "").startswith("inferometer"):
+        click.echo(f"error: {error} (a failure of ours; please report it)", err=True)
+        return OUR_FAILURE
+    return _user_mistake(str(MissingExtraError(f"inferometer {verb}", VERBS[verb][1], str(error.name))))

@@ -1,0 +1,97 @@
+"""Options and output that the verbs share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import click
+
+from inferometer.schema.selection import Selection
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+SCHEMA_VERSION = 1
+"""Of the JSON documents; keys may be added without raising it."""
+
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+class Moment(click.ParamType[int]):
+    """A point in time: ISO 8601 (UTC where no zone is named), or an age such as ``90m``, ``24h``, ``7d``, ``2w``."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return nanoseconds since 1970."""
+        if isinstance(value, int):
+            return value
+        text = str(value).strip()
+        if text[-1:] in _UNITS and text[:-1].isdigit():
+            moment = datetime.now(UTC) - int(text[:-1]) * _UNITS[text[-1]]
+        else:
+            try:
+                moment = datetime.fromisoformat(text)
+            except ValueError:
+                self.fail(f"{value!r} is neither a date such as 2026-11-23 nor an age such as 7d", param, ctx)
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=UTC)
+        return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+
+
+def _parse_where(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for value in values:
+        key, equals, wanted = value.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{value!r} is not KEY=VALUE", param=parameter)
+        pairs.append((key, wanted))
+    return tuple(pairs)
+
+
+def store_option(command: Command) -> Command:
+    """Add ``--store``."""
+    return click.option(
+        "--store",
+        "store_url",
+        envvar="INFEROMETER_STORE",
+        metavar="URL",
+        help="Database URL or SQLite file [default: SQLite in the user's data directory].",
+    )(command)
+
+
+def selection_options(command: Command) -> Command:
+    """Add ``--since --until --where``; `selection` reads them back."""
+    command = click.option(
+        "--where", multiple=True, callback=_parse_where, metavar="KEY=VALUE", help="Only runs where KEY is VALUE."
+    )(command)
+    command = click.option("--until", type=Moment(), help="Only what began before this time.")(command)
+    return click.option("--since", type=Moment(), help="Only what began at or after this time.")(command)
+
+
+def json_option(command: Command) -> Command:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(command)
+
+
+def selection(since: int | None, until: int | None, where: tuple[tuple[str, str], ...]) -> Selection:
+    """Return what the selection options ask for."""
+    return Selection(since_ns=since, until_ns=until, where=where)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print a document to stdout: money as decimal strings, an unknown as null."""
+    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **document}, default=_encode, allow_nan=False))
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is not JSON")

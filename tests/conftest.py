@@ -1,0 +1,59 @@
+"""What every test may use, and what none may leave behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+SHARED = REPOSITORY.parent / "shared"
+REQUIRED = frozenset(filter(None, os.environ.get("INFEROMETER_REQUIRE", "").split(",")))
+
+
+def need(condition: bool, what: str, reason: str) -> None:
+    """Skip the test unless `condition`; fail instead where INFEROMETER_REQUIRE names `what`."""
+    if condition:
+        return
+    if what in REQUIRED:
+        pytest.fail(f"{reason}, and INFEROMETER_REQUIRE names {what!r}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the checkout; the test skips where it is absent."""
+    need(SHARED.is_dir(), "shared", "the real data of ../shared is not beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a test's data, cache and configuration away from the user's own."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(home / name.lower()))
+    for name in list(os.environ):
+        if name.startswith(("OTEL_", "INFEROMETER_")) and name not in {"INFEROMETER_REQUIRE", "INFEROMETER_PURE"}:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks() -> Iterator[None]:
+    """Fail a test that leaves a thread of ours or a global tracer provider behind."""
+    from opentelemetry import trace
+
+    provider_before = trace._TRACER_PROVIDER
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("inferometer")]
+    assert not left, f"threads left running: {left}"
+    assert trace._TRACER_PROVIDER is provider_before, "a global tracer provider was left behind"
