@@ -1,0 +1,134 @@
+"""Errors become one line and an exit code; each verb runs with its extra alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from inferometer.cli import VERBS, run
+
+# blocks every installed package that is outside the extra's closure, as if it had never been installed
+_PROBE = """
+import sys
+blocked = set({blocked!r})
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in blocked:
+            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+sys.meta_path.insert(0, Block())
+from inferometer.cli import run
+sys.exit(run({arguments!r}))
+"""
+
+
+def _canonical(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def _closure(extra: str | None) -> set[str]:
+    """Return the distributions that `inferometer[extra]` installs, by their own metadata."""
+    from packaging.requirements import Requirement
+
+    seen: set[tuple[str, str]] = set()
+    queue = [("inferometer", extra or "")]
+    while queue:
+        name, wanted = queue.pop()
+        if (name, wanted) in seen:
+            continue
+        seen.add((name, wanted))
+        try:
+            requirements = metadata.distribution(name).requires or []
+        except metadata.PackageNotFoundError:
+            continue
+        for text in requirements:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": wanted}):
+                target = _canonical(requirement.name)
+                queue.append((target, ""))
+                queue.extend((target, inner) for inner in requirement.extras)
+    return {name for name, _ in seen}
+
+
+def _blocked_for(extra: str | None) -> list[str]:
+    """Return the top-level modules of every installed distribution outside the extra's closure."""
+    allowed = _closure(extra)
+    blocked = []
+    for module, distributions in metadata.packages_distributions().items():
+        if not {_canonical(name) for name in distributions} & allowed:
+            blocked.append(module)
+    return sorted(set(blocked) - {"inferometer", *sys.stdlib_module_names})
+
+
+def _run_with(extra: str | None, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    code = _PROBE.format(blocked=_blocked_for(extra), arguments=arguments)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+
+
+def test_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["cots"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "cost" in error
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_wrong_flag_is_one_line_and_exit_code_2(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([verb, "--no-such-flag"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_runs_with_the_extra_alone(verb: str) -> None:
+    done = _run_with(VERBS[verb][1], [verb, "--help"])
+    assert done.returncode == 0, done.stderr
+    assert "Usage: inferometer" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("extra", "arguments"),
+    [
+        ("cost", ["cost", "--json"]),
+        ("cost", ["runs", "--json"]),
+        ("cost", ["store", "info", "--json"]),
+        ("cost", ["import", "{session}", "--json"]),
+        ("cost", ["profiles", "list", "--json"]),
+        ("cost", ["tokens", "count", "{session}", "--json"]),
+        ("audit", ["audit", "--json", "{out}"]),
+        ("sidecar", ["sidecar", "--print-config"]),
+    ],
+)
+def test_command_works_with_its_extra_alone(extra: str, arguments: list[str], tmp_path: Path) -> None:
+    session = tmp_path / "session.jsonl"
+    session.write_text(_SESSION)
+    out = tmp_path / "audit.json"
+    words = [word.format(session=session, out=out) for word in arguments]
+    if arguments[0] == "audit":
+        assert run(["import", str(session), "--json"]) == 0
+    done = _run_with(extra, words)
+    assert done.returncode == 0, done.stderr
+    if "--json" in words:
+        json.loads(out.read_text() if arguments[0] == "audit" else done.stdout)
+
+
+def test_missing_extra_is_named() -> None:
+    done = _run_with(None, ["audit"])
+    assert done.returncode == 2
+    assert "inferometer[audit]" in done.stderr
+
+
+_SESSION = (
+    '{"type":"user","uuid":"u1","parentUuid":null,"sessionId":"s1","timestamp":"2026-11-01T10:00:00.000Z",'
+    '"message":{"role":"user","content":"hello"}}\n'
+    '{"type":"assistant","uuid":"a1","parentUuid":"u1","sessionId":"s1","timestamp":"2026-11-01T10:00:02.000Z",'
+    '"requestId":"req_1","message":{"id":"msg_1","role":"assistant","model":"claude-sonnet-4-5-20250929",'
+    '"content":[{"type":"text","text":"hi"}],"usage":{"input_tokens":10,"output_tokens":3,'
+    '"cache_creation_input_tokens":0,"cache_read_input_tokens":0}}}\n'
+)
