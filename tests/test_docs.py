@@ -1,0 +1,35 @@
+"""Code in the documents runs, and its documented output is what it prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = [
+    path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if BLOCK.search(path.read_text())
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_blocks_run_in_order(page: Path, tmp_path: Path) -> None:
+    """All blocks of a page are one program, run in a folder of their own, with the store in it."""
+    program = tmp_path / "page.py"
+    program.write_text("\n\n".join(BLOCK.findall(page.read_text())))
+    environment = {**os.environ, "INFEROMETER_STORE": str(tmp_path / "store.sqlite"), "PYTHONPATH": ""}
+    done = subprocess.run(
+        [sys.executable, str(program)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_readme_names_its_two_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "$ make demo" in text
+    assert "$ make test" in text
