@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inferometer.schema.errors import StoreError
+from inferometer.store.journal import STORE_CONSUMER, Entry, Journal, JournalLock, NewEntry
+
+
+def entry(body: bytes = b"x", items: int = 1) -> NewEntry:
+    return NewEntry("traces", "protobuf", "identity", items, body, 1)
+
+
+def read_all(journal: Journal, consumer: str = STORE_CONSUMER) -> list[Entry]:
+    return journal.read(consumer, max_items=10**9, max_bytes=10**12)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite"
+
+
+def test_what_was_appended_is_read_in_order_and_deleted_once_passed(path: Path) -> None:
+    journal = Journal(path)
+    journal.append([entry(b"one"), entry(b"two")])
+    journal.append([entry(b"three")])
+    read = read_all(journal)
+    assert [one.body for one in read] == [b"one", b"two", b"three"]
+    assert journal.backlog_bytes() == 11
+    journal.advance(STORE_CONSUMER, read[1])
+    assert [one.body for one in read_all(journal)] == [b"three"]
+    assert journal.backlog_bytes() == 5
+    assert journal.backlog(STORE_CONSUMER).entries == 1
+    journal.close()
+
+
+def test_entry_ids_are_never_used_twice_even_when_the_journal_ran_empty(path: Path) -> None:
+    seen = set()
+    for _ in range(3):
+        journal = Journal(path)
+        journal.append([entry()])
+        (only,) = read_all(journal)
+        seen.add(only.entry_id)
+        journal.advance(STORE_CONSUMER, only)
+        journal.close()
+    assert len(seen) == 3
+
+
+def test_commits_are_forced_to_disk_and_deleted_bytes_are_overwritten(path: Path) -> None:
+    journal = Journal(path)
+    assert journal.pragma("synchronous") == 2
+    assert journal.pragma("secure_delete") == 1
+    assert journal.pragma("journal_mode") == "wal"
+    journal.close()
+
+
+def test_every_file_of_the_journal_is_for_its_owner_alone(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        lock = JournalLock(path)
+        journal = Journal(path)
+        journal.append([entry()])
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+        lock.release()
+        journal.close()
+    assert len(modes) == 4
+    assert set(modes.values()) == {0o600}
+
+
+def test_an_entry_stays_until_the_slowest_consumer_has_passed_it(path: Path) -> None:
+    journal = Journal(path)
+    journal.add_consumer("forward:a")
+    journal.append([entry(b"1"), entry(b"2")])
+    both = read_all(journal)
+    journal.advance(STORE_CONSUMER, both[1])
+    assert [one.body for one in read_all(journal, "forward:a")] == [b"1", b"2"]
+    assert journal.backlog_bytes() == 2
+    journal.remove_consumer("forward:a")
+    assert journal.backlog_bytes() == 0
+    journal.close()
+
+
+def test_a_consumer_never_moves_backwards(path: Path) -> None:
+    journal = Journal(path)
+    journal.add_consumer("other")
+    journal.append([entry(), entry()])
+    both = read_all(journal)
+    journal.advance(STORE_CONSUMER, both[1])
+    journal.advance(STORE_CONSUMER, both[0])
+    assert read_all(journal) == []
+    journal.close()
+
+
+def test_reading_is_bounded_by_items_and_bytes_but_always_moves(path: Path) -> None:
+    journal = Journal(path)
+    journal.append([entry(b"x" * 100, 10) for _ in range(5)])
+    assert len(journal.read(STORE_CONSUMER, max_items=20, max_bytes=10**6)) == 2
+    assert len(journal.read(STORE_CONSUMER, max_items=10**6, max_bytes=300)) == 3
+    assert len(journal.read(STORE_CONSUMER, max_items=1, max_bytes=1)) == 1
+    journal.close()
+
+
+def test_a_quarantined_request_is_passed_kept_with_its_reason_and_can_be_retried(path: Path) -> None:
+    journal = Journal(path)
+    journal.append([entry(b"poison"), entry(b"good")])
+    poison, _ = read_all(journal)
+    journal.quarantine(STORE_CONSUMER, poison, "it broke", b"poison")
+    assert [one.body for one in read_all(journal)] == [b"good"]
+    (kept,) = journal.quarantined()
+    assert (kept.reason, kept.body, kept.entry_id) == ("it broke", b"poison", poison.entry_id)
+    assert journal.requeue([kept.quarantine_id]) == 1
+    assert [one.body for one in read_all(journal)] == [b"good", b"poison"]
+    assert journal.quarantined() == []
+    journal.close()
+
+
+def test_a_deleted_body_is_in_no_file_once_the_wal_is_emptied(path: Path) -> None:
+    secret = b"planted-secret-" * 3000
+    journal = Journal(path)
+    journal.append([entry(secret)])
+    journal.advance(STORE_CONSUMER, read_all(journal)[0])
+    journal.truncate_wal()
+    assert not [file for file in path.parent.iterdir() if b"planted-secret" in file.read_bytes()]
+    journal.close()
+
+
+def test_a_second_holder_of_the_lock_is_refused_with_one_clear_line(path: Path) -> None:
+    lock = JournalLock(path)
+    with pytest.raises(StoreError, match="another sidecar is using this journal"):
+        JournalLock(path, wait_s=0.1)
+    lock.release()
+    JournalLock(path, wait_s=0.1).release()
+
+
+def test_a_newer_or_foreign_file_is_refused_and_left_as_it_was(path: Path) -> None:
+    Journal(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="newer version"):
+        Journal(path)
+    assert path.read_bytes() == before
+    foreign = path.with_name("foreign.sqlite")
+    with sqlite3.connect(foreign) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    connection.close()
+    with pytest.raises(StoreError, match="not a journal"):
+        Journal(foreign)
+    text = path.with_name("text")
+    text.write_bytes(b"not a database, only text that is long enough to be looked at" * 10)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        Journal(text)
+
+
+def test_a_full_disk_keeps_nothing_of_the_append_and_recovers(path: Path) -> None:
+    journal = Journal(path)
+    journal.append([entry(b"kept")])
+    pages = int(str(journal.pragma("page_count")))
+    journal.pragma(f"max_page_count={pages + 1}")
+    with pytest.raises(StoreError, match="full"):
+        journal.append([entry(b"small"), entry(b"y" * 1_000_000)])
+    assert [one.body for one in read_all(journal)] == [b"kept"]
+    journal.pragma(f"max_page_count={pages + 1000}")
+    journal.append([entry(b"again")])
+    assert [one.body for one in read_all(journal)] == [b"kept", b"again"]
+    journal.close()
+
+
+def test_what_append_returned_from_survives_a_kill(path: Path) -> None:
+    program = (
+        "import sys, os, signal\n"
+        "from pathlib import Path\n"
+        "from inferometer.store.journal import Journal, NewEntry\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "for number in range(20):\n"
+        "    journal.append([NewEntry('traces', 'protobuf', 'identity', 1, str(number).encode(), 1)])\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], check=False, timeout=60)
+    journal = Journal(path)
+    assert [int(one.body) for one in read_all(journal)] == list(range(20))
+    journal.close()
