@@ -1,0 +1,160 @@
+"""The store: opened once, read by selection, written in transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import Engine, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from inferometer.schema.errors import StoreError, UnknownNameError, UserError
+from inferometer.schema.records import Charge, Outcome, Run, ServingSample, Span
+from inferometer.schema.rows import InferenceRow, ToolCallRow
+from inferometer.schema.selection import Selection
+from inferometer.store import queries
+from inferometer.store.loading import load_resources
+from inferometer.store.location import WRITING, connect, locate, name_of
+from inferometer.store.migration import migrate
+from inferometer.store.rows import run_of, span_of
+from inferometer.store.tables import RUNS, SPANS
+from inferometer.store.transaction import Transaction
+
+
+def open_store(url: str | None = None) -> Store:
+    """Open a store, creating or upgrading it where needed.
+
+    Args:
+        url: a database URL or the path of an SQLite file; None for ``INFEROMETER_STORE``, else the user's own store.
+
+    Raises:
+        StoreError: it cannot be opened, is not a store, or a newer version wrote it; nothing was written then.
+        MissingExtraError: the database's driver is not installed.
+    """
+    located = locate(url)
+    engine, created = connect(located)
+    name = name_of(located)
+    try:
+        with _errors_named(name, "cannot be opened"):
+            migrate(engine, name)
+    except BaseException:
+        engine.dispose()
+        if created:
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{located.database}{suffix}").unlink(missing_ok=True)
+        raise
+    return Store(engine, name)
+
+
+class Store:
+    """All records of all traces; a context manager, safe to use from several threads."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.engine = engine
+        self.name = name
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections; closing twice is harmless."""
+        self.engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Begin to write; everything is committed at the end of the block, or nothing if it raises."""
+        with (
+            _errors_named(self.name, "cannot be written"),
+            self.engine.connect().execution_options(**WRITING) as connection,
+            connection.begin(),
+        ):
+            yield Transaction(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Read in one consistent view."""
+        with _errors_named(self.name, "cannot be read"), self.engine.connect() as connection:
+            yield connection
+
+    def inferences(
+        self, selection: Selection | None = None, *, billable_only: bool = True, with_prefix: bool = False
+    ) -> Iterator[InferenceRow]:
+        """Yield the selected inferences in order of their start.
+
+        Args:
+            selection: window and equalities; everything where None.
+            billable_only: leave out roll-ups, twins and whatever else was merged into another call.
+            with_prefix: expand the prefix chains.
+        """
+        with self.reading() as connection:
+            yield from queries.read_inferences(
+                connection, selection or Selection(), billable_only=billable_only, with_prefix=with_prefix
+            )
+
+    def tool_calls(self, selection: Selection | None = None) -> Iterator[ToolCallRow]:
+        """Yield the selected tool calls in order of their start; those with ``merged_into`` are views of others."""
+        with self.reading() as connection:
+            yield from queries.read_tool_calls(connection, selection or Selection())
+
+    def runs(self, selection: Selection | None = None) -> list[Run]:
+        """Return the selected runs in order of their start."""
+        with self.reading() as connection:
+            return queries.read_runs(connection, selection or Selection())
+
+    def spans_of_run(self, run_id: str) -> list[Span]:
+        """Return the spans of a run in order of their start."""
+        query = select(*SPANS.columns).where(SPANS.c.run_id == run_id).order_by(SPANS.c.start_ns, SPANS.c.span_id)
+        with self.reading() as connection:
+            rows = list(connection.execute(query))
+            resources = load_resources(connection, {row.resource_id for row in rows})
+            return [span_of(row, resources.get(row.resource_id)) for row in rows]
+
+    def find_run(self, prefix: str) -> Run:
+        """Return the run whose id begins with a text.
+
+        Raises:
+            UnknownNameError: there is none.
+            UserError: there are several.
+        """
+        found = RUNS.c.run_id.startswith(prefix.lower(), autoescape=True)
+        with self.reading() as connection:
+            rows = list(connection.execute(select(*RUNS.columns).where(found).order_by(RUNS.c.run_id).limit(4)))
+            if not rows:
+                raise UnknownNameError("run", prefix, connection.scalars(select(RUNS.c.run_id).limit(10_000)))
+        if len(rows) > 1:
+            ids = ", ".join(row.run_id for row in rows[:3])
+            raise UserError(f"several runs begin with {prefix!r}: {ids}{' ...' if len(rows) > 3 else ''}")
+        return run_of(rows[0])
+
+    def charges(self, selection: Selection | None = None) -> list[Charge]:
+        """Return the charges on selected spans."""
+        with self.reading() as connection:
+            return queries.read_charges(connection, selection or Selection())
+
+    def outcomes(self, selection: Selection | None = None) -> list[Outcome]:
+        """Return the outcomes on selected spans."""
+        with self.reading() as connection:
+            return queries.read_outcomes(connection, selection or Selection())
+
+    def serving_samples(self, selection: Selection | None = None) -> list[ServingSample]:
+        """Return the serving samples of the selection's window in order of time."""
+        with self.reading() as connection:
+            return queries.read_serving_samples(connection, selection or Selection())
+
+
+@contextmanager
+def _errors_named(name: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        reason = " ".join(str(cause).split())
+        raise StoreError(name, f"{what}: {reason}") from error

@@ -1,0 +1,114 @@
+"""Where a store lies and how a connection to it behaves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import ArgumentError
+
+from inferometer.schema.errors import MissingExtraError, StoreError
+
+BUSY_TIMEOUT_MS = 60_000
+"""How long a writer waits for another; SQLite lets one write at a time."""
+
+WRITING = {"inferometer_writing": True}
+"""Execution options of a connection whose transaction takes the write lock at its beginning."""
+
+
+def user_data_directory() -> Path:
+    """Return the user's folder for Inferometer's data; it may not exist yet."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "inferometer"
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "inferometer"
+
+
+def locate(url: str | None) -> URL:
+    """Return the database URL of a store.
+
+    Args:
+        url: a database URL or the path of an SQLite file; None for ``INFEROMETER_STORE``, else the user's own store.
+
+    Raises:
+        StoreError: the URL cannot be read, or no writer knows its database.
+    """
+    text = url or os.environ.get("INFEROMETER_STORE") or str(user_data_directory() / "store.sqlite")
+    if "://" not in text:
+        return URL.create("sqlite", database=str(Path(text).expanduser().absolute()))
+    try:
+        parsed = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise StoreError(text.partition("://")[0] + "://...", "is not a database URL or a path") from error
+    kind = parsed.get_backend_name()
+    if kind in {"postgresql", "postgres"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    if kind != "sqlite":
+        raise StoreError(name_of(parsed), f"no writer for {kind!r}; use an SQLite file or a postgresql:// URL")
+    if not parsed.database or parsed.database == ":memory:":
+        raise StoreError(name_of(parsed), "names no file; give a path such as sqlite:////home/me/traces.sqlite")
+    return parsed.set(drivername="sqlite", database=str(Path(parsed.database).expanduser().absolute()))
+
+
+def name_of(url: URL) -> str:
+    """Return the URL as it may be shown: a file's path, or the URL without its password."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.render_as_string(hide_password=True)
+
+
+def connect(url: URL) -> tuple[Engine, bool]:
+    """Return an engine on a store and whether its file was created for it (0600).
+
+    Raises:
+        StoreError: the folder or file cannot be used.
+        MissingExtraError: the driver is not installed.
+    """
+    if url.get_backend_name() != "sqlite":
+        try:
+            return create_engine(url, pool_pre_ping=True), False
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("a PostgreSQL store", "postgres", str(error.name)) from error
+    created = _create_file(Path(str(url.database)))
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "isolation_level": None})
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
+    return engine, created
+
+
+def _create_file(path: Path) -> bool:
+    try:
+        if path.parent == user_data_directory():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if not path.is_file():
+            raise StoreError(str(path), "is not a file") from None
+        return False
+    except OSError as error:
+        raise StoreError(str(path), f"cannot be opened: {(error.strerror or str(error)).lower()}") from error
+    return True
+
+
+def _set_pragmas(connection: Any, _: Any) -> None:
+    # FULL: what was acknowledged survives a power cut; it costs a flush a commit and no processor time
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "secure_delete=ON",
+        "temp_store=MEMORY",
+        "cache_size=-32768",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # a deferred transaction that turns into a writing one cannot wait for another writer, it fails at once
+    writing = connection.get_execution_options().get("inferometer_writing")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

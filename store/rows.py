@@ -1,0 +1,368 @@
+"""Records to rows and back; the order of each tuple is the order of the table's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from inferometer.schema.meters import METER_NAMES, Meters
+from inferometer.schema.records import (
+    Attempt,
+    Charge,
+    Composition,
+    Dependency,
+    DependencyKind,
+    Inference,
+    Operation,
+    Outcome,
+    Purpose,
+    Resource,
+    Run,
+    Span,
+    SpanKind,
+    SpanLink,
+    Status,
+    ToolCall,
+    ToolOffered,
+    UsageSemantics,
+    UsageSource,
+)
+from inferometer.store.encoding import dump_json, load_json
+
+Row = tuple[Any, ...]
+
+_COMPOSITION = ("system", "tools", "history", "tool_results", "user")
+_METER_COUNT = len(METER_NAMES)
+
+
+def _text(value: Any) -> str | None:
+    return dump_json(value) if value else None
+
+
+def _money(value: Decimal | None) -> str | None:
+    return None if value is None else format(value, "f")
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def span_row(span: Span) -> Row:
+    """Return the ``spans`` row of a record."""
+    return (
+        span.trace_id,
+        span.span_id,
+        span.parent_id,
+        span.run_id,
+        span.run_id,
+        span.kind.value,
+        span.name,
+        span.start_ns,
+        span.end_ns,
+        span.status.value,
+        span.error_type,
+        span.resource.resource_id if span.resource else None,
+        span.scope,
+        span.dialect,
+        span.otel_kind,
+        span.agent_name,
+        span.session_id,
+        span.user_id,
+        _text(span.tags),
+        dump_json([[link.trace_id.hex(), link.span_id.hex(), link.attributes] for link in span.links])
+        if span.links
+        else None,
+        span.weight,
+        span.purpose.value if span.purpose else None,
+        _text(span.attributes),
+        span.attributes_dropped,
+        span.source,
+        span.normaliser_version,
+    )
+
+
+def span_of(row: Sequence[Any], resource: Resource | None) -> Span:
+    """Return the record of a ``spans`` row, its ``run_id`` the decided one."""
+    return Span(
+        trace_id=row[0],
+        span_id=row[1],
+        parent_id=row[2],
+        run_id=row[3],
+        kind=SpanKind(row[5]),
+        name=row[6],
+        start_ns=row[7],
+        end_ns=row[8],
+        status=Status(row[9]),
+        error_type=row[10],
+        resource=resource,
+        scope=row[12],
+        dialect=row[13],
+        otel_kind=row[14],
+        agent_name=row[15],
+        session_id=row[16],
+        user_id=row[17],
+        tags=load_json(row[18]) if row[18] else {},
+        links=[
+            SpanLink(bytes.fromhex(trace_id), bytes.fromhex(span_id), attributes)
+            for trace_id, span_id, attributes in load_json(row[19])
+        ]
+        if row[19]
+        else [],
+        weight=row[20],
+        purpose=Purpose(row[21]) if row[21] else None,
+        attributes=load_json(row[22]) if row[22] else {},
+        attributes_dropped=row[23],
+        source=row[24],
+        normaliser_version=row[25],
+    )
+
+
+def resource_row(resource: Resource) -> Row:
+    """Return the ``resources`` row of a record."""
+    service = next((value for key, value in resource.attributes if key == "service.name"), None)
+    return (resource.resource_id, service, dump_json([list(pair) for pair in resource.attributes]))
+
+
+def resource_of(row: Sequence[Any]) -> Resource:
+    """Return the record of a ``resources`` row."""
+    return Resource(tuple((key, value) for key, value in load_json(row[2])))
+
+
+def dump_dependencies(dependencies: list[Dependency]) -> str | None:
+    """Return the JSON text of a call's dependencies."""
+    if not dependencies:
+        return None
+    return dump_json([[edge.span_id.hex(), edge.kind.value, edge.gap_ns] for edge in dependencies])
+
+
+def _dependencies(text: str | None) -> list[Dependency]:
+    if not text:
+        return []
+    return [Dependency(bytes.fromhex(span), DependencyKind(kind), gap) for span, kind, gap in load_json(text)]
+
+
+def inference_row(call: Inference, segment_id: bytes | None, blocks: int | None) -> Row:
+    """Return the ``inferences`` row of a record whose prefix chain lies in a segment."""
+    meters, composition = call.meters, call.composition
+    reasons = _text(call.reasons)
+    depends_on = dump_dependencies(call.depends_on)
+    return (
+        call.trace_id,
+        call.span_id,
+        call.provider,
+        call.request_model,
+        call.response_model,
+        call.response_id,
+        call.operation.value,
+        meters.input_fresh,
+        meters.cache_read,
+        meters.cache_write_5m,
+        meters.cache_write_1h,
+        meters.output,
+        meters.reasoning,
+        meters.input_text,
+        meters.input_audio,
+        meters.input_image,
+        meters.cache_read_audio,
+        meters.output_text,
+        meters.output_audio,
+        meters.output_image,
+        None if call.raw_usage is None else dump_json(call.raw_usage),
+        call.usage_source.value,
+        call.usage_semantics.value,
+        call.service_tier,
+        call.batch,
+        call.stream,
+        dump_json([[a.status, a.start_ns, a.end_ns] for a in call.attempts]) if call.attempts else None,
+        call.ttft_ns,
+        call.inter_token_p50_ns,
+        call.inter_token_p95_ns,
+        call.finish_reason,
+        dump_json([[tool.name, tool.tokens] for tool in call.tools_offered]) if call.tools_offered else None,
+        None if composition is None else dump_json([getattr(composition, name) for name in _COMPOSITION]),
+        _money(call.recorded_cost_usd),
+        call.queue_ns,
+        call.prefill_ns,
+        call.decode_ns,
+        segment_id,
+        blocks,
+        depends_on,
+        call.billable,
+        call.merged_into,
+        reasons,
+        None,
+        depends_on,
+        call.billable,
+        call.merged_into,
+        reasons,
+    )
+
+
+def inference_of(row: Sequence[Any], *, decided: bool) -> Inference:
+    """Return the record of an ``inferences`` row, without its prefix chain.
+
+    Args:
+        row: the table's columns in their order.
+        decided: what was decided about the call, else what its source said.
+    """
+    after = 7 + _METER_COUNT
+    (
+        raw_usage, usage_source, usage_semantics, service_tier, batch, stream, attempts, ttft_ns, p50, p95,
+        finish_reason, tools_offered, composition, recorded, queue_ns, prefill_ns, decode_ns, _, _,
+        source_depends_on, source_billable, source_merged_into, source_reasons, _,
+        depends_on, billable, merged_into, reasons,
+    ) = row[after:]  # fmt: skip
+    if not decided:
+        depends_on, billable, merged_into, reasons = (
+            source_depends_on,
+            source_billable,
+            source_merged_into,
+            source_reasons,
+        )
+    return Inference(
+        trace_id=row[0],
+        span_id=row[1],
+        provider=row[2],
+        request_model=row[3],
+        response_model=row[4],
+        response_id=row[5],
+        operation=Operation(row[6]),
+        meters=Meters(*row[7:after]),
+        raw_usage=load_json(raw_usage) if raw_usage else None,
+        usage_source=UsageSource(usage_source),
+        usage_semantics=UsageSemantics(usage_semantics),
+        service_tier=service_tier,
+        batch=None if batch is None else bool(batch),
+        stream=None if stream is None else bool(stream),
+        attempts=[Attempt(*attempt) for attempt in load_json(attempts)] if attempts else [],
+        ttft_ns=ttft_ns,
+        inter_token_p50_ns=p50,
+        inter_token_p95_ns=p95,
+        finish_reason=finish_reason,
+        tools_offered=[ToolOffered(*tool) for tool in load_json(tools_offered)] if tools_offered else [],
+        composition=Composition(*load_json(composition)) if composition else None,
+        recorded_cost_usd=_decimal(recorded),
+        queue_ns=queue_ns,
+        prefill_ns=prefill_ns,
+        decode_ns=decode_ns,
+        depends_on=_dependencies(depends_on),
+        billable=bool(billable),
+        merged_into=merged_into,
+        reasons=load_json(reasons) if reasons else [],
+    )
+
+
+def tool_call_row(call: ToolCall) -> Row:
+    """Return the ``tool_calls`` row of a record."""
+    reasons = _text(call.reasons)
+    return (
+        call.trace_id,
+        call.span_id,
+        call.name,
+        call.kind,
+        call.call_id,
+        call.argument_fingerprint,
+        call.result_tokens,
+        call.error,
+        call.duration_ns,
+        call.merged_into,
+        reasons,
+        None,
+        call.merged_into,
+        reasons,
+    )
+
+
+def tool_call_of(row: Sequence[Any], *, decided: bool) -> ToolCall:
+    """Return the record of a ``tool_calls`` row; see `inference_of` for ``decided``."""
+    merged_into, reasons = (row[12], row[13]) if decided else (row[9], row[10])
+    trace_id, span_id, name, kind, call_id, fingerprint, tokens, error, duration_ns = row[:9]
+    return ToolCall(
+        trace_id,
+        span_id,
+        name,
+        kind,
+        call_id,
+        fingerprint,
+        tokens,
+        error,
+        duration_ns,
+        merged_into,
+        load_json(reasons) if reasons else [],
+    )
+
+
+def charge_row(charge: Charge, ordinal: int) -> Row:
+    """Return the ``charges`` row of a record, the ordinal-th of its sku on its span."""
+    return (
+        charge.trace_id,
+        charge.span_id,
+        charge.sku,
+        ordinal,
+        format(charge.quantity, "f"),
+        charge.unit,
+        _money(charge.unit_price_usd),
+        charge.source,
+    )
+
+
+def charge_of(row: Sequence[Any]) -> Charge:
+    """Return the record of a ``charges`` row."""
+    trace_id, span_id, sku, _, quantity, unit, unit_price, source = row
+    return Charge(trace_id, span_id, sku, Decimal(quantity), unit, _decimal(unit_price), source)
+
+
+def outcome_row(outcome: Outcome, ordinal: int) -> Row:
+    """Return the ``outcomes`` row of a record, the ordinal-th of its name on its span."""
+    return (outcome.trace_id, outcome.span_id, outcome.name, ordinal, outcome.value, outcome.label, outcome.source)
+
+
+def outcome_of(row: Sequence[Any]) -> Outcome:
+    """Return the record of an ``outcomes`` row."""
+    trace_id, span_id, name, _, value, label, source = row
+    return Outcome(trace_id, span_id, name, value, label, source)
+
+
+def run_row(run: Run) -> Row:
+    """Return the ``runs`` row of a record."""
+    return (
+        run.run_id,
+        run.trace_id,
+        run.root_span_id,
+        run.name,
+        run.agent_name,
+        run.session_id,
+        run.user_id,
+        run.purpose.value if run.purpose else None,
+        run.start_ns,
+        run.end_ns,
+        run.status.value,
+        run.is_open,
+        run.weight,
+        run.service,
+        _text(run.tags),
+        run.source,
+    )
+
+
+def run_of(row: Sequence[Any]) -> Run:
+    """Return the record of a ``runs`` row."""
+    return Run(
+        run_id=row[0],
+        trace_id=row[1],
+        root_span_id=row[2],
+        name=row[3],
+        agent_name=row[4],
+        session_id=row[5],
+        user_id=row[6],
+        purpose=Purpose(row[7]) if row[7] else None,
+        start_ns=row[8],
+        end_ns=row[9],
+        status=Status(row[10]),
+        is_open=bool(row[11]),
+        weight=row[12],
+        service=row[13],
+        tags=load_json(row[14]) if row[14] else {},
+        source=row[15],
+    )

@@ -1,0 +1,279 @@
+"""Writing: records in, decisions applied, all of it in one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+from sqlalchemy import Table, delete, select, tuple_
+from sqlalchemy.engine import Connection
+
+from inferometer.schema.records import (
+    Charge,
+    Decisions,
+    Inference,
+    Outcome,
+    RecordBatch,
+    ServingSample,
+    Span,
+    ToolCall,
+)
+from inferometer.store import tables
+from inferometer.store.encoding import dump_json
+from inferometer.store.loading import load_resources, load_traces
+from inferometer.store.merge import merge_inferences, merge_spans, merge_tool_calls
+from inferometer.store.rows import (
+    Row,
+    charge_row,
+    dump_dependencies,
+    inference_of,
+    inference_row,
+    outcome_row,
+    resource_row,
+    run_row,
+    span_of,
+    span_row,
+    tool_call_of,
+    tool_call_row,
+)
+from inferometer.store.segments import SegmentPlacer
+from inferometer.store.writers import writer_for
+
+Record = TypeVar("Record", Span, Inference, ToolCall)
+Key = tuple[bytes, bytes]
+
+_CHUNK = 300
+
+
+@dataclass(slots=True, frozen=True)
+class WriteCounts:
+    """What a write added; ``duplicates`` are spans that the store or the batch had already.
+
+    ``enriched`` counts records that were there and came again with more.
+    """
+
+    spans: int = 0
+    inferences: int = 0
+    tool_calls: int = 0
+    duplicates: int = 0
+    enriched: int = 0
+    charges: int = 0
+    outcomes: int = 0
+    serving_samples: int = 0
+
+    def __add__(self, other: WriteCounts) -> WriteCounts:
+        return WriteCounts(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+
+class Transaction:
+    """One transaction on a store; what it wrote is gone if its block raises."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._writer = writer_for(connection)
+        self._segments = SegmentPlacer(connection)
+
+    def write(self, batch: RecordBatch) -> WriteCounts:
+        """Write records; the ones that are there already are merged, never lost and never doubled."""
+        self._write_resources(batch)
+        spans, enriched_spans = self._write_keyed(tables.SPANS, batch.spans, span_row, self._load_spans, merge_spans)
+        calls, enriched_calls = self._write_inferences(batch.inferences)
+        tools, enriched_tools = self._write_keyed(
+            tables.TOOL_CALLS, batch.tool_calls, tool_call_row, self._load_tool_calls, merge_tool_calls
+        )
+        return WriteCounts(
+            spans=spans,
+            inferences=calls,
+            tool_calls=tools,
+            duplicates=len(batch.spans) - spans,
+            enriched=enriched_spans + enriched_calls + enriched_tools,
+            charges=self._write_numbered(tables.CHARGES, _charge_rows(batch.charges)),
+            outcomes=self._write_numbered(tables.OUTCOMES, _outcome_rows(batch.outcomes)),
+            serving_samples=self._write_samples(batch.serving_samples),
+        )
+
+    def load_traces(self, trace_ids: Iterable[bytes]) -> RecordBatch:
+        """Return all that the store holds of some traces, as their sources said it, decisions left out."""
+        return load_traces(self._connection, trace_ids)
+
+    def linked_trace_ids(self, session_ids: Iterable[str]) -> list[bytes]:
+        """Return the traces that hold a span of any of these sessions."""
+        found: set[bytes] = set()
+        column = tables.SPANS.c.session_id
+        for chunk in _chunks(sorted(set(session_ids))):
+            query = select(tables.SPANS.c.trace_id).where(column.in_(chunk)).distinct()
+            found.update(self._connection.scalars(query))
+        return sorted(found)
+
+    def apply(self, decisions: Decisions) -> None:
+        """Write what was decided about whole traces; runs of theirs that are no more are removed."""
+        traces = {trace_id for trace_id, _ in decisions.run_ids} | {run.trace_id for run in decisions.runs}
+        self._remove_runs(traces, {run.run_id for run in decisions.runs})
+        self._writer.upsert(tables.RUNS, [run_row(run) for run in decisions.runs])
+        self._writer.update(tables.SPANS, ["run_id"], [(run_id, *key) for key, run_id in decisions.run_ids.items()])
+        plain, with_edges = [], []
+        for call in decisions.inferences:
+            row = (call.billable, call.merged_into, _reasons(call.reasons), call.agent_name)
+            if call.depends_on:
+                with_edges.append((*row, dump_dependencies(call.depends_on), call.trace_id, call.span_id))
+            else:
+                plain.append((*row, call.trace_id, call.span_id))
+        decided = ["billable", "merged_into", "reasons", "agent_name"]
+        self._writer.update(tables.INFERENCES, decided, plain)
+        self._writer.update(tables.INFERENCES, [*decided, "depends_on"], with_edges)
+        self._writer.update(
+            tables.TOOL_CALLS,
+            ["merged_into", "reasons", "agent_name"],
+            [
+                (tool.merged_into, _reasons(tool.reasons), tool.agent_name, tool.trace_id, tool.span_id)
+                for tool in decisions.tool_calls
+            ],
+        )
+
+    def note_entry(self, entry_id: bytes) -> bool:
+        """Remember that a journal entry was written with this transaction; False where it had been before."""
+        return self._writer.insert_new(tables.JOURNAL_ENTRIES, [(entry_id, time.time_ns())]) == 1
+
+    def forget_entries(self, before_ns: int) -> None:
+        """Forget the journal entries committed before a time; their journal no longer holds them."""
+        column = tables.JOURNAL_ENTRIES.c.committed_ns
+        self._connection.execute(delete(tables.JOURNAL_ENTRIES).where(column < before_ns))
+
+    def _write_resources(self, batch: RecordBatch) -> None:
+        resources = {span.resource for span in batch.spans} | {sample.resource for sample in batch.serving_samples}
+        rows = [resource_row(resource) for resource in resources if resource is not None]
+        self._writer.insert_new(tables.RESOURCES, rows)
+
+    def _write_inferences(self, calls: Sequence[Inference]) -> tuple[int, int]:
+        placed: dict[Key, tuple[bytes | None, int | None]] = {}
+
+        def row_of(call: Inference) -> Row:
+            key = (call.trace_id, call.span_id)
+            if call.prefix is not None and key not in placed:
+                placed[key] = self._segments.place(call.prefix)
+            return inference_row(call, *placed.get(key, (None, None)))
+
+        def load(keys: Sequence[Key]) -> dict[Key, Inference]:
+            known = {}
+            at = tables.INFERENCES.c
+            positions = [list(at).index(at.prefix_segment), list(at).index(at.prefix_blocks)]
+            for row in self._rows(tables.INFERENCES, keys):
+                key = (row[0], row[1])
+                known[key] = inference_of(row, decided=False)
+                segment_id, blocks = (row[position] for position in positions)
+                if segment_id is not None and (blocks or 0) >= (placed.get(key, (None, 0))[1] or 0):
+                    placed[key] = (segment_id, blocks)
+            return known
+
+        result = self._write_keyed(tables.INFERENCES, calls, row_of, load, merge_inferences)
+        self._writer.insert_new(tables.PREFIX_SEGMENTS, self._segments.take_rows())
+        return result
+
+    def _write_keyed(
+        self,
+        table: Table,
+        records: Sequence[Record],
+        row_of: Callable[[Record], Row],
+        load: Callable[[Sequence[Key]], dict[Key, Record]],
+        merge: Callable[[Record, Record], Record],
+    ) -> tuple[int, int]:
+        """Insert records and merge those that are there; return (inserted, enriched)."""
+        unique: dict[Key, Record] = {}
+        for record in records:
+            key = (record.trace_id, record.span_id)
+            known = unique.get(key)
+            unique[key] = record if known is None else merge(known, record)
+        inserted = self._writer.insert_new(table, [row_of(record) for record in unique.values()])
+        if inserted == len(unique):
+            return inserted, 0
+        changed = []
+        for key, known in load(list(unique)).items():
+            merged = merge(known, unique[key])
+            if _without_decisions(merged) != _without_decisions(known):
+                changed.append(row_of(merged))
+        self._writer.upsert(table, changed)
+        return inserted, len(changed)
+
+    def _rows(self, table: Table, keys: Sequence[Key]) -> Iterable[Any]:
+        key = tuple_(table.c.trace_id, table.c.span_id)
+        for chunk in _chunks(keys):
+            yield from self._connection.execute(select(*table.columns).where(key.in_(chunk)))
+
+    def _load_spans(self, keys: Sequence[Key]) -> dict[Key, Span]:
+        rows = list(self._rows(tables.SPANS, keys))
+        resources = load_resources(self._connection, {row.resource_id for row in rows})
+        spans = {}
+        for row in rows:
+            span = span_of(row, resources.get(row.resource_id))
+            span.run_id = row.source_run_id
+            spans[(span.trace_id, span.span_id)] = span
+        return spans
+
+    def _load_tool_calls(self, keys: Sequence[Key]) -> dict[Key, ToolCall]:
+        return {(row[0], row[1]): tool_call_of(row, decided=False) for row in self._rows(tables.TOOL_CALLS, keys)}
+
+    def _write_numbered(self, table: Table, rows: list[Row]) -> int:
+        inserted = self._writer.insert_new(table, rows)
+        if inserted < len(rows):
+            self._writer.upsert(table, rows)
+        return inserted
+
+    def _write_samples(self, samples: Sequence[ServingSample]) -> int:
+        rows = {}
+        for sample in samples:
+            if sample.value != sample.value:
+                continue  # a gauge that reads NaN says that there is no reading
+            resource_id = sample.resource.resource_id if sample.resource else None
+            attributes = dump_json(dict(sorted(sample.attributes.items()))) if sample.attributes else None
+            identity = f"{sample.time_ns}\x1f{sample.metric}\x1f{attributes}\x1f".encode() + (resource_id or b"")
+            sample_id = blake2b(identity, digest_size=16, person=b"inferometer.smp").digest()
+            rows[sample_id] = (sample_id, sample.time_ns, sample.metric, sample.value, resource_id, attributes)
+        return self._writer.insert_new(tables.SERVING_SAMPLES, list(rows.values()))
+
+    def _remove_runs(self, traces: set[bytes], kept: set[str]) -> None:
+        gone: list[str] = []
+        for chunk in _chunks(sorted(traces)):
+            query = select(tables.RUNS.c.run_id).where(tables.RUNS.c.trace_id.in_(chunk))
+            gone.extend(run_id for run_id in self._connection.scalars(query) if run_id not in kept)
+        for names in _chunks(gone):
+            self._connection.execute(delete(tables.RUNS).where(tables.RUNS.c.run_id.in_(names)))
+
+
+def _without_decisions(record: Span | Inference | ToolCall) -> Span | Inference | ToolCall:
+    # the chain of a stored call is not expanded to compare it: segments hold it already
+    if isinstance(record, Inference) and record.prefix is not None:
+        return replace(record, prefix=None)
+    return record
+
+
+def _reasons(reasons: list[str]) -> str | None:
+    return dump_json(reasons) if reasons else None
+
+
+def _charge_rows(charges: Iterable[Charge]) -> list[Row]:
+    numbers: Counter[tuple[bytes, bytes, str]] = Counter()
+    rows = []
+    for charge in charges:
+        key = (charge.trace_id, charge.span_id, charge.sku)
+        rows.append(charge_row(charge, numbers[key]))
+        numbers[key] += 1
+    return rows
+
+
+def _outcome_rows(outcomes: Iterable[Outcome]) -> list[Row]:
+    numbers: Counter[tuple[bytes, bytes, str]] = Counter()
+    rows = []
+    for outcome in outcomes:
+        key = (outcome.trace_id, outcome.span_id, outcome.name)
+        rows.append(outcome_row(outcome, numbers[key]))
+        numbers[key] += 1
+    return rows
+
+
+def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    for begin in range(0, len(values), _CHUNK):
+        yield values[begin : begin + _CHUNK]

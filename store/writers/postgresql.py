@@ -1,0 +1,84 @@
+"""PostgreSQL: COPY into a temporary table, then one statement into the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from sqlalchemy import Table
+
+from inferometer.store.writers.base import BulkWriter, Row, clean_rows, columns_of, key_of
+
+
+class PostgresqlWriter(BulkWriter):
+    """Writes through psycopg's COPY; a stage lives as long as its transaction."""
+
+    def insert_new(self, table: Table, rows: Sequence[Row]) -> int:
+        """Insert the rows whose key is not there yet and return their number."""
+        if not rows:
+            return 0
+        names = ", ".join(columns_of(table))
+        stage = self._fill_stage(table, columns_of(table), rows)
+        return self._run(
+            f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {stage} ORDER BY stage_number "
+            f"ON CONFLICT ({', '.join(key_of(table))}) DO NOTHING"
+        )
+
+    def upsert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows, or replace the ones of the same key where anything differs."""
+        if not rows:
+            return
+        columns, key = columns_of(table), key_of(table)
+        others = [name for name in columns if name not in key]
+        stage = self._fill_stage(table, columns, rows)
+        names = ", ".join(columns)
+        conflict = "NOTHING"
+        if others:
+            changes = ", ".join(f"{name} = excluded.{name}" for name in others)
+            differs = " OR ".join(f"{table.name}.{name} IS DISTINCT FROM excluded.{name}" for name in others)
+            conflict = f"UPDATE SET {changes} WHERE {differs}"
+        # a statement may touch a row once: of several for one key, the last counts
+        self._run(
+            f"INSERT INTO {table.name} ({names}) "
+            f"SELECT DISTINCT ON ({', '.join(key)}) {names} FROM {stage} ORDER BY {', '.join(key)}, stage_number DESC "
+            f"ON CONFLICT ({', '.join(key)}) DO {conflict}"
+        )
+
+    def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Set columns of existing rows where anything differs; rows end with the key."""
+        if not rows:
+            return
+        key = key_of(table)
+        stage = self._fill_stage(table, [*columns, *key], rows)
+        changes = ", ".join(f"{name} = {stage}.{name}" for name in columns)
+        found = " AND ".join(f"{table.name}.{name} = {stage}.{name}" for name in key)
+        differs = " OR ".join(f"{table.name}.{name} IS DISTINCT FROM {stage}.{name}" for name in columns)
+        self._run(f"UPDATE {table.name} SET {changes} FROM {stage} WHERE {found} AND ({differs})")
+
+    def _cursor(self) -> Any:
+        connection = self.connection.connection.driver_connection
+        assert isinstance(connection, psycopg.Connection)
+        return connection.cursor()
+
+    def _run(self, sql: str) -> int:
+        return int(self.connection.exec_driver_sql(sql).rowcount)
+
+    def _fill_stage(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> str:
+        stage = f"stage_{table.name}"
+        types = [table.c[name].type.compile(self.connection.dialect) for name in columns]
+        shape = ", ".join(f"{name} {kind}" for name, kind in zip(columns, types, strict=True))
+        self._run(f"DROP TABLE IF EXISTS pg_temp.{stage}")
+        self._run(f"CREATE TEMPORARY TABLE {stage} (stage_number SERIAL, {shape}) ON COMMIT DROP")
+        try:
+            self._copy(stage, columns, types, rows)
+        except (psycopg.DataError, UnicodeEncodeError):
+            self._run(f"DROP TABLE IF EXISTS pg_temp.{stage}")
+            self._run(f"CREATE TEMPORARY TABLE {stage} (stage_number SERIAL, {shape}) ON COMMIT DROP")
+            self._copy(stage, columns, types, clean_rows(rows))
+        return stage
+
+    def _copy(self, stage: str, columns: Sequence[str], types: Sequence[str], rows: Sequence[Row]) -> None:
+        with self._cursor() as cursor, cursor.copy(f"COPY {stage} ({', '.join(columns)}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
