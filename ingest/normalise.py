@@ -1,0 +1,333 @@
+"""Raw spans to canonical records: each span read by its dialect, alone; what needs the whole trace is decided later."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from inferometer.ingest.dialects import dialect_of
+from inferometer.ingest.dialects.dialect import Dialect, Fields
+from inferometer.ingest.fingerprint import argument_fingerprint, hashed_user
+from inferometer.ingest.raw import RawSpan
+from inferometer.ingest.retention import MAX_NAME, clean, retain
+from inferometer.ingest.sampling import weight_of
+from inferometer.ingest.usage import usage_of
+from inferometer.schema import attributes as ours
+from inferometer.schema.records import (
+    Attempt,
+    Composition,
+    Inference,
+    Operation,
+    Outcome,
+    Purpose,
+    RecordBatch,
+    Span,
+    SpanKind,
+    ToolCall,
+    ToolOffered,
+    UsageSource,
+)
+
+_PROVIDERS = {
+    "az.ai.openai": "azure.ai.openai",
+    "az.ai.inference": "azure.ai.inference",
+    "azure_openai": "azure.ai.openai",
+    "vertex_ai": "gcp.vertex_ai",
+    "vertexai": "gcp.vertex_ai",
+    "aws_bedrock": "aws.bedrock",
+    "bedrock": "aws.bedrock",
+    "google": "gcp.gemini",
+    "gemini": "gcp.gemini",
+    "xai": "x_ai",
+    "mistral": "mistral_ai",
+    "mistralai": "mistral_ai",
+}
+"""Older and vendors' own names of providers to those of the convention."""
+
+
+def normalise(raw_spans: Iterable[RawSpan], *, keep_content: bool = False, source: str | None = None) -> RecordBatch:
+    """Return the canonical records of raw spans.
+
+    Args:
+        raw_spans: in any order.
+        keep_content: whether what people and models said may stay in the spans' attributes.
+        source: where they came from, for spans that do not say.
+    """
+    batch = RecordBatch()
+    for raw in raw_spans:
+        _normalise_one(raw, keep_content, source, batch)
+    return batch
+
+
+def _normalise_one(raw: RawSpan, keep_content: bool, source: str | None, batch: RecordBatch) -> None:
+    dialect = dialect_of(raw.scope, raw.attributes)
+    fields: Fields = {}
+    what: SpanKind | Operation | None = None
+    if dialect is not None:
+        fields = dialect.read(raw.attributes)
+        if dialect.refine is not None:
+            dialect.refine(raw, fields)
+        what = dialect.kind(raw, fields)
+    kind = SpanKind.INFERENCE if isinstance(what, Operation) else (what or SpanKind.OTHER)
+    span = _span(raw, dialect, fields, kind, keep_content)
+    span.source = raw.source or source
+    batch.spans.append(span)
+    if isinstance(what, Operation):
+        batch.inferences.append(_inference(raw, fields, what, dialect, batch.warnings))
+    elif kind is SpanKind.TOOL:
+        batch.tool_calls.append(_tool_call(raw, fields, span))
+    if raw.events:
+        batch.outcomes.extend(_outcomes(raw))
+
+
+def _span(raw: RawSpan, dialect: Dialect | None, fields: Fields, kind: SpanKind, keep_content: bool) -> Span:
+    attributes, cut = retain(raw.attributes, dialect, keep_content)
+    parent_id = raw.parent_id if raw.parent_id != raw.span_id else None
+    return Span(
+        trace_id=raw.trace_id,
+        span_id=raw.span_id,
+        name=clean(raw.name, MAX_NAME),
+        kind=kind,
+        parent_id=parent_id,
+        start_ns=raw.start_ns,
+        end_ns=raw.end_ns,
+        status=raw.status,
+        error_type=_error_type(raw, fields),
+        resource=raw.resource,
+        scope=clean(raw.scope, MAX_NAME) if raw.scope else None,
+        dialect=dialect.name if dialect else None,
+        otel_kind=raw.otel_kind,
+        agent_name=_agent_name(raw, fields, kind),
+        session_id=_name(fields.get("session_id")),
+        user_id=hashed_user(fields.get("user_id")),
+        tags=_tags(raw, fields),
+        links=raw.links,
+        weight=weight_of(raw, fields),
+        purpose=_purpose(raw, fields),
+        attributes=attributes,
+        attributes_dropped=cut,
+    )
+
+
+def _inference(
+    raw: RawSpan, fields: Fields, operation: Operation, dialect: Dialect | None, warnings: Counter[str]
+) -> Inference:
+    assert dialect is not None
+    usage = usage_of(fields, dialect.semantics, warnings)
+    call = Inference(
+        trace_id=raw.trace_id,
+        span_id=raw.span_id,
+        provider=_provider(fields.get("provider")),
+        request_model=_name(fields.get("request_model")),
+        response_model=_name(fields.get("response_model")),
+        response_id=_name(fields.get("response_id")),
+        operation=operation,
+        meters=usage.meters,
+        usage_semantics=usage.semantics,
+        raw_usage=_raw_usage(fields),
+        service_tier=_name(fields.get("service_tier")),
+        batch=_truth(fields.get("batch")),
+        stream=_truth(fields.get("stream")),
+        attempts=_attempts(fields),
+        ttft_ns=_duration(fields, "ttft"),
+        inter_token_p50_ns=_duration(fields, "inter_token_p50"),
+        inter_token_p95_ns=_duration(fields, "inter_token_p95"),
+        finish_reason=_finish_reason(fields.get("finish_reason")),
+        tools_offered=_tools_offered(fields),
+        composition=_composition(fields),
+        recorded_cost_usd=_money(fields.get("cost_usd")),
+        queue_ns=_duration(fields, "queue"),
+        prefill_ns=_duration(fields, "prefill"),
+        decode_ns=_duration(fields, "decode"),
+        reasons=usage.reasons,
+    )
+    call.usage_source = _usage_source(call, fields)
+    return call
+
+
+def _usage_source(call: Inference, fields: Fields) -> UsageSource:
+    if not call.meters.is_known:
+        return UsageSource.ABSENT
+    stated = fields.get("usage_source")
+    if stated in set(UsageSource) and stated != UsageSource.ABSENT:
+        return UsageSource(stated)
+    if not any(call.meters.as_dict().values()):
+        # emitters that have no usage write zeros; a call that took nothing and gave nothing was none
+        call.meters = type(call.meters)()
+        call.reasons.append("all token counts are zero: taken as without usage")
+        return UsageSource.ABSENT
+    return UsageSource.PROVIDER
+
+
+def _tool_call(raw: RawSpan, fields: Fields, span: Span) -> ToolCall:
+    arguments = fields.get("tool_arguments", fields.get("value_input"))
+    duration = raw.end_ns - raw.start_ns if raw.start_ns is not None and raw.end_ns is not None else None
+    return ToolCall(
+        trace_id=raw.trace_id,
+        span_id=raw.span_id,
+        name=_name(fields.get("tool_name")) or span.name,
+        kind=_name(fields.get("tool_kind")),
+        call_id=_name(fields.get("tool_call_id")),
+        argument_fingerprint=_name(fields.get("argument_fingerprint")) or argument_fingerprint(arguments),
+        result_tokens=_whole(fields.get("result_tokens")),
+        error=span.error_type,
+        duration_ns=duration,
+    )
+
+
+def _outcomes(raw: RawSpan) -> Iterable[Outcome]:
+    for event in raw.events:
+        if event.name == ours.EVALUATION_EVENT:
+            get = event.attributes.get
+            name = _name(get(ours.EVALUATION_NAME))
+            if name:
+                value, label = _number(get(ours.EVALUATION_VALUE)), _name(get(ours.EVALUATION_LABEL))
+                yield Outcome(raw.trace_id, raw.span_id, name, value, label, "evaluation event")
+
+
+def _agent_name(raw: RawSpan, fields: Fields, kind: SpanKind) -> str | None:
+    name = _name(fields.get("agent_name"))
+    if name is None and kind is SpanKind.AGENT:
+        # a span named "invoke_agent planner" by an emitter that sets no agent name
+        head, _, tail = raw.name.partition(" ")
+        name = clean(tail if tail and head in {"invoke_agent", "create_agent"} else raw.name, MAX_NAME) or None
+    return name
+
+
+def _error_type(raw: RawSpan, fields: Fields) -> str | None:
+    kind = _name(fields.get("error_type"))
+    if kind is None:
+        for event in raw.events:
+            if event.name == "exception":
+                kind = _name(event.attributes.get("exception.type"))
+    return kind if kind is None or " " not in kind else None
+
+
+def _tags(raw: RawSpan, fields: Fields) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for key, value in raw.attributes.items():
+        if key.startswith(ours.TAG):
+            tags[clean(key[len(ours.TAG) :], MAX_NAME)] = clean(str(value), MAX_NAME)
+    labels = fields.get("tag_list")
+    for label in labels if isinstance(labels, list) else ():
+        tags[clean(str(label), MAX_NAME)] = "true"
+    extra = fields.get("tags")
+    for key, value in extra.items() if isinstance(extra, dict) else ():
+        tags[clean(str(key), MAX_NAME)] = clean(str(value), MAX_NAME)
+    return tags
+
+
+def _purpose(raw: RawSpan, fields: Fields) -> Purpose | None:
+    stated = fields.get("purpose")
+    if stated is None and raw.resource is not None:
+        stated = next((value for key, value in raw.resource.attributes if key == ours.PURPOSE), None)
+    return Purpose(stated) if stated in set(Purpose) else None
+
+
+def _attempts(fields: Fields) -> list[Attempt]:
+    statuses = fields.get("attempt_statuses")
+    if not isinstance(statuses, (list, tuple)):
+        resends = _whole(fields.get("resends"))
+        return [Attempt() for _ in range(min(resends, 100) + 1)] if resends else []
+    starts, ends = _numbers(fields.get("attempt_starts_ns")), _numbers(fields.get("attempt_ends_ns"))
+    return [
+        Attempt(
+            _whole(status) or None,
+            starts[place] if place < len(starts) else None,
+            ends[place] if place < len(ends) else None,
+        )
+        for place, status in enumerate(statuses[:100])
+    ]
+
+
+def _tools_offered(fields: Fields) -> list[ToolOffered]:
+    names, tokens = fields.get("tools_offered"), _numbers(fields.get("tools_offered_tokens"))
+    if not isinstance(names, (list, tuple)):
+        return []
+    return [
+        ToolOffered(clean(str(name), MAX_NAME), tokens[place] if place < len(tokens) else None)
+        for place, name in enumerate(names[:1024])
+    ]
+
+
+def _composition(fields: Fields) -> Composition | None:
+    parts = {
+        name: _whole(fields[f"composition_{name}"])
+        for name in ("system", "tools", "history", "tool_results", "user")
+        if f"composition_{name}" in fields
+    }
+    return Composition(**parts) if parts else None
+
+
+def _raw_usage(fields: Fields) -> dict[str, Any] | None:
+    raw = fields.get("raw_usage")
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw)
+        except ValueError:
+            return None
+    return raw if isinstance(raw, dict) else None
+
+
+def _duration(fields: Fields, name: str) -> int | None:
+    """Return nanoseconds from whichever unit the dialect writes, None where negative or broken."""
+    for unit, factor in (("ns", 1), ("us", 1000), ("ms", 1_000_000), ("s", 1_000_000_000)):
+        number = _number(fields.get(f"{name}_{unit}"))
+        if number is not None and 0 <= number * factor < 2**63:
+            return round(number * factor)
+    return None
+
+
+def _finish_reason(value: Any) -> str | None:
+    if isinstance(value, (list, tuple)):
+        value = value[0] if value else None
+    return _name(value)
+
+
+def _money(value: Any) -> Decimal | None:
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and 0 <= amount < 10**9 else None
+
+
+def _provider(value: Any) -> str | None:
+    name = _name(value)
+    return _PROVIDERS.get(name.lower(), name) if name else None
+
+
+def _name(value: Any) -> str | None:
+    if isinstance(value, str):
+        return clean(value, MAX_NAME) or None
+    return str(value) if type(value) is int else None
+
+
+def _truth(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
+
+
+def _number(value: Any) -> float | None:
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number - number == 0 else None
+
+
+def _whole(value: Any) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and 0 <= number < 2**62 else None
+
+
+def _numbers(values: Any) -> list[int | None]:
+    return [_whole(value) for value in values] if isinstance(values, (list, tuple)) else []

@@ -1,0 +1,130 @@
+"""What of a span's attributes stays: no content, bounded in number, size and depth.
+
+Numbers and truth values always may stay. Text stays where a dialect knows its key and the key holds no content; under
+any other key it stays while it looks like a name (short, few words) and the key does not sound like content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from inferometer.ingest.dialects.dialect import Dialect
+
+MAX_ATTRIBUTES = 128
+MAX_TEXT = 1024
+MAX_UNKNOWN_TEXT = 128
+MAX_WORDS = 4
+MAX_ITEMS = 32
+MAX_NAME = 256
+
+_SAFE_PREFIXES = ("service.", "deployment.", "k8s.", "cloud.", "http.request.resend", "http.response.status", "rpc.")
+_CONTENT_WORDS = frozenset(
+    ["input", "inputs", "output", "outputs", "prompt", "prompts", "completion", "completions", "content", "contents", "message", "messages", "text", "texts", "query", "question", "answer", "arguments", "args", "parameters", "params", "result", "results", "response", "responses", "request", "document", "documents", "body", "description", "instructions", "instruction", "value", "values", "thinking", "reasoning", "title", "summary", "explanation", "comment", "statement", "stacktrace", "traceback", "transcript", "chat", "history", "command", "cmd", "code", "diff", "path", "file", "filename", "url", "uri", "email", "phone", "address", "name_full", "password", "secret", "token", "key", "authorization", "cookie", "state", "data", "payload", "metadata", "preview", "snippet", "context"]
+)
+_KEEP, _DROP, _JUDGE = 0, 1, 2
+_VERDICTS: dict[tuple[str, str], int] = {}
+_VERDICTS_REMEMBERED = 16384
+
+
+def retain(attributes: Mapping[str, Any], dialect: Dialect | None, keep_content: bool) -> tuple[dict[str, Any], int]:
+    """Return the attributes that stay and the number of those that were cut or left out for their size.
+
+    Args:
+        attributes: as the emitter wrote them.
+        dialect: the one that reads them, if any.
+        keep_content: whether what people and models said may stay.
+    """
+    kept: dict[str, Any] = {}
+    cut = 0
+    name = dialect.name if dialect else ""
+    for key, value in attributes.items():
+        if len(kept) >= MAX_ATTRIBUTES:
+            cut += 1
+            continue
+        verdict = _VERDICTS.get((name, key))
+        if verdict is None:
+            verdict = _verdict(name, key, dialect)
+        if keep_content:
+            kept[clean(key, MAX_NAME)] = _bounded(value, MAX_TEXT * 1024, 0)
+        elif type(value) in {int, float, bool}:
+            kept[clean(key, MAX_NAME)] = _number(value)
+        elif verdict == _KEEP or (verdict == _JUDGE and _is_name(value)):
+            plain = _plain(value)
+            if plain is None:
+                cut += value is not None
+            else:
+                kept[clean(key, MAX_NAME)] = plain
+    return kept, cut
+
+
+def is_content(key: str, dialect: Dialect | None) -> bool:
+    """Return whether a key holds what people or models said, or may."""
+    name = dialect.name if dialect else ""
+    return _VERDICTS.get((name, key), _verdict(name, key, dialect)) == _DROP
+
+
+def clean(text: str, limit: int) -> str:
+    """Return text that every database takes: no NUL, no lone surrogate, at most ``limit`` characters."""
+    if len(text) > limit:
+        text = text[:limit]
+    if "\0" in text:
+        text = text.replace("\0", "")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _verdict(name: str, key: str, dialect: Dialect | None) -> int:
+    if dialect is not None and any(_matches(key, pattern) for pattern in dialect.content):
+        verdict = _DROP
+    elif (dialect is not None and key in dialect.by_key) or key.startswith(_SAFE_PREFIXES):
+        verdict = _KEEP
+    else:
+        words = key.lower().replace("-", "_").replace("_", ".").split(".")
+        verdict = _DROP if _CONTENT_WORDS.intersection(words) else _JUDGE
+    if len(_VERDICTS) < _VERDICTS_REMEMBERED:  # keys come from outside: what is remembered must stay bounded
+        _VERDICTS[name, key] = verdict
+    return verdict
+
+
+def _matches(key: str, pattern: str) -> bool:
+    return key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern
+
+
+def _is_name(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MAX_UNKNOWN_TEXT and "\n" not in value and value.count(" ") < MAX_WORDS
+    if isinstance(value, (list, tuple)):
+        return all(_is_name(item) for item in value[:MAX_ITEMS])
+    return isinstance(value, (int, float, bool))
+
+
+def _plain(value: Any) -> Any:
+    """Return a scalar or a list of scalars, bounded; None for anything deeper."""
+    if isinstance(value, str):
+        return clean(value, MAX_TEXT)
+    if isinstance(value, (int, float)):
+        return _number(value)
+    if isinstance(value, (list, tuple)):
+        items = [_plain(item) for item in value[:MAX_ITEMS] if not isinstance(item, (list, tuple, dict))]
+        return [item for item in items if item is not None]
+    return None
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None  # NaN and infinities are not JSON
+    return value if -(2**63) <= value < 2**63 else None
+
+
+def _bounded(value: Any, limit: int, depth: int) -> Any:
+    if isinstance(value, str):
+        return clean(value, limit)
+    if isinstance(value, (int, float)):
+        return _number(value)
+    if depth >= 8:
+        return None
+    if isinstance(value, (list, tuple)):
+        return [_bounded(item, limit, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {clean(str(key), MAX_NAME): _bounded(item, limit, depth + 1) for key, item in value.items()}
+    return None

@@ -1,0 +1,155 @@
+"""From the counts an emitter wrote to disjoint meters: where cached and reasoning tokens sit is decided by the totals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from inferometer.ingest.dialects.dialect import Fields
+from inferometer.schema.meters import Meters
+from inferometer.schema.records import UsageSemantics
+
+ABSURD_TOKENS = 100_000_000
+"""Tokens beyond which a count of one call is taken for a mistake: ten times the longest context window there is."""
+
+_SPLITS = (
+    "input_text",
+    "input_audio",
+    "input_image",
+    "cache_read_audio",
+    "output_text",
+    "output_audio",
+    "output_image",
+)
+_COUNTS = ("input", "output", "total", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning")
+
+
+@dataclass(slots=True)
+class Usage:
+    """Meters of one call, how the emitter counted, and what was noticed."""
+
+    meters: Meters = field(default_factory=Meters)
+    semantics: UsageSemantics = UsageSemantics.UNKNOWN
+    reasons: list[str] = field(default_factory=list)
+
+
+def usage_of(fields: Fields, declared: UsageSemantics, warnings: Counter[str]) -> Usage:
+    """Return the meters that a span's fields give.
+
+    Args:
+        fields: counts as written, inclusive or exclusive; ``reasoning_beside`` is true where the dialect counts
+            reasoning beside the output.
+        declared: how the dialect counts where nothing in the span speaks against it.
+        warnings: where broken counts are counted.
+    """
+    usage = Usage()
+    counts = {name: read_count(fields[name], name, warnings, usage.reasons) for name in _COUNTS if name in fields}
+    if not counts:
+        return usage
+    given, output, total = counts.get("input"), counts.get("output"), counts.get("total")
+    reasoning = counts.get("reasoning")
+    five_minutes, one_hour = _writes(counts)
+    cached = (counts.get("cache_read") or 0) + (five_minutes or 0) + (one_hour or 0)
+
+    inclusive = declared is not UsageSemantics.EXCLUSIVE
+    if given is not None and cached:
+        inclusive = _is_inclusive(given, cached, output, total, reasoning, inclusive, usage.reasons)
+    all_input = given if inclusive or given is None else given + cached
+    output = _output(all_input, output, total, reasoning, bool(fields.get("reasoning_beside")), usage.reasons)
+    if all_input is None and total is not None and output is not None and total >= output:
+        all_input = total - output
+        usage.reasons.append("input taken as total minus output")
+    if all_input is None and cached:
+        all_input = cached
+    if reasoning is not None and output is not None and reasoning > output:
+        warnings["reasoning_over_output"] += 1
+        reasoning = None
+    splits = {
+        name: value
+        for name in _SPLITS
+        if name in fields and (value := read_count(fields[name], name, warnings, usage.reasons)) is not None
+    }
+    if given is not None:
+        usage.semantics = UsageSemantics.INCLUSIVE if inclusive else UsageSemantics.EXCLUSIVE
+    fresh = None if all_input is None else max(0, all_input - cached)
+    usage.meters = Meters(
+        input_fresh=fresh,
+        cache_read=counts.get("cache_read"),
+        cache_write_5m=five_minutes,
+        cache_write_1h=one_hour,
+        output=output,
+        reasoning=reasoning,
+        **splits,
+    )
+    return usage
+
+
+def read_count(value: Any, name: str, warnings: Counter[str], reasons: list[str]) -> int | None:
+    """Return a token count; None, counted and with a reason, where it is negative, absurd or no whole number."""
+    if type(value) is not int:
+        try:
+            number = float(value)
+            value = int(number) if not isinstance(value, bool) and number.is_integer() else None
+        except (TypeError, ValueError, OverflowError):
+            value = None
+    if value is None or not 0 <= value <= ABSURD_TOKENS:
+        warnings["broken_token_count"] += 1
+        reasons.append(f"{name} count kept out: not a number of tokens")
+        return None
+    return int(value)
+
+
+def _writes(counts: dict[str, int | None]) -> tuple[int | None, int | None]:
+    """Return cache writes by lifetime; what no lifetime is given for counts as the default of five minutes."""
+    whole, five, hour = counts.get("cache_write"), counts.get("cache_write_5m"), counts.get("cache_write_1h")
+    if whole is None:
+        return five, hour
+    if five is None and hour is None:
+        return whole, None
+    return max(five or 0, whole - (hour or 0)), hour
+
+
+def _is_inclusive(
+    given: int,
+    cached: int,
+    output: int | None,
+    total: int | None,
+    reasoning: int | None,
+    default: bool,
+    notes: list[str],
+) -> bool:
+    if total is not None and output is not None:
+        sums = {output, output + (reasoning or 0)}
+        inside, beside = total - given in sums, total - given - cached in sums
+        if inside != beside:
+            if inside != default:
+                notes.append(f"total shows cached tokens {'inside' if inside else 'beside'} the input count")
+            return inside
+    if default and cached > given:
+        notes.append("more cached tokens than input: they stand beside the input count")
+        return False
+    return default
+
+
+def _output(
+    all_input: int | None, output: int | None, total: int | None, reasoning: int | None, beside: bool, notes: list[str]
+) -> int | None:
+    if output is None:
+        if all_input is not None and total is not None and total >= all_input:
+            notes.append("output taken as total minus input")
+            return total - all_input
+        return None
+    if not reasoning:
+        return output
+    if all_input is not None and total is not None:
+        rest = total - all_input
+        if rest in {output, output + reasoning}:
+            if (rest != output) != beside:
+                notes.append(f"total shows reasoning {'beside' if rest != output else 'inside'} the output count")
+            return rest
+    if beside or reasoning > output:
+        if not beside:
+            notes.append("more reasoning than output: it stands beside the output count")
+        return output + reasoning
+    return output
