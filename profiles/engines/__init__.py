@@ -1,0 +1,323 @@
+"""Serving engines: how they batch, how they account for KV memory, what their hosts cost, and what was fitted to them.
+
+An engine is ``<name>.toml``. Constants fitted to measured rows lie beside it in ``<name>.calibration.toml``, which
+``tools/fit_profiles.py`` writes; they belong to (hardware, engine version) and name the rows' hull and the fit's error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+
+from inferometer.profiles.documents import Document, Provenance, Table, find, parse, read_documents
+from inferometer.schema.errors import ProfileError, UnknownNameError
+
+BATCHINGS = ("mixed", "prefill_first", "static")
+ADMISSIONS = ("incremental", "reserve_all")
+CALIBRATION = ".calibration"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """The rules a step is put together by.
+
+    ``batching``: ``mixed`` puts prompt chunks beside decodes, ``prefill_first`` lets prompts run alone before decodes
+    go on. ``admission``: ``incremental`` takes a sequence when its prompt fits and preempts later, ``reserve_all`` when
+    its longest outcome fits. ``kv_precision``: ``bf16``, or ``weights`` for FP8 beside weights of eight bits and fewer.
+    """
+
+    batching: str
+    admission: str
+    max_batched_tokens: int
+    max_sequences: int
+    kv_block_tokens: int
+    memory_share: float
+    reserved_gib: float
+    kv_precision: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """What an engine makes of a chip: shares of the chip's peaks, and overheads that are none of the chip's.
+
+    Shares are of the data sheet's figure; ``*_efficiency`` above 1 would be a wrong data sheet. ``expert_imbalance`` is
+    the busiest rank's excess over the mean. ``arrival_burst`` is the share of the other users whose prompts stand
+    before a request's own in a closed loop.
+    """
+
+    weight_bandwidth_efficiency: float
+    compute_efficiency: float
+    kv_bandwidth_efficiency: float
+    attention_compute_efficiency: float
+    expert_bandwidth_efficiency: float
+    expert_compute_efficiency: float
+    expert_imbalance: float
+    collective_us: float
+    link_efficiency: float
+    host_ms_per_step: float
+    host_us_per_layer: float
+    host_us_per_sequence: float
+    frontend_ms: float
+    arrival_burst: float
+
+
+CONSTANT_NAMES = tuple(field.name for field in fields(Constants))
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The least and the greatest value among fitted rows."""
+
+    low: float
+    high: float
+
+    def distance(self, value: float) -> float:
+        """Return how far outside `value` lies, as a ratio minus one; 0 within."""
+        if value <= 0 or self.high <= 0:
+            return 0.0
+        return max(self.low / value if value < self.low else 1.0, value / self.high if value > self.high else 1.0) - 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Rows, held-out error and hull behind a set of constants; errors are medians of absolute relative error."""
+
+    rows: int
+    held_out_rows: int
+    tpot_error: float | None
+    ttft_error: float | None
+    hull: dict[str, Range]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A model's own measured-over-modelled factor at one precision under one calibration."""
+
+    model: str
+    precision: str
+    decode_factor: float
+    prefill_factor: float
+    frontend_factor: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Constants fitted to one (hardware, engine version), with the models they were fitted on."""
+
+    hardware: str
+    version: str
+    constants: Constants
+    corrections: tuple[Correction, ...]
+    fit: Fit
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One serving engine at one version (``version`` is empty for 'whichever')."""
+
+    id: str
+    name: str
+    aliases: tuple[str, ...]
+    version: str
+    scheduler: Scheduler
+    defaults: Constants
+    calibrations: tuple[Calibration, ...]
+    spreads: dict[str, tuple[float, float]]
+    provenance: Provenance
+    notes: tuple[str, ...]
+    path: str
+
+
+def split_version(name: str) -> tuple[str, str]:
+    """Split ``vllm==0.12.0``, ``vllm@0.12.0`` or ``vllm 0.12.0`` into name and version ('' where there is none)."""
+    words = name.replace("==", " ").replace("@", " ").split()
+    return (words[0], " ".join(words[1:])) if words else (name, "")
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return a version's leading numbers, for ordering: ``1.2.0rc6.post2`` is (1, 2, 0)."""
+    numbers = []
+    for part in version.split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits:
+            break
+        numbers.append(int(digits))
+        if digits != part:
+            break
+    return tuple(numbers)
+
+
+def load_engine(name: str) -> Engine:
+    """Return an engine by id or alias, at the version named after ``==``, ``@`` or a space if any.
+
+    Raises:
+        UnknownNameError: no profile has that name.
+        ProfileError: a profile breaks its rules.
+    """
+    id_, version = split_version(name)
+    found = find("engine profile", id_, {engine.id: engine for engine in list_engines().values()})
+    if not version:
+        return found
+    return replace(found, version=version, scheduler=_scheduler_of(found.id, version) or found.scheduler)
+
+
+def list_engines() -> dict[str, Engine]:
+    """Return all engines by id, the user's own included.
+
+    Raises:
+        ProfileError: a profile breaks its rules.
+    """
+    documents = read_documents("engines")
+    return dict(_list_engines(tuple((d.path, d.stem, d.text) for d in documents)))
+
+
+def _scheduler_of(id_: str, version: str) -> Scheduler | None:
+    key = version_key(version)
+    if not key:
+        return None
+    _, earlier = _read_engines(tuple((d.path, d.stem, d.text) for d in read_documents("engines")))
+    for before, scheduler in earlier.get(id_, ()):
+        if key < before:
+            return scheduler
+    return None
+
+
+def _list_engines(documents: tuple[tuple[str, str, str], ...]) -> dict[str, Engine]:
+    return _read_engines(documents)[0]
+
+
+@lru_cache(maxsize=8)
+def _read_engines(
+    documents: tuple[tuple[str, str, str], ...],
+) -> tuple[dict[str, Engine], dict[str, list[tuple[tuple[int, ...], Scheduler]]]]:
+    engines: dict[str, Engine] = {}
+    earlier: dict[str, list[tuple[tuple[int, ...], Scheduler]]] = {}
+    calibrations: dict[str, tuple[Calibration, ...]] = {}
+    for path, stem, text in documents:
+        document = Document(path, stem, text)
+        if stem.endswith(CALIBRATION):
+            calibrations[stem.removesuffix(CALIBRATION)] = read_calibrations(document)
+        else:
+            engines[stem], earlier[stem] = read_engine(document)
+    for id_, found in calibrations.items():
+        if id_ not in engines:
+            raise UnknownNameError("engine of a calibration file", id_, engines)
+        engines[id_] = replace(engines[id_], calibrations=found)
+    return engines, earlier
+
+
+def read_engine(document: Document) -> tuple[Engine, list[tuple[tuple[int, ...], Scheduler]]]:
+    """Read one engine, and the schedulers of its earlier versions, oldest first.
+
+    Raises:
+        ProfileError: a key is missing, unknown, out of range or without a unit.
+    """
+    table = parse(document)
+    engine = Engine(
+        id=document.stem,
+        name=table.text("name"),
+        aliases=table.texts("aliases"),
+        version="",
+        scheduler=_scheduler(table.table("scheduler")),
+        defaults=_constants(table.table("defaults")),
+        calibrations=(),
+        spreads={},
+        provenance=table.provenance(),
+        notes=table.texts("notes"),
+        path=document.path,
+    )
+    earlier = []
+    for old in table.tables("earlier"):
+        before = version_key(old.text("before_version"))
+        if not before:
+            raise ProfileError(document.path, f"{old.name}.before_version holds no number")
+        earlier.append((before, _scheduler(old)))
+    table.finish()
+    return engine, sorted(earlier, key=lambda pair: pair[0])
+
+
+def read_calibrations(document: Document) -> tuple[Calibration, ...]:
+    """Read the constants fitted to one engine.
+
+    Raises:
+        ProfileError: a key is missing, unknown, out of range or without a unit.
+    """
+    table = parse(document)
+    found = []
+    for entry in table.tables("calibration"):
+        fit = entry.table("fit")
+        found.append(
+            Calibration(
+                hardware=entry.text("hardware"),
+                version=entry.text("version"),
+                constants=_constants(entry.table("constants"), dated=False),
+                corrections=tuple(_correction(each) for each in entry.tables("correction")),
+                fit=_fit(fit),
+            )
+        )
+        entry.finish()
+    table.finish()
+    return tuple(found)
+
+
+def _scheduler(table: Table) -> Scheduler:
+    table.text("before_version", "none")
+    scheduler = Scheduler(
+        batching=table.text("batching", among=BATCHINGS),
+        admission=table.text("admission", among=ADMISSIONS),
+        max_batched_tokens=table.integer("max_batched_tokens", minimum=1),
+        max_sequences=table.integer("max_sequences", minimum=1),
+        kv_block_tokens=table.integer("kv_block_tokens", minimum=1),
+        memory_share=table.number("memory_share", minimum=0.1, maximum=1.0),
+        reserved_gib=table.number("reserved_gib"),
+        kv_precision=table.text("kv_precision", among=("bf16", "weights")),
+        provenance=table.provenance(),
+    )
+    table.finish()
+    return scheduler
+
+
+def _constants(table: Table, *, dated: bool = True) -> Constants:
+    if dated:
+        table.provenance()
+    constants = Constants(**{name: table.number(name) for name in CONSTANT_NAMES})
+    table.finish()
+    return constants
+
+
+def _correction(table: Table) -> Correction:
+    correction = Correction(
+        model=table.text("model"),
+        precision=table.text("precision"),
+        decode_factor=table.number("decode_factor", minimum=0.01),
+        prefill_factor=table.number("prefill_factor", minimum=0.01),
+        frontend_factor=table.number("frontend_factor", minimum=0.01),
+        rows=table.integer("rows", minimum=1),
+    )
+    table.finish()
+    return correction
+
+
+def _fit(table: Table) -> Fit:
+    hull: dict[str, Range] = {}
+    limits = table.table("hull")
+    for key, value in limits.numbers().items():
+        name, _, end = key.rpartition("_")
+        if end not in ("low", "high"):
+            raise ProfileError(table.path, f"{limits.name}.{key} ends in neither _low nor _high")
+        old = hull.get(name, Range(0.0, float("inf")))
+        hull[name] = Range(value, old.high) if end == "low" else Range(old.low, value)
+    limits.finish()
+    fit = Fit(
+        rows=table.integer("rows", minimum=1),
+        held_out_rows=table.integer("held_out_rows"),
+        tpot_error=table.optional_number("tpot_median_error"),
+        ttft_error=table.optional_number("ttft_median_error"),
+        hull=hull,
+        provenance=table.provenance(),
+    )
+    table.finish()
+    return fit
