@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from inferometer.ingest.tree import Tree
-from inferometer.schema.records import Inference, Operation, Span, UsageSource
+from inferometer.schema.records import Inference, Operation, Span, SpanKind, UsageSource
 
 CLOCK_TOLERANCE_NS = 5_000_000
 """How far two views of one call in one process may stand apart: clocks that tick in milliseconds, rounded twice."""
@@ -31,10 +31,15 @@ _CLASSES = {Operation.EMBEDDING: "embedding", Operation.RERANK: "rerank"}
 
 @dataclass(slots=True)
 class Verdict:
-    """What became of one inference: into which it was merged, whether it is billed, and why."""
+    """What became of one inference: into which it was merged, whether it is billed, and why.
+
+    ``place`` is the view of the same call whose surroundings hold for all of them: one under an agent before one
+    beside it.
+    """
 
     billable: bool = True
     merged_into: bytes | None = None
+    place: bytes | None = None
     reasons: list[str] = field(default_factory=list)
 
 
@@ -173,12 +178,22 @@ class _Decision:
             if len(group) < 2:
                 continue
             kept = max(group, key=self._richness)
+            place = max(group, key=lambda span_id: (self._depth(span_id), span_id == kept, span_id))
             for span_id in group:
                 verdict = self.verdicts[span_id]
+                verdict.place = place
                 if span_id == kept:
                     verdict.reasons = [f"stands for {len(group)} views of one call"]
                 else:
                     verdict.billable, verdict.merged_into = False, kept
+
+    def _depth(self, span_id: bytes) -> int:
+        """Return how many agents and workflows are around a span."""
+        depth, above = 0, self.tree.parent[span_id]
+        while above is not None:
+            depth += self.tree.spans[above].kind in {SpanKind.AGENT, SpanKind.WORKFLOW}
+            above = self.tree.parent[above]
+        return depth
 
     def _richness(self, span_id: bytes) -> tuple[object, ...]:
         call, span = self.calls[span_id], self.tree.spans[span_id]

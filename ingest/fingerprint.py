@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from importlib import import_module
@@ -29,10 +30,8 @@ def argument_fingerprint(arguments: Any) -> str | None:
     if arguments is None or key is None:
         return None
     if isinstance(arguments, str):
-        try:
+        with suppress(ValueError, RecursionError):
             arguments = json.loads(arguments)
-        except (ValueError, RecursionError):
-            pass
     try:
         text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), default=str)
     except (ValueError, RecursionError):

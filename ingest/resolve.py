@@ -53,9 +53,13 @@ def _resolve_trace(
     tools = {span_id: tool for span_id, tool in tools.items() if span_id in tree.spans}
     verdicts = decide(tree, calls)
     merged_tools = merge_tool_views(tree, tools)
-    merged = {span_id: verdict.merged_into for span_id, verdict in verdicts.items() if verdict.merged_into}
-    merged.update({span_id: kept for span_id, (kept, _) in merged_tools.items()})
-    roots = run_roots(tree, merged)
+    places = {
+        span_id: verdict.place
+        for span_id, verdict in verdicts.items()
+        if verdict.place is not None and verdict.place != span_id
+    }
+    places.update({span_id: kept for span_id, (kept, _) in merged_tools.items()})
+    roots = run_roots(tree, places)
     runs = build_runs(tree, roots, now_ns)
     decisions.runs.extend(runs)
     trace_id = next(iter(tree.spans.values())).trace_id
@@ -63,6 +67,7 @@ def _resolve_trace(
     for span_id, root in roots.items():
         decisions.run_ids[(trace_id, span_id)] = run_ids[root]
     agents, depth = _agents(tree)
+    depth = {span_id: depth[places.get(span_id, span_id)] for span_id in tree.order}
     edges = _edges(tree, calls, tools, verdicts, roots, depth)
     for span_id, call in calls.items():
         verdict = verdicts[span_id]
@@ -73,7 +78,7 @@ def _resolve_trace(
                 call.billable and verdict.billable,
                 verdict.merged_into,
                 [*call.reasons, *verdict.reasons],
-                tree.spans[span_id].agent_name or agents[span_id],
+                tree.spans[span_id].agent_name or agents[places.get(span_id, span_id)],
                 edges.get(span_id, []),
             )
         )
@@ -81,7 +86,9 @@ def _resolve_trace(
         kept, reason = merged_tools.get(span_id, (None, None))
         reasons = [*tool.reasons, reason] if reason else list(tool.reasons)
         decisions.tool_calls.append(
-            ToolCallDecision(trace_id, span_id, kept, reasons, tree.spans[span_id].agent_name or agents[span_id])
+            ToolCallDecision(
+                trace_id, span_id, kept, reasons, tree.spans[span_id].agent_name or agents[kept or span_id]
+            )
         )
 
 

@@ -15,12 +15,12 @@ _TOPS = frozenset({SpanKind.AGENT, SpanKind.WORKFLOW})
 _CALLS = frozenset({SpanKind.INFERENCE, SpanKind.TOOL, SpanKind.RETRIEVAL})
 
 
-def run_roots(tree: Tree, merged: dict[bytes, bytes]) -> dict[bytes, bytes]:
+def run_roots(tree: Tree, elsewhere: dict[bytes, bytes]) -> dict[bytes, bytes]:
     """Return for each span that belongs to a run the span at that run's top.
 
     Args:
         tree: the trace.
-        merged: span ids of calls that are another view of one elsewhere, with that one's id; they found no run.
+        elsewhere: span ids of calls that are another view of one elsewhere, with that one's id; they found no run.
     """
     under_agent: dict[bytes, bytes | None] = {}
     under_genai: dict[bytes, bytes | None] = {}
@@ -29,7 +29,7 @@ def run_roots(tree: Tree, merged: dict[bytes, bytes]) -> dict[bytes, bytes]:
         agent = under_agent[parent_id] if parent_id is not None else None
         genai = under_genai[parent_id] if parent_id is not None else None
         under_agent[span_id] = agent or (span_id if kind in _TOPS else None)
-        under_genai[span_id] = genai or (span_id if kind in GENAI_KINDS and span_id not in merged else None)
+        under_genai[span_id] = genai or (span_id if kind in GENAI_KINDS and span_id not in elsewhere else None)
     busy = {
         under_genai[span_id]
         for span_id in tree.order
@@ -47,9 +47,9 @@ def run_roots(tree: Tree, merged: dict[bytes, bytes]) -> dict[bytes, bytes]:
             root = first_agent_below.get(root, root)  # a wrapper without calls of its own is no run beside its agent's
         if root is not None:
             roots[span_id] = root
-    for span_id, kept in merged.items():
-        if kept in roots:
-            roots[span_id] = roots[kept]
+    for span_id, place in elsewhere.items():
+        if place in roots:
+            roots[span_id] = roots[place]
     return roots
 
 

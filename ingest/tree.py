@@ -1,4 +1,4 @@
-"""One trace as a tree, whatever its spans say: orphans become roots, cycles are cut, order of arrival does not matter."""
+"""One trace as a tree, whatever its spans say: orphans become roots, cycles are cut, arrival has no say."""
 
 from __future__ import annotations
 

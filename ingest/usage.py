@@ -1,4 +1,4 @@
-"""From the counts an emitter wrote to disjoint meters: where cached and reasoning tokens sit is decided by the totals."""
+"""From the counts an emitter wrote to disjoint meters: totals decide where cached and reasoning tokens sit."""
 
 from __future__ import annotations
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from inferometer.ingest.dialects.dialect import Dialect, Fields
 from inferometer.ingest.raw import RawSpan
 from inferometer.schema import attributes as ours
 from inferometer.schema.records import Operation, SpanKind
+
+Kind = TypeVar("Kind", bound=SpanKind | Operation)
 
 OPERATIONS: dict[str, SpanKind | Operation] = {
     "chat": Operation.CHAT,
@@ -186,14 +189,15 @@ def kind_of(raw: RawSpan, fields: Fields) -> SpanKind | Operation | None:
     return None
 
 
-def _lookup(table: dict[str, Any], value: Any) -> Any:
+def _lookup(table: Mapping[str, Kind], value: Any) -> Kind | None:
     return table.get(value.lower()) if isinstance(value, str) else None
 
 
 DIALECT = Dialect(
     name="gen_ai",
-    reads="`gen_ai.*` of semantic-conventions-genai (2026-11) and of semconv 1.27 to 1.41: operation, models, usage with "
-    "all spellings of cache and reasoning counts, time to first chunk, tools, agents, conversation; `inferometer.*`",
+    reads="`gen_ai.*` of semantic-conventions-genai (2026-11) and of semconv 1.27 to 1.41: operation, models, usage "
+    "with all spellings of cache and reasoning counts, time to first chunk, tools, agents, conversation; what "
+    "Inferometer itself emits under `inferometer.*`",
     aliases=ALIASES,
     kind=kind_of,
     markers=("gen_ai.*",),

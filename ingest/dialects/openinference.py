@@ -98,8 +98,8 @@ CONTENT = (
 
 DIALECT = Dialect(
     name="openinference",
-    reads="OpenInference 0.1.x: span kinds, `llm.token_count.*` with cache, reasoning and audio details, `llm.cost.total`, "
-    "model and provider names, tools, agents, session and user, the first token event",
+    reads="OpenInference 0.1.x: span kinds, `llm.token_count.*` with cache, reasoning and audio details, "
+    "`llm.cost.total`, model and provider names, tools, agents, session and user, the first token event",
     aliases=ALIASES,
     kind=kind_of,
     scopes=("openinference.*",),
