@@ -1,0 +1,138 @@
+"""What a list says about one model on one day, and what that makes of one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+
+from inferometer.schema.meters import Meters
+
+_PER_MILLION = Decimal("0.000001")
+_ZERO = Decimal(0)
+
+PARTS: tuple[tuple[str, str, str], ...] = (
+    # (rate, the disjoint meter it belongs to, the field of Meters that counts it; "" for what the others leave over)
+    ("input_audio", "input_fresh", "input_audio"),
+    ("input_image", "input_fresh", "input_image"),
+    ("input", "input_fresh", ""),
+    ("cache_read_audio", "cache_read", "cache_read_audio"),
+    ("cache_read", "cache_read", ""),
+    ("cache_write_5m", "cache_write_5m", ""),
+    ("cache_write_1h", "cache_write_1h", ""),
+    ("output_audio", "output", "output_audio"),
+    ("output_image", "output", "output_image"),
+    ("reasoning", "output", "reasoning"),
+    ("output", "output", ""),
+)
+"""How the tokens of a meter are told apart by price; the parts of a meter are disjoint and add up to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """US dollars per million tokens, by the size of the whole request.
+
+    ``tiers`` are (input tokens, rate): the last whose tokens the request's whole input exceeds holds for all of it.
+    """
+
+    base: Decimal
+    tiers: tuple[tuple[int, Decimal], ...] = ()
+
+    def at(self, input_tokens: int) -> Decimal:
+        """Return the rate for a request of that many input tokens, cached ones included."""
+        rate = self.base
+        for start, tier_rate in self.tiers:
+            if input_tokens > start:
+                rate = tier_rate
+        return rate
+
+    def scaled(self, factor: Decimal) -> Rate:
+        """Return the rate times a factor in every tier."""
+        return Rate(self.base * factor, tuple((start, rate * factor) for start, rate in self.tiers))
+
+
+@dataclass(frozen=True, slots=True)
+class RateCard:
+    """The rates of one model on one day.
+
+    Args:
+        provider: whose list it is.
+        model: the list's name of the model.
+        list_name: the list's name.
+        list_version: its version, or its file.
+        as_of: the day of the call it was looked up for; None where the call's time is unknown.
+        tier: standard, batch, flex, priority or fast.
+        rates: by the names of `PARTS`; a part that is missing is not told apart by price.
+        fees_usd: by sku, for one piece: ``request``, ``web_search`` and other tools of the provider.
+        notes: what had to be assumed.
+    """
+
+    provider: str
+    model: str
+    list_name: str
+    list_version: str
+    as_of: date | None
+    tier: str
+    rates: Mapping[str, Rate]
+    fees_usd: Mapping[str, Decimal] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Priced:
+    """One call's cost; None with a ``reason`` where it is not known.
+
+    ``list_cost_usd`` is by the list of the day, ``contracted_cost_usd`` after negotiated rates and discounts,
+    ``effective_cost_usd`` after commitments and credits. ``cost_by_meter_usd`` splits the effective cost.
+    """
+
+    list_cost_usd: Decimal | None = None
+    contracted_cost_usd: Decimal | None = None
+    effective_cost_usd: Decimal | None = None
+    cost_by_meter_usd: Mapping[str, Decimal] = field(default_factory=dict)
+    reason: str | None = None
+    card: RateCard | None = None
+    notes: tuple[str, ...] = ()
+
+
+def split_meters(meters: Meters, rates: Mapping[str, Rate]) -> list[tuple[str, str, int]]:
+    """Return (rate, meter, tokens) for every priced part of a call's tokens."""
+    left = {
+        "input_fresh": meters.input_fresh or 0,
+        "cache_read": meters.cache_read or 0,
+        "cache_write_5m": meters.cache_write_5m or 0,
+        "cache_write_1h": meters.cache_write_1h or 0,
+        "output": meters.output or 0,
+    }
+    parts = []
+    for rate, meter, count in PARTS:
+        if not left[meter]:
+            continue
+        if count:
+            if rate not in rates:
+                continue
+            # a split that claims more than its whole can only be paid up to the whole
+            tokens = min(getattr(meters, count) or 0, left[meter])
+        else:
+            tokens = left[meter]
+        if tokens > 0:
+            left[meter] -= tokens
+            parts.append((rate, meter, tokens))
+    return parts
+
+
+def price_meters(meters: Meters, card: RateCard) -> tuple[dict[str, Decimal], tuple[str, ...]]:
+    """Return (US dollars by meter, notes) of one call by one card."""
+    input_tokens = meters.input_total or 0
+    cost: dict[str, Decimal] = {}
+    notes: list[str] = []
+    for part, meter, tokens in split_meters(meters, card.rates):
+        rate = card.rates.get(part)
+        if rate is None:
+            notes.append(f"the list has no price for {part} of this model")
+            continue
+        cost[meter] = cost.get(meter, _ZERO) + tokens * rate.at(input_tokens) * _PER_MILLION
+    if fee := card.fees_usd.get("request"):
+        cost["requests"] = fee
+    return cost, tuple(notes)
