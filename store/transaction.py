@@ -115,16 +115,23 @@ class Transaction:
         self._remove_runs(traces, {run.run_id for run in decisions.runs})
         self._writer.upsert(tables.RUNS, [run_row(run) for run in decisions.runs])
         self._writer.update(tables.SPANS, ["run_id"], [(run_id, *key) for key, run_id in decisions.run_ids.items()])
-        plain, with_edges = [], []
-        for call in decisions.inferences:
-            row = (call.billable, call.merged_into, _reasons(call.reasons), call.agent_name)
-            if call.depends_on:
-                with_edges.append((*row, dump_dependencies(call.depends_on), call.trace_id, call.span_id))
-            else:
-                plain.append((*row, call.trace_id, call.span_id))
-        decided = ["billable", "merged_into", "reasons", "agent_name"]
-        self._writer.update(tables.INFERENCES, decided, plain)
-        self._writer.update(tables.INFERENCES, [*decided, "depends_on"], with_edges)
+        self._writer.update(
+            tables.INFERENCES,
+            ["billable", "merged_into", "reasons", "agent_name", "depends_on"],
+            [
+                (
+                    call.billable,
+                    call.merged_into,
+                    _reasons(call.reasons),
+                    call.agent_name,
+                    dump_dependencies(call.depends_on),
+                    call.trace_id,
+                    call.span_id,
+                )
+                for call in decisions.inferences
+            ],
+            fallbacks={"depends_on": "source_depends_on"},
+        )
         self._writer.update(
             tables.TOOL_CALLS,
             ["merged_into", "reasons", "agent_name"],

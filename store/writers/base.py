@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Table
@@ -47,11 +47,14 @@ class BulkWriter(ABC):
         """Insert rows, or replace the ones of the same key where anything differs."""
 
     @abstractmethod
-    def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    def update(
+        self, table: Table, columns: Sequence[str], rows: Sequence[Row], fallbacks: Mapping[str, str] | None = None
+    ) -> None:
         """Set columns of existing rows where anything differs.
 
         Args:
             table: the table.
             columns: names of what to set.
             rows: the values of ``columns``, then those of the table's key.
+            fallbacks: by column, the one whose value it gets where the new one is None.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -45,15 +45,20 @@ class PostgresqlWriter(BulkWriter):
             f"ON CONFLICT ({', '.join(key)}) DO {conflict}"
         )
 
-    def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    def update(
+        self, table: Table, columns: Sequence[str], rows: Sequence[Row], fallbacks: Mapping[str, str] | None = None
+    ) -> None:
         """Set columns of existing rows where anything differs; rows end with the key."""
         if not rows:
             return
         key = key_of(table)
         stage = self._fill_stage(table, [*columns, *key], rows)
-        changes = ", ".join(f"{name} = {stage}.{name}" for name in columns)
+        values = {name: f"{stage}.{name}" for name in columns}
+        for name, other in (fallbacks or {}).items():
+            values[name] = f"coalesce({values[name]}, {table.name}.{other})"
+        changes = ", ".join(f"{name} = {value}" for name, value in values.items())
         found = " AND ".join(f"{table.name}.{name} = {stage}.{name}" for name in key)
-        differs = " OR ".join(f"{table.name}.{name} IS DISTINCT FROM {stage}.{name}" for name in columns)
+        differs = " OR ".join(f"{table.name}.{name} IS DISTINCT FROM {value}" for name, value in values.items())
         self._run(f"UPDATE {table.name} SET {changes} FROM {stage} WHERE {found} AND ({differs})")
 
     def _cursor(self) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from sqlalchemy import Table
@@ -31,11 +31,13 @@ def _upsert_sql(table: Table) -> str:
 
 
 @lru_cache(maxsize=64)
-def _update_sql(table: Table, columns: tuple[str, ...]) -> str:
-    count = len(columns)
-    changes = ", ".join(f"{name} = ?{number}" for number, name in enumerate(columns, 1))
-    found = " AND ".join(f"{name} = ?{number}" for number, name in enumerate(key_of(table), count + 1))
-    differs = " OR ".join(f"{name} IS NOT ?{number}" for number, name in enumerate(columns, 1))
+def _update_sql(table: Table, columns: tuple[str, ...], fallbacks: tuple[tuple[str, str], ...]) -> str:
+    values = {name: f"?{number}" for number, name in enumerate(columns, 1)}
+    for name, other in fallbacks:
+        values[name] = f"coalesce({values[name]}, {other})"
+    changes = ", ".join(f"{name} = {value}" for name, value in values.items())
+    found = " AND ".join(f"{name} = ?{number}" for number, name in enumerate(key_of(table), len(columns) + 1))
+    differs = " OR ".join(f"{name} IS NOT {value}" for name, value in values.items())
     return f"UPDATE {table.name} SET {changes} WHERE {found} AND ({differs})"
 
 
@@ -50,9 +52,11 @@ class SqliteWriter(BulkWriter):
         """Insert rows, or replace the ones of the same key where anything differs."""
         self._execute(_upsert_sql(table), rows)
 
-    def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    def update(
+        self, table: Table, columns: Sequence[str], rows: Sequence[Row], fallbacks: Mapping[str, str] | None = None
+    ) -> None:
         """Set columns of existing rows where anything differs; rows end with the key."""
-        self._execute(_update_sql(table, tuple(columns)), rows)
+        self._execute(_update_sql(table, tuple(columns), tuple((fallbacks or {}).items())), rows)
 
     def _execute(self, sql: str, rows: Sequence[Row]) -> int:
         if not rows:
