@@ -1,1 +1,75 @@
-"""Placeholder."""
+"""Hooks for agent frameworks: `instrument` puts them in place, `uninstrument` takes every one back."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from inferometer.schema.errors import InferometerError, UnknownNameError
+from inferometer.tracer.guard import logger, report
+
+if TYPE_CHECKING:
+    from inferometer.integrations.base import Integration
+
+INTEGRATIONS: dict[str, str] = {
+    # name: module below inferometer.integrations; http and executors come first, the others lean on them
+    "http": "http",
+    "openai": "openai",
+}
+
+_loaded: dict[str, Integration] = {}
+
+
+def instrument(*names: str) -> list[str]:
+    """Put hooks in place.
+
+    Args:
+        names: of frameworks; none for every installed one we know.
+
+    Returns:
+        The names of all hooks that are in place now.
+
+    Raises:
+        UnknownNameError: for a name we have no hook for.
+        MissingExtraError: for a framework named that is not installed.
+        UserError: for a framework named whose version the hook does not know.
+    """
+    for name in names:
+        if name not in INTEGRATIONS:
+            raise UnknownNameError("integration", name, INTEGRATIONS)
+    for name in names or INTEGRATIONS:
+        integration = _load(name)
+        if names:
+            integration.install()
+        elif integration.installed:
+            try:
+                integration.install()
+            except InferometerError as error:
+                logger.warning("inferometer: %s", error)
+            except Exception as error:
+                report(f"instrument {name}", error)
+    if names and any(integration.active for integration in _loaded.values()):
+        _load("http").install()
+    return [name for name, integration in _loaded.items() if integration.active]
+
+
+def uninstrument(*names: str) -> None:
+    """Take hooks back: those named, or all; every original is restored.
+
+    Raises:
+        UnknownNameError: for a name we have no hook for.
+    """
+    for name in names:
+        if name not in INTEGRATIONS:
+            raise UnknownNameError("integration", name, INTEGRATIONS)
+    for name in names or tuple(_loaded):
+        if name in _loaded:
+            _loaded[name].uninstall()
+
+
+def _load(name: str) -> Integration:
+    if name not in _loaded:
+        module = import_module(f"inferometer.integrations.{INTEGRATIONS[name]}")
+        integration: Integration = module.integration()
+        _loaded[name] = integration
+    return _loaded[name]

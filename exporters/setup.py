@@ -1,0 +1,291 @@
+"""`configure`, `flush`, `shutdown`: puts a recording in force and takes it down again."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import threading
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from functools import cache
+from types import FrameType
+from typing import Any
+
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.sampling import Sampler
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import TracerProvider as ApiTracerProvider
+from opentelemetry.trace import set_tracer_provider
+
+from inferometer.exporters.destination import FanOutExporter, MakeExporter, discover, from_environment
+from inferometer.exporters.sampling import sampler_from_environment
+from inferometer.schema.attributes import SCHEMA_URL, SCOPE
+from inferometer.schema.errors import MissingExtraError, UserError
+from inferometer.schema.meters import Meters
+from inferometer.schema.records import Inference, Status
+from inferometer.schema.rows import InferenceRow, Placement
+from inferometer.tracer import span as spans
+from inferometer.tracer.guard import logger, report
+from inferometer.tracer.pipeline import BATCH_SPANS, INTERVAL_S, QUEUE_SPANS, Pipeline, PipelineProcessor
+from inferometer.tracer.privacy import CONTENT_BYTES, Privacy, Redact
+from inferometer.tracer.recording import Price, Recording, activate
+from inferometer.tracer.span import Limits
+
+EXIT_TIMEOUT_S = 5.0
+_lock = threading.RLock()
+
+
+def configure(
+    *,
+    service: str | None = None,
+    exporter: SpanExporter | None = None,
+    store: str | None = None,
+    endpoint: str | None = None,
+    capture: str | None = None,
+    redact: Redact | None = None,
+    content_bytes: int = CONTENT_BYTES,
+    plain_users: bool = False,
+    sampler: Sampler | None = None,
+    resource: Mapping[str, str] | None = None,
+    prices: Price | None = None,
+    tags: Iterable[str] = (),
+    propagate_to: Iterable[str] = (),
+    queue_spans: int = QUEUE_SPANS,
+    batch_spans: int = BATCH_SPANS,
+    interval_s: float = INTERVAL_S,
+    flush_on_sigterm: bool = False,
+    set_global_provider: bool = False,
+) -> None:
+    """Begin to record; called again, it replaces what was in force after flushing it.
+
+    Where the program has a global ``TracerProvider``, our spans go through its sampler, processors and resource, and a
+    destination given here gets all of its spans; the provider is never replaced. Code beats the environment.
+
+    Args:
+        service: ``service.name``; default ``OTEL_SERVICE_NAME``.
+        exporter: any OpenTelemetry span exporter. Without one, `store` or `endpoint`; without these,
+            ``OTEL_EXPORTER_OTLP_*`` and ``INFEROMETER_STORE``; else a sidecar on 127.0.0.1:4318 that names itself, else
+            the user's store; the last two are asked on the export thread.
+        store: URL or path of a store to write to directly.
+        endpoint: base URL of an OTLP/HTTP receiver.
+        capture: ``none``, ``metadata`` or ``content``; default ``metadata``, or what
+            ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` asks for.
+        redact: called with name and text of each content attribute; what it returns is kept.
+        content_bytes: most bytes of one content attribute.
+        plain_users: keep user ids as they are instead of hashed.
+        sampler: default what ``OTEL_TRACES_SAMPLER`` asks for.
+        resource: further resource attributes.
+        prices: (provider, model, meters) -> US dollars as Decimal or None; default the installed price list.
+        tags: names of tags that may travel to other hosts as W3C baggage.
+        propagate_to: host patterns (``*.internal``) that get trace context and those tags in HTTP headers.
+        queue_spans: ended spans that wait at most; the oldest are dropped over it, and counted.
+        batch_spans: spans exported at once.
+        interval_s: longest wait of a span, in seconds.
+        flush_on_sigterm: also export what is left on SIGTERM, before the handler that was there.
+        set_global_provider: make an SDK provider of ours the global one where there is none, so that frameworks which
+            trace themselves are recorded too.
+
+    Raises:
+        UserError: for an option that cannot be obeyed.
+    """
+    if sum(option is not None for option in (exporter, store, endpoint)) > 1:
+        raise UserError("configure takes one of exporter, store and endpoint")
+    if exporter is not None and not callable(getattr(exporter, "export", None)):
+        raise UserError(f"exporter must be an OpenTelemetry SpanExporter, not {type(exporter).__name__}")
+    if queue_spans < 1 or batch_spans < 1 or interval_s <= 0:
+        raise UserError("queue_spans, batch_spans and interval_s must be positive")
+    privacy = Privacy(capture, redact, content_bytes, plain_users)
+    with _lock:
+        shutdown()
+        if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+            logger.info("inferometer: OTEL_SDK_DISABLED is set, nothing is recorded")
+            return
+        version = _version()
+        pipeline = Pipeline(
+            _destination(exporter, store, endpoint),
+            _resource(service, resource),
+            InstrumentationScope(SCOPE, version, SCHEMA_URL),
+            queue_spans=queue_spans,
+            batch_spans=batch_spans,
+            interval_s=interval_s,
+        )
+        chosen = sampler or sampler_from_environment()
+        if set_global_provider:
+            _set_global_provider(pipeline, chosen)
+        activate(
+            Recording(
+                pipeline,
+                privacy=privacy,
+                sampler=chosen,
+                limits=Limits.from_environment(),
+                price=prices or _installed_prices(),
+                version=version,
+                baggage_tags=frozenset(tags),
+                propagate_to=tuple(propagate_to),
+                on_provider=lambda provider: _listen_to(provider, pipeline),
+            )
+        )
+        _state.pipeline = pipeline
+        if flush_on_sigterm:
+            _chain_sigterm()
+
+
+class _State:
+    pipeline: Pipeline | None = None
+    global_provider: TracerProvider | None = None
+    listening_to: ApiTracerProvider | None = None
+    listener: PipelineProcessor | None = None
+
+
+_state = _State()
+
+
+def flush(timeout_s: float = 30.0) -> bool:
+    """Export all spans that have ended.
+
+    Args:
+        timeout_s: longest wait in seconds.
+
+    Returns:
+        Whether all of them reached the exporter in time; True where nothing is configured.
+    """
+    pipeline = _state.pipeline
+    return True if pipeline is None else pipeline.flush(timeout_s)
+
+
+def shutdown(timeout_s: float = 30.0) -> bool:
+    """Flush and stop; decorated code runs on without being recorded.
+
+    Args:
+        timeout_s: longest wait in seconds.
+
+    Returns:
+        Whether all ended spans reached the exporter in time.
+    """
+    with _lock:
+        activate(None)
+        pipeline, _state.pipeline = _state.pipeline, None
+        _stop_listening()
+        return True if pipeline is None else pipeline.close(timeout_s)
+
+
+def statistics() -> dict[str, int]:
+    """Return counts of spans in this process: exported, dropped, failed, waiting; empty where nothing is configured."""
+    pipeline = _state.pipeline
+    return {} if pipeline is None else pipeline.statistics()
+
+
+def _destination(exporter: SpanExporter | None, store: str | None, endpoint: str | None) -> MakeExporter:
+    if exporter is not None:
+        return lambda: exporter
+    if store is not None:
+        from inferometer.exporters.direct import StoreSpanExporter
+
+        return lambda: StoreSpanExporter(store)
+    if endpoint is not None:
+        from inferometer.exporters.otlp import otlp_exporter
+
+        return lambda: otlp_exporter(endpoint)
+    named = from_environment()
+    if not named:
+        return discover
+    if len(named) == 1:
+        return named[0]
+    return lambda: FanOutExporter([make() for make in named])
+
+
+def _resource(service: str | None, further: Mapping[str, str] | None) -> Resource:
+    attributes = dict(further or ())
+    if service is not None:
+        attributes[SERVICE_NAME] = service
+    return Resource.create(attributes)
+
+
+def _version() -> str:
+    from inferometer import __version__
+
+    return __version__
+
+
+def _listen_to(provider: ApiTracerProvider, pipeline: Pipeline) -> None:
+    """Let our destination have the spans of the program's provider, ours and those of others."""
+    if provider is _state.global_provider or not hasattr(provider, "add_span_processor"):
+        return
+    listener = PipelineProcessor(pipeline)
+    provider.add_span_processor(listener)
+    _state.listening_to, _state.listener = provider, listener
+
+
+def _stop_listening() -> None:
+    listener, _state.listener, _state.listening_to = _state.listener, None, None
+    if listener is not None:
+        listener.stop()
+
+
+def _set_global_provider(pipeline: Pipeline, sampler: Sampler) -> None:
+    from inferometer.tracer.recording import global_provider
+
+    if global_provider() is not None:
+        return
+    provider = TracerProvider(sampler=sampler, resource=pipeline.resource, shutdown_on_exit=False)
+    listener = PipelineProcessor(pipeline)
+    provider.add_span_processor(listener)
+    _state.global_provider, _state.listener = provider, listener
+    set_tracer_provider(provider)
+
+
+@cache
+def _installed_prices() -> Price | None:
+    """Return a price callable over the installed price list, None where none is installed."""
+    from importlib.util import find_spec
+
+    if find_spec("genai_prices") is None:
+        return None
+    loaded: list[Any] = []
+
+    def price(provider: str | None, model: str | None, meters: Meters) -> Decimal | None:
+        if not loaded:
+            from inferometer.profiles.prices import load_prices
+
+            loaded.append(load_prices())
+        call = Inference(b"\0" * 16, b"\0" * 8, provider=provider, request_model=model, meters=meters)
+        now_ns = spans.now_ns()
+        row = InferenceRow(call, Placement(None, None, now_ns, now_ns, Status.UNSET))
+        priced = loaded[0].price(row)
+        cost = priced.cost_usd
+        return cost if isinstance(cost, Decimal) else None
+
+    return price
+
+
+def _chain_sigterm() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        raise UserError("flush_on_sigterm needs configure() to be called on the main thread")
+    before = signal.getsignal(signal.SIGTERM)
+    if getattr(before, "_inferometer", False):
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        flush(EXIT_TIMEOUT_S)
+        if callable(before):
+            before(number, frame)
+        elif before is not signal.SIG_IGN:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    handle._inferometer = True  # type: ignore[attr-defined]
+    signal.signal(signal.SIGTERM, handle)
+
+
+def _at_exit() -> None:
+    try:
+        shutdown(EXIT_TIMEOUT_S)
+    except Exception as error:
+        report("exit", error)
+
+
+atexit.register(_at_exit)
+__all__ = ["MissingExtraError", "configure", "flush", "shutdown", "statistics"]

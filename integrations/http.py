@@ -1,0 +1,97 @@
+"""httpx and httpx2: one HTTP attempt after the other behind a model call, and trace context on the way out."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from fnmatch import fnmatch
+from importlib.util import find_spec
+from typing import Any
+
+from inferometer.integrations.base import Integration, Patches
+from inferometer.tracer import recording
+from inferometer.tracer import span as spans
+from inferometer.tracer.calls import InferenceCall, current_call
+from inferometer.tracer.guard import report
+
+LIBRARIES = ("httpx", "httpx2")
+
+
+class HttpIntegration(Integration):
+    """Counts attempts of the call in flight; adds ``traceparent`` for the hosts of ``configure(propagate_to=...)``."""
+
+    name = "http"
+    module = "http.client"
+    distribution = "httpx"
+
+    def hook(self, module: Any, patches: Patches) -> bool | None:
+        """Patch whichever of the libraries is installed; none at all is no mistake."""
+        for library in LIBRARIES:
+            if find_spec(library) is None:
+                continue
+            client = importlib.import_module(library)
+            patches.wrap(client.Client, "send", _hook_send)
+            patches.wrap(client.AsyncClient, "send", _hook_async_send)
+        return True
+
+
+def integration() -> Integration:
+    """Return the hook."""
+    return HttpIntegration()
+
+
+def _hook_send(original: Callable[..., Any]) -> Callable[..., Any]:
+    def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        call = current_call.get()
+        _propagate(request)
+        if call is None:
+            return original(self, request, *args, **kwargs)
+        start_ns = spans.now_ns()
+        try:
+            response = original(self, request, *args, **kwargs)
+        except BaseException:
+            _note(call, None, start_ns)
+            raise
+        _note(call, response, start_ns)
+        return response
+
+    return send
+
+
+def _hook_async_send(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        call = current_call.get()
+        _propagate(request)
+        if call is None:
+            return await original(self, request, *args, **kwargs)
+        start_ns = spans.now_ns()
+        try:
+            response = await original(self, request, *args, **kwargs)
+        except BaseException:
+            _note(call, None, start_ns)
+            raise
+        _note(call, response, start_ns)
+        return response
+
+    return send
+
+
+def _note(call: InferenceCall, response: Any, start_ns: int) -> None:
+    call.attempt(getattr(response, "status_code", None), start_ns, spans.now_ns())
+
+
+def _propagate(request: Any) -> None:
+    now = recording.active
+    if now is None or not now.propagate_to:
+        return
+    try:
+        from inferometer.tracer.propagation import inject
+
+        host = request.url.host
+        if any(fnmatch(host, pattern) for pattern in now.propagate_to):
+            headers: dict[str, str] = {}
+            inject(headers)
+            for name, value in headers.items():
+                request.headers[name] = value
+    except Exception as error:
+        report("propagation", error)

@@ -1,0 +1,186 @@
+"""Where spans come from: our own lean ones, or the provider that the program has set.
+
+`Recording` is what ``configure`` puts in force; everything that traces asks `active` for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context, get_current
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, TracerProvider, set_span_in_context
+
+from inferometer.schema.attributes import SAMPLING_WEIGHT, SCHEMA_URL, SCOPE
+from inferometer.tracer.guard import report
+from inferometer.tracer.pipeline import Pipeline
+from inferometer.tracer.privacy import Privacy
+from inferometer.tracer.span import DEFAULT_LIMITS, EMPTY_STATE, LeanSpan, Limits, Work, random_bits
+
+(SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
+"""The key under which OpenTelemetry keeps the current span in a context."""
+
+Price = Callable[[str | None, str | None, Any], Any]
+"""(provider, model, meters) -> cost in US dollars as Decimal, or None where there is no price."""
+
+
+def global_provider() -> TracerProvider | None:
+    """Return the program's own tracer provider, None where none was set; never sets one."""
+    provider = getattr(trace, "_TRACER_PROVIDER", None)
+    return provider if isinstance(provider, TracerProvider) else None
+
+
+class Recording:
+    """How this process records: destination, sampling, privacy, prices.
+
+    Args:
+        pipeline: takes ended lean spans; None where only the program's own provider is to see spans.
+        privacy: what of a call's content is kept.
+        sampler: decides on spans that have no local parent; None is always on.
+        limits: of one span.
+        price: what a call costs, for budgets and metrics.
+        version: of Inferometer, for the scope.
+        baggage_tags: names of tags that travel as W3C baggage.
+        propagate_to: host patterns that get trace context and those tags in HTTP headers.
+        on_provider: called with the program's own provider when it is found.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline | None,
+        *,
+        privacy: Privacy,
+        sampler: Sampler | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        price: Price | None = None,
+        version: str = "",
+        baggage_tags: frozenset[str] = frozenset(),
+        propagate_to: tuple[str, ...] = (),
+        on_provider: Callable[[TracerProvider], None] | None = None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.privacy = privacy
+        self.limits = limits
+        self.price = price
+        self.version = version
+        self.baggage_tags = baggage_tags
+        self.propagate_to = propagate_to
+        self._sampler = None if sampler is ALWAYS_ON else sampler
+        self._sink: Callable[[LeanSpan], None] = pipeline.put if pipeline is not None else _discard
+        self._on_provider = on_provider
+        self._tracer: trace.Tracer | None = None
+        self._adopt(global_provider())
+
+    def _adopt(self, provider: TracerProvider | None) -> None:
+        if provider is None:
+            return
+        self._tracer = provider.get_tracer(SCOPE, self.version, SCHEMA_URL)
+        if self._on_provider is not None:
+            self._on_provider(provider)
+
+    @property
+    def through_provider(self) -> bool:
+        """Whether spans go through the program's own provider."""
+        return self._tracer is not None
+
+    def start(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: dict[str, Any],
+        context: Context | None = None,
+        links: Sequence[Link] = (),
+    ) -> Span:
+        """Start a span under the one of `context` (default: the current one); it owns `attributes` from then on."""
+        if context is None:
+            context = get_current()
+        parent: Any = context.get(SPAN_KEY)
+        if self._tracer is None:
+            if type(parent) is LeanSpan:
+                span = LeanSpan(
+                    name,
+                    kind,
+                    parent.trace_id,
+                    parent,
+                    attributes,
+                    self._sink,
+                    self.limits,
+                    parent.trace_state,
+                    parent.sampled,
+                )
+                if links:
+                    span.links = list(links)
+                return span
+            # asked at roots alone: a provider that was set after configure() is found without a cost per span
+            self._adopt(global_provider())
+        if self._tracer is not None:
+            return self._tracer.start_span(name, context, kind, attributes, links)
+        return self._start_root(name, kind, attributes, context, parent, links)
+
+    def _start_root(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: dict[str, Any],
+        context: Context,
+        parent: Span | None,
+        links: Sequence[Link],
+    ) -> Span:
+        above = parent.get_span_context() if isinstance(parent, Span) else None
+        if above is not None and not above.is_valid:
+            above = None
+        trace_id = (random_bits(128) or 1) if above is None else above.trace_id
+        state = EMPTY_STATE if above is None else above.trace_state
+        sampled = True if above is None else above.trace_flags.sampled
+        if self._sampler is not None:
+            result = self._sampler.should_sample(context, trace_id, name, kind, attributes, links)
+            sampled = result.decision.is_sampled()
+            state = result.trace_state or state
+            attributes.update(result.attributes or ())
+            if sampled and above is None:
+                rate = getattr(getattr(self._sampler, "_root", self._sampler), "rate", None)
+                if isinstance(rate, float) and 0 < rate < 1:
+                    attributes[SAMPLING_WEIGHT] = 1 / rate
+        span = LeanSpan(name, kind, trace_id, above, attributes, self._sink, self.limits, state, sampled)
+        if links:
+            span.links = list(links)
+        return span
+
+    def end(self, span: Span, work: Work | None = None, end_ns: int | None = None) -> None:
+        """End a span; `work` adds what is costly to compute, on the export thread where the span is ours."""
+        if work is not None:
+            if type(span) is LeanSpan:
+                span.work = work
+            elif span.is_recording():
+                late: dict[str, Any] = {}
+                try:
+                    work(late)
+                except Exception as error:
+                    report("span completion", error)
+                span.set_attributes({key: value for key, value in late.items() if value is not None})
+        span.end(end_ns)
+
+
+def _discard(span: LeanSpan) -> None:
+    """Take an ended span that nobody wants."""
+
+
+active: Recording | None = None
+"""What is in force; None until ``configure``, and while tracing is disabled."""
+
+
+def activate(recording: Recording | None) -> Recording | None:
+    """Put a recording in force and return the one before it."""
+    module = sys.modules[__name__]
+    before: Recording | None = module.active  # type: ignore[attr-defined]
+    module.active = recording  # type: ignore[attr-defined]
+    return before
+
+
+def span_attributes(span: Span) -> Mapping[str, Any]:
+    """Return a span's attributes as they are now, empty where it does not tell."""
+    attributes = getattr(span, "attributes", None)
+    return attributes if isinstance(attributes, Mapping) else {}

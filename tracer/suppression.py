@@ -1,0 +1,26 @@
+"""Keys by which instrumentations tell each other that a call is taken, so that none is traced twice.
+
+Read where another has set one; set while our own call is in flight. The names are those of the OpenTelemetry API,
+opentelemetry-util-genai and OpenLLMetry, 2026-11.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+LANGUAGE_MODEL_KEY = "suppress_language_model_instrumentation"
+_API_KEY = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
+_SUPPRESSED = tuple(key for key in (_API_KEY, "suppress_instrumentation", LANGUAGE_MODEL_KEY) if isinstance(key, str))
+
+
+def is_suppressed(context: Context) -> bool:
+    """Whether another instrumentation, or one of our own hooks, has the call in flight."""
+    return any(context.get(key) for key in _SUPPRESSED)
+
+
+def enter_suppressed(values: dict[str, Any]) -> None:
+    """Mark a context's values so that instrumentations of the client beneath stay silent."""
+    values[LANGUAGE_MODEL_KEY] = True
