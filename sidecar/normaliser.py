@@ -1,0 +1,286 @@
+"""The normaliser: a process of its own that turns journal entries into records of the store.
+
+One store transaction holds the records of a group of entries and the entries' ids, so that an entry that is read again
+after a crash finds its id and is skipped: every span lands once. The parent speaks through the standard input, one word
+a line (``wake``, ``stop``), and its end of file is the parent's death; reports go to the standard output as JSON lines.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from inferometer.ingest.commit import commit
+from inferometer.schema.errors import StoreError, UserError
+from inferometer.schema.records import RecordBatch
+from inferometer.sidecar.compression import decompress
+from inferometer.sidecar.content import strip_request
+from inferometer.sidecar.logs import configure_logging
+from inferometer.sidecar.normaliser_settings import NormaliserSettings
+from inferometer.sidecar.reading import REDUCED, merge_batches, read_entry
+from inferometer.store import Store, WriteCounts, open_store
+from inferometer.store.journal import STORE_CONSUMER, Entry, Journal
+
+MAX_GROUP_ITEMS = 4096
+MAX_GROUP_BYTES = 8 * 1024 * 1024
+IDLE_WAIT_S = 0.2
+MAX_BACKOFF_S = 5.0
+MAX_ATTEMPTS = 3
+ATTEMPT_STATE = "normaliser.attempt"
+ENTRY_MEMORY_NS = 3600 * 1_000_000_000
+
+log = logging.getLogger("inferometer.sidecar")
+
+
+class Normaliser:
+    """Moves entries from a journal to a store.
+
+    Args:
+        store: where the records go.
+        journal: a connection of its own.
+        settings: what is kept.
+        report: called with counts for the parent's metrics.
+    """
+
+    def __init__(
+        self, store: Store, journal: Journal, settings: NormaliserSettings, report: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._settings = settings
+        self._report = report
+        self._last_forget = 0.0
+        self._careful_until = self._tail_seq() if settings.careful else 0
+
+    def step(self) -> bool:
+        """Move one group of entries; False where there is none.
+
+        Raises:
+            StoreError: the store is away; nothing was moved.
+        """
+        entries = self._journal.read(STORE_CONSUMER, max_items=MAX_GROUP_ITEMS, max_bytes=MAX_GROUP_BYTES)
+        if not entries:
+            return False
+        if entries[0].seq <= self._careful_until:
+            self._take_carefully(entries[0])
+        else:
+            self._take(entries)
+        return True
+
+    def _take(self, entries: list[Entry]) -> None:
+        batches: list[RecordBatch] = []
+        for position, entry in enumerate(entries):
+            try:
+                batches.append(self._read(entry))
+            except Exception as error:
+                # what came before is moved first, so that the cursor passes in order
+                if position:
+                    self._write(entries[:position], batches)
+                self._set_aside(entry, error)
+                return
+        self._write(entries, batches)
+
+    def _read(self, entry: Entry) -> RecordBatch:
+        return read_entry(
+            entry, limit_bytes=self._settings.max_request_bytes, keep_content=self._settings.content == "keep"
+        )
+
+    def _write(self, entries: list[Entry], batches: list[RecordBatch]) -> None:
+        try:
+            counts, repeated, warnings = self._commit(entries, batches)
+        except Exception as error:
+            if not self._store_works():
+                raise error if isinstance(error, StoreError) else StoreError(self._store.name, repr(error)) from error
+            if len(entries) == 1:
+                self._set_aside(entries[0], error)
+                return
+            # one of them is poison: alone each shows whether it is the one
+            log.warning("a group of requests cannot be stored; trying one by one", extra={"error": _name(error)})
+            for entry, batch in zip(entries, batches, strict=True):
+                self._write([entry], [batch])
+            return
+        self._journal.advance(STORE_CONSUMER, entries[-1])
+        self._report(
+            {
+                "stored_spans_total": counts.spans,
+                "stored_inferences_total": counts.inferences,
+                "stored_tool_calls_total": counts.tool_calls,
+                "duplicate_spans_total": counts.duplicates,
+                "repeated_entries_total": repeated,
+                "warnings": warnings,
+            }
+        )
+
+    def _commit(self, entries: list[Entry], batches: list[RecordBatch]) -> tuple[WriteCounts, int, dict[str, int]]:
+        with self._store.transaction() as tx:
+            fresh = [batch for entry, batch in zip(entries, batches, strict=True) if tx.note_entry(entry.entry_id)]
+            batch = merge_batches(fresh)
+            counts = commit(tx, batch) if batch else WriteCounts()
+        return counts, len(entries) - len(fresh), dict(batch.warnings)
+
+    def _take_carefully(self, entry: Entry) -> None:
+        attempts = 1
+        known = self._journal.get_state(ATTEMPT_STATE)
+        if known:
+            seq, _, count = known.partition(":")
+            attempts = int(count) + 1 if int(seq) == entry.seq else 1
+        if attempts > MAX_ATTEMPTS:
+            self._set_aside(
+                entry, RuntimeError(f"the normaliser ended {MAX_ATTEMPTS} times while it read this request")
+            )
+            return
+        self._journal.set_state(ATTEMPT_STATE, f"{entry.seq}:{attempts}")
+        self._take([entry])
+
+    def _set_aside(self, entry: Entry, error: Exception) -> None:
+        reason = _name(error)
+        self._journal.quarantine(STORE_CONSUMER, entry, reason, self._keepable_body(entry))
+        log.error("request set aside", extra={"seq": entry.seq, "signal": entry.signal, "error": reason})
+        self._report({"quarantined_total": 1})
+
+    def _keepable_body(self, entry: Entry) -> bytes | None:
+        """Return what may stay of a request: as sent where content is kept, else stripped, else nothing."""
+        if entry.encoding == REDUCED:
+            return entry.body
+        try:
+            plain = decompress(entry.body, entry.compression, self._settings.max_request_bytes)
+            if self._settings.content == "keep":
+                return plain
+            return strip_request(entry.signal, entry.encoding, plain)
+        except Exception:
+            return None
+
+    def _store_works(self) -> bool:
+        try:
+            with self._store.transaction() as tx:
+                tx.forget_entries(0)
+        except Exception:
+            return False
+        return True
+
+    def _tail_seq(self) -> int:
+        entries = self._journal.backlog(STORE_CONSUMER).entries
+        first = self._journal.read(STORE_CONSUMER, max_items=1, max_bytes=1)
+        return first[0].seq + entries - 1 if first else 0
+
+    def rest(self) -> None:
+        """Do what can wait for a quiet moment: forget old entry ids, wipe deleted bodies from the WAL."""
+        self._journal.truncate_wal()
+        now = time.monotonic()
+        if now - self._last_forget > 60:
+            self._last_forget = now
+            # entries are deleted right after their transaction; an hour covers every restart in between
+            with self._store.transaction() as tx:
+                tx.forget_entries(time.time_ns() - ENTRY_MEMORY_NS)
+
+
+def _name(error: BaseException) -> str:
+    # the text of a parser's error may quote the request, so only its kind is kept
+    kind = type(error).__name__
+    return f"{kind}: {error}" if isinstance(error, (UserError, RuntimeError)) else kind
+
+
+class ParentLine:
+    """The parent's words on the standard input."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(descriptor, selectors.EVENT_READ)
+        self.is_stopping = False
+        self.is_orphan = False
+
+    def read_line(self) -> bytes:
+        """Return the first line; what follows it is read by `wait`."""
+        line = b""
+        while not line.endswith(b"\n") and (piece := os.read(self._descriptor, 1)):
+            line += piece
+        return line
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for a word, at most so long."""
+        if not self._selector.select(timeout_s):
+            return
+        words = os.read(self._descriptor, 65536)
+        if not words:
+            self.is_orphan = True
+        elif b"stop" in words:
+            self.is_stopping = True
+
+
+def work(normaliser: Normaliser, parent: ParentLine, report: Callable[[dict[str, Any]], None]) -> None:
+    """Move entries until the parent stops us and the journal is empty, or the parent is gone."""
+    backoff_s = 0.1
+    is_rested = False
+    while not parent.is_orphan:
+        try:
+            moved = normaliser.step()
+            if not moved and not is_rested:
+                normaliser.rest()
+                is_rested = True
+            backoff_s = 0.1
+        except StoreError as error:
+            log.warning("the store cannot be written; trying again", extra={"error": str(error), "wait_s": backoff_s})
+            report({"store_failures_total": 1})
+            if parent.is_stopping:
+                return
+            parent.wait(backoff_s)
+            backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
+            continue
+        if moved:
+            is_rested = False
+            parent.wait(0)
+        elif parent.is_stopping:
+            return
+        else:
+            parent.wait(IDLE_WAIT_S)
+
+
+def main() -> int:
+    """Run the normaliser; its settings are the first line of the standard input, as JSON."""
+    # a terminal or a service manager signals the whole group, and the parent alone decides when all is drained
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent = ParentLine(sys.stdin.fileno())
+    settings = NormaliserSettings(**json.loads(parent.read_line()))
+    configure_logging(settings.log_format, settings.log_level)
+
+    def report(counts: dict[str, Any]) -> None:
+        try:
+            sys.stdout.write(json.dumps(counts) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            pass  # the parent is gone; its end of the input tells us to stop
+
+    backoff_s = 0.1
+    while not parent.is_orphan:
+        try:
+            store = open_store(settings.store)
+        except StoreError as error:
+            log.warning("the store cannot be opened; trying again", extra={"error": str(error), "wait_s": backoff_s})
+            report({"store_failures_total": 1})
+            if parent.is_stopping:
+                return 0
+            parent.wait(backoff_s)
+            backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
+            continue
+        with store:
+            journal = Journal(Path(settings.journal))
+            try:
+                work(Normaliser(store, journal, settings, report), parent, report)
+            finally:
+                journal.close()
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
