@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from inferometer.schema.errors import StoreError, UnknownNameError, UserError
 from inferometer.schema.records import Charge, Outcome, Run, ServingSample, Span
-from inferometer.schema.rows import InferenceRow, ToolCallRow
+from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
 from inferometer.schema.selection import Selection
 from inferometer.store import queries
 from inferometer.store.loading import load_resources
@@ -138,6 +138,16 @@ class Store:
         """Return the charges on selected spans."""
         with self.reading() as connection:
             return queries.read_charges(connection, selection or Selection())
+
+    def placed_charges(self, selection: Selection | None = None) -> Iterator[tuple[Charge, Placement]]:
+        """Yield the charges on selected spans, with their placement."""
+        with self.reading() as connection:
+            yield from queries.read_placed_charges(connection, selection or Selection())
+
+    def attribute_values(self, selection: Selection | None, name: str) -> dict[tuple[bytes, bytes], str]:
+        """Return, by (trace_id, span_id), an attribute's value: the span's own, its resource's, or its run's root's."""
+        with self.reading() as connection:
+            return queries.read_attribute_values(connection, selection or Selection(), name)
 
     def outcomes(self, selection: Selection | None = None) -> list[Outcome]:
         """Return the outcomes on selected spans."""

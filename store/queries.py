@@ -12,7 +12,7 @@ from inferometer.schema.errors import UnknownNameError
 from inferometer.schema.records import Charge, Outcome, Purpose, Run, ServingSample, Status
 from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
 from inferometer.schema.selection import Selection
-from inferometer.store.encoding import load_json
+from inferometer.store.encoding import dump_json, load_json
 from inferometer.store.loading import load_resources
 from inferometer.store.rows import charge_of, inference_of, outcome_of, run_of, tool_call_of
 from inferometer.store.segments import SegmentReader
@@ -84,6 +84,44 @@ def read_runs(connection: Connection, selection: Selection) -> list[Run]:
 def read_charges(connection: Connection, selection: Selection) -> list[Charge]:
     """Return the charges on spans of selected runs and calls."""
     return [charge_of(row) for row in connection.execute(_beside(CHARGES, selection))]
+
+
+def read_placed_charges(connection: Connection, selection: Selection) -> Iterator[tuple[Charge, Placement]]:
+    """Yield the charges on spans of selected runs and calls, with their placement."""
+    width = len(CHARGES.columns)
+    for rows in _partitions(connection, _placed(CHARGES, selection)):
+        for row in rows:
+            yield charge_of(row[:width]), _placement(row[width:], None)
+
+
+def read_attribute_values(connection: Connection, selection: Selection, name: str) -> dict[tuple[bytes, bytes], str]:
+    """Return, by span, the value of an attribute: the span's own, else its resource's, else its run's root's."""
+    root = SPANS.alias("root_spans")
+    joined = (
+        SPANS.outerjoin(RUNS, RUNS.c.run_id == SPANS.c.run_id)
+        .outerjoin(RESOURCES, RESOURCES.c.resource_id == SPANS.c.resource_id)
+        .outerjoin(root, and_(root.c.trace_id == RUNS.c.trace_id, root.c.span_id == RUNS.c.root_span_id))
+    )
+    places = (SPANS.c.attributes, RESOURCES.c.attributes, root.c.attributes)
+    query = (
+        select(SPANS.c.trace_id, SPANS.c.span_id, *places)
+        .select_from(joined)
+        .where(
+            or_(*(place.contains(dump_json(name), autoescape=True) for place in places)),
+            *_window(SPANS.c.start_ns, selection),
+            *_call_conditions(None, selection),
+        )
+    )
+    values = {}
+    for rows in _partitions(connection, query):
+        for trace_id, span_id, *texts in rows:
+            for text in texts:
+                attributes = dict(load_json(text)) if text and dump_json(name) in text else {}
+                if name in attributes:
+                    value = attributes[name]
+                    values[trace_id, span_id] = value if isinstance(value, str) else dump_json(value)
+                    break
+    return values
 
 
 def read_outcomes(connection: Connection, selection: Selection) -> list[Outcome]:
@@ -241,8 +279,6 @@ def _run_has_span(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def _has_tag(column: ColumnElement[Any], key: str, value: str) -> ColumnElement[bool]:
-    from inferometer.store.encoding import dump_json
-
     # tags are one JSON object of strings: the pair's own text is found in it or the tag is not there
     pair = dump_json({key.removeprefix("tag."): value})[1:-1]
     text = case((column.is_(None), ""), else_=column)

@@ -84,7 +84,8 @@ class Priced:
     """One call's cost; None with a ``reason`` where it is not known.
 
     ``list_cost_usd`` is by the list of the day, ``contracted_cost_usd`` after negotiated rates and discounts,
-    ``effective_cost_usd`` after commitments and credits. ``cost_by_meter_usd`` splits the effective cost.
+    ``effective_cost_usd`` after commitments and credits. ``cost_by_meter_usd`` splits the effective cost. A ``partial``
+    cost leaves out a meter that is unknown or has no price.
     """
 
     list_cost_usd: Decimal | None = None
@@ -94,6 +95,7 @@ class Priced:
     reason: str | None = None
     card: RateCard | None = None
     notes: tuple[str, ...] = ()
+    partial: bool = False
 
 
 def split_meters(meters: Meters, rates: Mapping[str, Rate]) -> list[tuple[str, str, int]]:

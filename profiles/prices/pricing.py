@@ -8,13 +8,14 @@ from pathlib import Path
 
 from inferometer.profiles.prices.cards import Priced, RateCard, price_meters
 from inferometer.profiles.prices.published import PublishedPrices
-from inferometer.schema.records import Inference
-from inferometer.schema.rows import InferenceRow
+from inferometer.schema.records import Charge, Inference, Operation
+from inferometer.schema.rows import InferenceRow, Placement
 
 _EARLIEST_NS = 1_420_070_400 * 1_000_000_000
 """2015: a time before it is an offset from the start of a recording, not a date."""
 
 _ZERO = Decimal(0)
+_WITH_OUTPUT = frozenset({Operation.CHAT, Operation.COMPLETION})
 _STANDARD_TIERS = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand", "on-demand"})
 
 
@@ -60,7 +61,25 @@ class PriceList:
             return Priced(reason=card)
         cost, notes = price_meters(call.meters, card)
         total = sum(cost.values(), start=_ZERO)
-        return Priced(total, total, total, cost, None, card, card.notes + notes)
+        meters = call.meters
+        unknown = meters.input_total is None or (meters.output is None and call.operation in _WITH_OUTPUT)
+        return Priced(total, total, total, cost, None, card, card.notes + notes, partial=unknown or bool(notes))
+
+    def price_charge(self, charge: Charge, placement: Placement, row: InferenceRow | None) -> Decimal | None:
+        """Return what a charge cost in US dollars; None where nobody says.
+
+        Args:
+            charge: the charge.
+            placement: where it happened.
+            row: the inference it is on, whose model's list may have a fee for it.
+        """
+        if charge.unit_price_usd is not None:
+            return charge.quantity * charge.unit_price_usd
+        if row is not None:
+            card = self.card_of(row.inference, row.placement.start_ns)
+            if not isinstance(card, str) and (fee := card.fees_usd.get(charge.sku)) is not None:
+                return charge.quantity * fee
+        return None
 
     def card_of(self, call: Inference, start_ns: int | None) -> RateCard | str:
         """Return the card by which a call is priced, or the reason why there is none."""

@@ -1,0 +1,231 @@
+"""Accounting: every billable call once, every token in its own meter, priced by the list of its day."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from inferometer.analyzer.estimation import Interval, SampledSum
+from inferometer.analyzer.grouping import Grouping, grouping
+from inferometer.analyzer.price_findings import PriceFinding, PriceWitness
+from inferometer.profiles.prices import Priced, PriceList
+from inferometer.schema.records import Charge, UsageSource
+from inferometer.schema.rows import InferenceRow, Placement
+from inferometer.schema.selection import Selection
+from inferometer.store import Store
+
+METERS = ("input_fresh", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning")
+
+_ZERO = Decimal(0)
+
+
+@dataclass(slots=True)
+class Group:
+    """Sums over the calls of one key; over sampled traces they are estimates, each call times its weight.
+
+    Money is US dollars, meters tokens; None is unknown, because no call of the group says. ``cost_usd`` is by list
+    price, ``effective_cost_usd`` after contract, commitments and credits; charges are in neither. ``partial`` counts
+    priced calls with a meter that is unknown or has no price, ``observed`` records before weighting.
+    """
+
+    key: str | None
+    inferences: int = 0
+    runs: int = 0
+    meters: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(METERS))
+    cost_usd: Decimal | None = None
+    contracted_cost_usd: Decimal | None = None
+    effective_cost_usd: Decimal | None = None
+    recorded_cost_usd: Decimal | None = None
+    recorded: int = 0
+    charges_usd: Decimal | None = None
+    charges: int = 0
+    charges_unpriced: int = 0
+    unpriced: int = 0
+    estimated: int = 0
+    partial: int = 0
+    observed: int = 0
+    interval: dict[str, Interval] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the ``G`` of the ``cost`` document."""
+        names = [name for name in self.__slots__ if name != "interval"]
+        document: dict[str, Any] = {name: getattr(self, name) for name in names}
+        document["interval"] = self.interval and {name: span.as_dict() for name, span in self.interval.items()}
+        return document
+
+
+@dataclass(slots=True)
+class Accounting:
+    """The ``cost`` document."""
+
+    by: str
+    prices_as_of: str
+    price_list: str
+    groups: list[Group]
+    total: Group
+    unpriced_reasons: dict[str, int]
+    price_notes: dict[str, int]
+    price_findings: list[PriceFinding]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the document's keys."""
+        return {
+            "currency": "USD",
+            "prices_as_of": self.prices_as_of,
+            "price_list": self.price_list,
+            "by": self.by,
+            "groups": [group.as_dict() for group in self.groups],
+            "total": self.total.as_dict(),
+            "unpriced_reasons": self.unpriced_reasons,
+            "price_notes": self.price_notes,
+            "price_findings": [finding.as_dict() for finding in self.price_findings],
+        }
+
+
+class Tally:
+    """Adds calls and charges up into one `Group`."""
+
+    def __init__(self, key: str | None) -> None:
+        self._group = Group(key)
+        self._runs: dict[str, float] = {}
+        self._calls = SampledSum()
+        self._cost = SampledSum()
+        self._counts: dict[str, int | Decimal] = defaultdict(int)
+        self._tokens: dict[str, int | Decimal] = {}
+
+    def add_call(self, row: InferenceRow, priced: Priced) -> None:
+        """Add one billable inference."""
+        call, placement, group = row.inference, row.placement, self._group
+        weight = placement.weight if placement.weight is not None else 1.0
+        group.observed += 1
+        self._calls.add(call.trace_id, weight, 1)
+        if placement.run_id is not None:
+            self._runs[placement.run_id] = weight
+        factor = 1 if weight == 1 else Decimal(repr(weight))
+        for name in METERS:
+            tokens = getattr(call.meters, name)
+            if tokens is not None:
+                self._tokens[name] = self._tokens.get(name, 0) + tokens * factor
+        if priced.list_cost_usd is None:
+            self._counts["unpriced"] += factor
+        else:
+            self._cost.add(call.trace_id, weight, priced.list_cost_usd)
+            group.cost_usd = (group.cost_usd or _ZERO) + priced.list_cost_usd * factor
+            group.contracted_cost_usd = (group.contracted_cost_usd or _ZERO) + (
+                priced.contracted_cost_usd or _ZERO
+            ) * factor
+            group.effective_cost_usd = (group.effective_cost_usd or _ZERO) + (
+                priced.effective_cost_usd or _ZERO
+            ) * factor
+            if priced.partial:
+                self._counts["partial"] += factor
+        if call.recorded_cost_usd is not None:
+            self._counts["recorded"] += factor
+            group.recorded_cost_usd = (group.recorded_cost_usd or _ZERO) + call.recorded_cost_usd * factor
+        if call.usage_source in (UsageSource.COUNTED, UsageSource.ESTIMATED):
+            self._counts["estimated"] += factor
+
+    def add_charge(self, placement: Placement, cost_usd: Decimal | None) -> None:
+        """Add one charge; None where its price is unknown."""
+        weight = placement.weight if placement.weight is not None else 1.0
+        factor = 1 if weight == 1 else Decimal(repr(weight))
+        self._counts["charges"] += factor
+        if cost_usd is None:
+            self._counts["charges_unpriced"] += factor
+        else:
+            self._group.charges_usd = (self._group.charges_usd or _ZERO) + cost_usd * factor
+
+    def close(self) -> Group:
+        """Return the group."""
+        group = self._group
+        group.inferences = round(self._calls.total)
+        group.runs = round(sum(self._runs.values()))
+        group.meters = {name: _whole(self._tokens.get(name)) for name in METERS}
+        for name in ("unpriced", "estimated", "partial", "recorded", "charges", "charges_unpriced"):
+            setattr(group, name, round(self._counts[name]))
+        if not group.observed:
+            # the sum over nothing is known
+            group.meters = dict.fromkeys(METERS, 0)
+            group.cost_usd = group.contracted_cost_usd = group.effective_cost_usd = _ZERO
+        if not self._counts["charges"]:
+            group.charges_usd = _ZERO
+        if self._calls.is_sampled:
+            group.interval = {"inferences": self._calls.interval(), "cost_usd": self._cost.interval()}
+        return group
+
+
+def account(
+    store: Store, selection: Selection | None = None, by: str = "model", prices: PriceList | None = None
+) -> Accounting:
+    """Account for the selected calls.
+
+    Args:
+        store: where the records are.
+        selection: window and equalities; everything where None.
+        by: model, provider, agent, tool, run, session, user, purpose, service, day or attribute:KEY.
+        prices: the price list; the published one and the user's own where None.
+
+    Raises:
+        UnknownNameError: ``by`` is none of these.
+        StoreError: the store cannot be read.
+    """
+    from inferometer.profiles.prices import load_prices
+
+    selection = selection or Selection()
+    prices = prices or load_prices()
+    keys = grouping(by, store, selection)
+    return account_rows(store.inferences(selection), list(store.placed_charges(selection)), keys, prices)
+
+
+def account_rows(
+    rows: Iterable[InferenceRow],
+    charges: Collection[tuple[Charge, Placement]],
+    keys: Grouping,
+    prices: PriceList,
+) -> Accounting:
+    """Account for calls and charges that are at hand; see `account`."""
+    tallies: dict[str | None, Tally] = {}
+    total, witness = Tally("total"), PriceWitness()
+    reasons: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
+    charged: dict[tuple[bytes, bytes], InferenceRow | None] = {
+        (charge.trace_id, charge.span_id): None for charge, _ in charges
+    }
+    for row in rows:
+        priced = prices.price(row)
+        key = keys.of_call(row)
+        tally = tallies.get(key) or tallies.setdefault(key, Tally(key))
+        tally.add_call(row, priced)
+        total.add_call(row, priced)
+        witness.see(row, priced)
+        notes.update(priced.notes)
+        if priced.reason:
+            reasons[priced.reason] += 1
+        if (span := (row.inference.trace_id, row.inference.span_id)) in charged:
+            charged[span] = row
+    for charge, placement in charges:
+        on = charged[charge.trace_id, charge.span_id]
+        cost_usd = prices.price_charge(charge, placement, on)
+        key = keys.of_charge(charge, placement, on)
+        tally = tallies.get(key) or tallies.setdefault(key, Tally(key))
+        tally.add_charge(placement, cost_usd)
+        total.add_charge(placement, cost_usd)
+    groups = [tally.close() for tally in tallies.values()]
+    groups.sort(key=lambda group: (-(group.cost_usd or _ZERO), -group.inferences, group.key is None, group.key or ""))
+    return Accounting(
+        by=keys.name,
+        prices_as_of=prices.as_of.isoformat(),
+        price_list=prices.version,
+        groups=groups,
+        total=total.close(),
+        unpriced_reasons=dict(reasons.most_common()),
+        price_notes=dict(notes.most_common()),
+        price_findings=witness.findings(),
+    )
+
+
+def _whole(tokens: int | Decimal | None) -> int | None:
+    return None if tokens is None else round(tokens)

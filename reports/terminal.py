@@ -1,0 +1,238 @@
+"""What commands print for people: tables and trees; names from traces are shown as plain text, never as markup."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from inferometer.analyzer.accounting import METERS, Accounting, Group
+from inferometer.analyzer.runs import Node, RunSummary, RunTree
+from inferometer.schema.records import SpanKind, Status
+
+UNKNOWN = "unknown"
+
+_KIND_STYLES = {
+    SpanKind.AGENT: "bold cyan",
+    SpanKind.WORKFLOW: "bold cyan",
+    SpanKind.STEP: "cyan",
+    SpanKind.INFERENCE: "green",
+    SpanKind.TOOL: "yellow",
+    SpanKind.RETRIEVAL: "magenta",
+    SpanKind.OTHER: "dim",
+}
+_METER_TITLES = ("fresh in", "cache read", "write 5m", "write 1h", "output", "reasoning")
+
+
+def plain(text: object, width: int = 80) -> Text:
+    """Return a text from a trace without control characters, cut to a width."""
+    shown = "".join(character if unicodedata.category(character)[0] != "C" else " " for character in str(text))
+    return Text(shown if len(shown) <= width else shown[: width - 1] + "…")
+
+
+def show_money(amount_usd: Decimal | None) -> str:
+    """Return dollars as shown: to the cent above one dollar, else with enough digits to tell it from nothing."""
+    if amount_usd is None:
+        return UNKNOWN
+    if amount_usd == 0:
+        return "$0"
+    if abs(amount_usd) >= 1:
+        return f"${amount_usd:,.2f}"
+    return f"${amount_usd:.6f}".rstrip("0") if abs(amount_usd) >= Decimal("0.000001") else f"${amount_usd:.1e}"
+
+
+def show_count(count: int | None) -> str:
+    """Return a number with thousands set apart."""
+    return UNKNOWN if count is None else f"{count:,}"
+
+
+def show_duration(duration_ns: int | None) -> str:
+    """Return a duration in the unit that fits."""
+    if duration_ns is None:
+        return UNKNOWN
+    seconds = duration_ns / 1e9
+    if abs(seconds) < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if abs(seconds) < 120:
+        return f"{seconds:.1f} s"
+    if abs(seconds) < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def show_time(start_ns: int | None) -> str:
+    """Return a time (UTC) to the second."""
+    if start_ns is None:
+        return UNKNOWN
+    try:
+        return datetime.fromtimestamp(start_ns // 1_000_000_000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return UNKNOWN
+
+
+def print_accounting(accounting: Accounting, console: Console | None = None) -> None:
+    """Print the ``cost`` document."""
+    console = console or Console()
+    total = accounting.total
+    shows_charges, shows_recorded = bool(total.charges), bool(total.recorded)
+    contracted = any(group.effective_cost_usd != group.cost_usd for group in (*accounting.groups, total))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(accounting.by.removeprefix("attribute:"))
+    meters = [name for name in METERS if total.meters[name]]
+    titles = [title for name, title in zip(METERS, _METER_TITLES, strict=True) if name in meters]
+    extra = [*(["contracted", "effective"] if contracted else []), *(["recorded"] if shows_recorded else [])]
+    for title in ("calls", "runs", *titles, "cost", *extra, *(["charges"] if shows_charges else []), "unpriced"):
+        table.add_column(title, justify="right")
+
+    def row(group: Group, name: Text, style: str = "") -> None:
+        cells = [show_count(group.inferences), show_count(group.runs)]
+        cells += [show_count(group.meters[name]) for name in meters]
+        cells.append(show_money(group.cost_usd))
+        if contracted:
+            cells += [show_money(group.contracted_cost_usd), show_money(group.effective_cost_usd)]
+        if shows_recorded:
+            cells.append(show_money(group.recorded_cost_usd))
+        if shows_charges:
+            cells.append(show_money(group.charges_usd))
+        cells.append(show_count(group.unpriced) if group.unpriced else "")
+        table.add_row(name, *cells, style=style)
+
+    for group in accounting.groups:
+        row(group, plain(UNKNOWN if group.key is None else group.key, 60))
+    row(total, Text("total"), "bold")
+    console.print(table)
+    _print_lines(console, _accounting_notes(accounting))
+
+
+def _accounting_notes(accounting: Accounting) -> Iterable[str]:
+    total = accounting.total
+    yield f"prices: {accounting.price_list}, each call by the list of its day (list kept to {accounting.prices_as_of})"
+    if total.interval:
+        span = total.interval["cost_usd"]
+        yield f"sampled traces, weighted: the total cost lies between ${span.low:,.4f} and ${span.high:,.4f} (95 %)"
+    if total.estimated:
+        yield f"{total.estimated:,} calls have a counted or estimated meter"
+    if total.partial:
+        yield f"{total.partial:,} priced calls have a meter that is unknown or has no price"
+    for reason, calls in accounting.unpriced_reasons.items():
+        yield f"unpriced, {calls:,} calls: {reason}"
+    for note, calls in accounting.price_notes.items():
+        yield f"{calls:,} calls: {note}"
+    for finding in accounting.price_findings:
+        yield f"{finding.model}: {finding.reason}"
+
+
+def print_runs(summaries: Sequence[RunSummary], of: int, console: Console | None = None) -> None:
+    """Print a list of runs; ``of`` is how many there are."""
+    console = console or Console()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("run", no_wrap=True)
+    table.add_column("start (UTC)", no_wrap=True)
+    table.add_column("name", overflow="fold")
+    for title in ("duration", "calls", "tools", "tokens", "cost"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for summary in summaries:
+        run = summary.run
+        name = plain(run.agent_name or run.name, 48)
+        if run.status is Status.ERROR:
+            name.append(" failed", "red")
+        if run.is_open:
+            name.append(" open", "yellow")
+        table.add_row(
+            run.run_id,
+            show_time(run.start_ns),
+            name,
+            show_duration(summary.duration_ns),
+            show_count(summary.inferences),
+            show_count(summary.tool_calls),
+            show_count(summary.tokens),
+            show_money(summary.cost_usd),
+        )
+    console.print(table)
+    left = f"{len(summaries):,} of {of:,} runs" if len(summaries) < of else f"{of:,} runs"
+    _print_lines(console, [left])
+
+
+def print_tree(tree: RunTree, *, why: bool = False, console: Console | None = None) -> None:
+    """Print one run as a tree; ``why`` adds what was decided about each call and the prices it has."""
+    console = console or Console()
+    summary = tree.summary
+    title = plain(summary.run.agent_name or summary.run.name)
+    title.stylize("bold")
+    title.append(
+        f"  run {summary.run.run_id}  {show_time(summary.run.start_ns)}  {show_duration(summary.duration_ns)}  "
+        f"{summary.inferences:,} calls  {show_count(summary.tokens)} tokens  {show_money(summary.cost_usd)}",
+        "default not bold",
+    )
+    top = Tree(title, guide_style="dim")
+    stack = [(node, top) for node in reversed(tree.roots)]
+    while stack:
+        node, parent = stack.pop()
+        branch = parent.add(_label(node))
+        if why:
+            for line in _why(node):
+                branch.add(Text(line, "dim italic"))
+        stack.extend((child, branch) for child in reversed(node.children))
+    console.print(top)
+    if summary.unpriced:
+        _print_lines(console, [f"{summary.unpriced:,} calls are unpriced; --why says why"])
+
+
+def _label(node: Node) -> Text:
+    span = node.span
+    label = plain(span.name)
+    label.stylize(_KIND_STYLES[span.kind])
+    if node.inference is not None:
+        call = node.inference.inference
+        meters = call.meters
+        if call.model and call.model not in span.name:
+            label.append(" ").append_text(plain(call.model))
+        label.append(f"  {show_count(meters.input_total)} in", "default")
+        if meters.cache_read:
+            label.append(f" ({meters.cache_read:,} cached)", "default")
+        label.append(f", {show_count(meters.output)} out", "default")
+        if not call.billable:
+            label.append("  not counted", "dim")
+        elif node.priced is not None:
+            label.append(f"  {show_money(node.priced.list_cost_usd)}", "bold")
+    elif node.children and (cost := node.cost_usd()) is not None:
+        label.append(f"  {show_money(cost)}", "default")
+    label.append(f"  {show_duration(node.duration_ns)}", "dim")
+    if span.status is Status.ERROR or (node.tool_call is not None and node.tool_call.error):
+        label.append("  failed ", "red").append_text(plain(span.error_type or "", 40))
+    return label
+
+
+def _why(node: Node) -> Iterable[str]:
+    if node.inference is not None:
+        call, priced = node.inference.inference, node.priced
+        yield from (str(plain(reason, 160)) for reason in call.reasons)
+        yield f"usage: {call.usage_source.value}, written {call.usage_semantics.value} of cached tokens"
+        if call.merged_into is not None:
+            yield f"merged into span {call.merged_into.hex()}"
+        if priced is not None and priced.reason:
+            yield f"unpriced: {priced.reason}"
+        elif priced is not None and priced.card is not None:
+            card = priced.card
+            day = card.as_of.isoformat() if card.as_of else "day unknown"
+            yield f"price: {card.list_name} {card.list_version}, {card.provider}/{card.model}, {card.tier}, {day}"
+            yield from (
+                f"  {meter} {show_count(getattr(call.meters, meter, None))} tokens {show_money(cost)}"
+                for meter, cost in priced.cost_by_meter_usd.items()
+            )
+            yield from priced.notes
+        if call.recorded_cost_usd is not None:
+            yield f"recorded cost: {show_money(call.recorded_cost_usd)}"
+    if node.tool_call is not None:
+        yield from (str(plain(reason, 160)) for reason in node.tool_call.reasons)
+
+
+def _print_lines(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        console.print(plain(line, 400), style="dim", highlight=False)

@@ -1,0 +1,40 @@
+"""``inferometer cost``: accounting tables."""
+
+from __future__ import annotations
+
+import click
+
+from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
+
+BY_HELP = "model, provider, agent, tool, run, session, user, purpose, service, day or attribute:KEY."
+
+
+@click.command("cost")
+@click.option("--by", default="model", show_default=True, metavar="KEY", help=BY_HELP)
+@click.option("--prices", "price_file", type=click.Path(), metavar="FILE", help="A prices.toml of one's own.")
+@store_option
+@selection_options
+@json_option
+def command(
+    by: str,
+    price_file: str | None,
+    store_url: str | None,
+    since: int | None,
+    until: int | None,
+    where: tuple[tuple[str, str], ...],
+    as_json: bool,
+) -> None:
+    """Account for tokens and dollars, every call once, by the price list of its day."""
+    from inferometer.analyzer.accounting import account
+    from inferometer.profiles.prices import load_prices
+    from inferometer.store import open_store
+
+    prices = load_prices(price_file)
+    with open_store(store_url) as store:
+        accounting = account(store, selection(since, until, where), by, prices)
+    if as_json:
+        print_json(accounting.as_dict())
+        return
+    from inferometer.reports.terminal import print_accounting
+
+    print_accounting(accounting)
