@@ -1,6 +1,353 @@
+/* The only file that knows Python: texts in, numbers out. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-static struct PyModuleDef_Slot_dummy { int x; } unused_dummy;
-static PyModuleDef_Slot slots[] = {{0, NULL}};
-static struct PyModuleDef def = {PyModuleDef_HEAD_INIT, .m_name = "_native", .m_size = 0, .m_slots = slots};
-PyMODINIT_FUNC PyInit__native(void) { (void)unused_dummy; return PyModuleDef_Init(&def); }
+
+#include "encoder.h"
+#include "unicode.h"
+
+struct module_state {
+    PyTypeObject *vocabulary_type;
+};
+
+typedef struct {
+    PyObject_HEAD
+    Py_buffer block; /* the compiled vocabulary; held as long as the object lives */
+    struct vocabulary vocabulary;
+} VocabularyObject;
+
+/* UTF-8 of a str or of bytes, borrowed from the object where it is ASCII, else owned. */
+struct text {
+    const uint8_t *bytes;
+    size_t size;
+    uint8_t *owned;
+    PyObject *decoded;
+};
+
+static void text_close(struct text *text)
+{
+    PyMem_RawFree(text->owned);
+    Py_CLEAR(text->decoded);
+}
+
+/* Surrogate pairs become the character they stand for, lone surrogates U+FFFD, as the reference does. */
+static int text_transcode(struct text *text, PyObject *string)
+{
+    int kind = PyUnicode_KIND(string);
+    const void *data = PyUnicode_DATA(string);
+    size_t length = (size_t)PyUnicode_GET_LENGTH(string);
+    uint8_t *out = text->owned = PyMem_RawMalloc(length * (kind == PyUnicode_1BYTE_KIND ? 2 : kind == PyUnicode_2BYTE_KIND ? 3 : 4) + 1);
+    if (!out) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t at = 0; at < length; at++) {
+        uint32_t c = PyUnicode_READ(kind, data, at);
+        if (c < 0x80) {
+            *out++ = (uint8_t)c;
+            continue;
+        }
+        if (c >= 0xD800 && c < 0xE000) {
+            uint32_t low = c < 0xDC00 && at + 1 < length ? PyUnicode_READ(kind, data, at + 1) : 0;
+            int paired = low >= 0xDC00 && low < 0xE000;
+            c = paired ? 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00) : 0xFFFD;
+            at += (size_t)paired;
+        }
+        if (c < 0x800) {
+            *out++ = (uint8_t)(0xC0 | c >> 6);
+        } else {
+            if (c < 0x10000) {
+                *out++ = (uint8_t)(0xE0 | c >> 12);
+            } else {
+                *out++ = (uint8_t)(0xF0 | c >> 18);
+                *out++ = (uint8_t)(0x80 | (c >> 12 & 0x3F));
+            }
+            *out++ = (uint8_t)(0x80 | (c >> 6 & 0x3F));
+        }
+        *out++ = (uint8_t)(0x80 | (c & 0x3F));
+    }
+    text->bytes = text->owned;
+    text->size = (size_t)(out - text->owned);
+    return 0;
+}
+
+/* Open a str or bytes-like object; bytes that are not UTF-8 read as U+FFFD. 0, or -1 with an exception. Needs the GIL. */
+static int text_open(struct text *text, PyObject *object)
+{
+    *text = (struct text){0};
+    if (!PyUnicode_Check(object)) {
+        if (!PyObject_CheckBuffer(object)) {
+            PyErr_Format(PyExc_TypeError, "text must be str or bytes, not %.100s", Py_TYPE(object)->tp_name);
+            return -1;
+        }
+        Py_buffer view;
+        if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE))
+            return -1;
+        text->decoded = object = PyUnicode_DecodeUTF8(view.buf, view.len, "replace");
+        PyBuffer_Release(&view);
+        if (!object)
+            return -1;
+    }
+    if (PyUnicode_IS_ASCII(object)) {
+        text->bytes = PyUnicode_DATA(object);
+        text->size = (size_t)PyUnicode_GET_LENGTH(object);
+        return 0;
+    }
+    if (text_transcode(text, object)) {
+        text_close(text);
+        return -1;
+    }
+    return 0;
+}
+
+static size_t count_object(VocabularyObject *self, struct encoder *encoder, PyObject *object, token_sink sink, void *state)
+{
+    struct text text;
+    if (text_open(&text, object))
+        return SIZE_MAX;
+    size_t count = encode_text(encoder, &self->vocabulary, text.bytes, text.size, sink, state);
+    text_close(&text);
+    if (count == SIZE_MAX && !PyErr_Occurred())
+        PyErr_NoMemory();
+    return count;
+}
+
+static PyObject *vocabulary_count(VocabularyObject *self, PyObject *object)
+{
+    struct encoder encoder = {0};
+    size_t count = count_object(self, &encoder, object, NULL, NULL);
+    encoder_release(&encoder);
+    return count == SIZE_MAX ? NULL : PyLong_FromSize_t(count);
+}
+
+static PyObject *vocabulary_count_batch(VocabularyObject *self, PyObject *objects)
+{
+    PyObject *texts = PySequence_Fast(objects, "texts must be a sequence");
+    if (!texts)
+        return NULL;
+    struct encoder encoder = {0};
+    Py_ssize_t length = PySequence_Fast_GET_SIZE(texts);
+    PyObject *counts = PyList_New(length);
+    for (Py_ssize_t at = 0; counts && at < length; at++) {
+        size_t count = count_object(self, &encoder, PySequence_Fast_GET_ITEM(texts, at), NULL, NULL);
+        PyObject *number = count == SIZE_MAX ? NULL : PyLong_FromSize_t(count);
+        if (number)
+            PyList_SET_ITEM(counts, at, number);
+        else
+            Py_CLEAR(counts);
+    }
+    encoder_release(&encoder);
+    Py_DECREF(texts);
+    return counts;
+}
+
+static int append_to_list(void *list, const uint32_t *ids, size_t count)
+{
+    for (size_t at = 0; at < count; at++) {
+        PyObject *number = PyLong_FromUnsignedLong(ids[at]);
+        int failed = !number || PyList_Append(list, number);
+        Py_XDECREF(number);
+        if (failed)
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *vocabulary_encode(VocabularyObject *self, PyObject *object)
+{
+    struct encoder encoder = {0};
+    PyObject *list = PyList_New(0);
+    if (list && count_object(self, &encoder, object, append_to_list, list) == SIZE_MAX)
+        Py_CLEAR(list);
+    encoder_release(&encoder);
+    return list;
+}
+
+static int append_to_chain(void *chain, const uint32_t *ids, size_t count)
+{
+    return chain_append(chain, ids, count);
+}
+
+/* chain(texts, block, key) -> (tokens, hashes): every text is encoded on its own, the chain goes through all. */
+static PyObject *vocabulary_chain(VocabularyObject *self, PyObject *args)
+{
+    PyObject *objects, *result = NULL;
+    Py_buffer key;
+    unsigned int block;
+    if (!PyArg_ParseTuple(args, "OIy*", &objects, &block, &key))
+        return NULL;
+    PyObject *texts = PySequence_Fast(objects, "texts must be a sequence");
+    struct encoder encoder = {0};
+    struct prefix_chain chain = {0};
+    size_t total = 0;
+    if (!texts)
+        goto error;
+    if (!block || key.len != 16) {
+        PyErr_SetString(PyExc_ValueError, "a block holds at least one token, and the key has 16 bytes");
+        goto error;
+    }
+    uint64_t words[2] = {load64(key.buf), load64((const uint8_t *)key.buf + 8)};
+    chain_start(&chain, words, block, 0);
+    for (Py_ssize_t at = 0; at < PySequence_Fast_GET_SIZE(texts); at++) {
+        size_t count = count_object(self, &encoder, PySequence_Fast_GET_ITEM(texts, at), append_to_chain, &chain);
+        if (count == SIZE_MAX)
+            goto error;
+        total += count;
+    }
+    result = Py_BuildValue("ny#", (Py_ssize_t)total, (char *)chain.hashes, (Py_ssize_t)(8 * chain.count));
+    if (!chain.count && result) {
+        Py_DECREF(result);
+        result = Py_BuildValue("ny#", (Py_ssize_t)total, "", (Py_ssize_t)0);
+    }
+error:
+    chain_release(&chain);
+    encoder_release(&encoder);
+    Py_XDECREF(texts);
+    PyBuffer_Release(&key);
+    return result;
+}
+
+static PyObject *vocabulary_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *buffer;
+    if (kwargs && PyDict_GET_SIZE(kwargs)) {
+        PyErr_SetString(PyExc_TypeError, "Vocabulary takes no keyword arguments");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "O", &buffer))
+        return NULL;
+    VocabularyObject *self = (VocabularyObject *)type->tp_alloc(type, 0);
+    if (!self)
+        return NULL;
+    if (PyObject_GetBuffer(buffer, &self->block, PyBUF_SIMPLE))
+        goto error;
+    const char *problem = (uintptr_t)self->block.buf & 7 ? "not aligned"
+                          : vocabulary_open(&self->vocabulary, self->block.buf, (size_t)self->block.len);
+    if (!problem)
+        return (PyObject *)self;
+    PyErr_SetString(PyExc_ValueError, problem);
+error:
+    Py_DECREF(self);
+    return NULL;
+}
+
+static void vocabulary_dealloc(VocabularyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    if (self->block.obj)
+        PyBuffer_Release(&self->block);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef vocabulary_methods[] = {
+    {"count", (PyCFunction)vocabulary_count, METH_O, NULL},
+    {"count_batch", (PyCFunction)vocabulary_count_batch, METH_O, NULL},
+    {"encode", (PyCFunction)vocabulary_encode, METH_O, NULL},
+    {"chain", (PyCFunction)vocabulary_chain, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot vocabulary_slots[] = {
+    {Py_tp_new, vocabulary_new},
+    {Py_tp_dealloc, vocabulary_dealloc},
+    {Py_tp_methods, vocabulary_methods},
+    {Py_tp_doc, "A compiled vocabulary over a buffer."},
+    {0, NULL},
+};
+
+static PyType_Spec vocabulary_spec = {
+    .name = "inferometer.tokens._native.Vocabulary",
+    .basicsize = sizeof(VocabularyObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = vocabulary_slots,
+};
+
+/* compile_vocabulary(bytes, offsets, ids, family, sha256) -> bytes: see vocabulary.h; offsets and ids are arrays of u32. */
+static PyObject *module_compile(PyObject *module, PyObject *args)
+{
+    (void)module;
+    Py_buffer bytes, offsets, ids, sha256;
+    unsigned int family;
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(args, "y*y*y*Iy*", &bytes, &offsets, &ids, &family, &sha256))
+        return NULL;
+    size_t tokens = (size_t)ids.len / 4, size;
+    const uint32_t *ends = offsets.buf;
+    const char *problem = "offsets and ids do not fit the bytes";
+    if (tokens && tokens < MAX_TOKENS && (size_t)offsets.len == 4 * (tokens + 1) && sha256.len == 32 && !ends[0] &&
+        ends[tokens] == (size_t)bytes.len && scan_of_family(family)) {
+        int ordered = 1;
+        for (size_t at = 0; at < tokens; at++)
+            ordered &= ends[at] <= ends[at + 1];
+        if (ordered) {
+            uint8_t *block = vocabulary_compile(bytes.buf, ends, ids.buf, (uint32_t)tokens, family, sha256.buf, &size, &problem);
+            if (block)
+                result = PyBytes_FromStringAndSize((char *)block, (Py_ssize_t)size);
+            free(block);
+        }
+    }
+    if (!result && !PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, problem);
+    PyBuffer_Release(&bytes);
+    PyBuffer_Release(&offsets);
+    PyBuffer_Release(&ids);
+    PyBuffer_Release(&sha256);
+    return result;
+}
+
+static PyMethodDef module_methods[] = {
+    {"compile_vocabulary", module_compile, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static int module_exec(PyObject *module)
+{
+    struct module_state *state = PyModule_GetState(module);
+    state->vocabulary_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &vocabulary_spec, NULL);
+    if (!state->vocabulary_type || PyModule_AddType(module, state->vocabulary_type))
+        return -1;
+    PyObject *families = PyDict_New();
+    for (unsigned family = 0; families && family < SCAN_FAMILIES; family++) {
+        PyObject *number = PyLong_FromLong((long)family);
+        if (!number || PyDict_SetItemString(families, scan_family_name(family), number))
+            Py_CLEAR(families);
+        Py_XDECREF(number);
+    }
+    int failed = PyModule_AddObjectRef(module, "FAMILIES", families);
+    Py_XDECREF(families);
+    if (failed)
+        return -1;
+    return PyModule_AddStringConstant(module, "UNICODE_VERSION", unicode_version) ||
+           PyModule_AddIntConstant(module, "FORMAT", VOCABULARY_FORMAT);
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct module_state *state = PyModule_GetState(module);
+    Py_VISIT(state->vocabulary_type);
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    struct module_state *state = PyModule_GetState(module);
+    Py_CLEAR(state->vocabulary_type);
+    return 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
+
+static struct PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_native",
+    .m_size = sizeof(struct module_state),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    return PyModuleDef_Init(&module_definition);
+}

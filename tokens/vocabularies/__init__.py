@@ -1,0 +1,1 @@
+"""Vocabularies: where they are found, how they are read, and their compiled form."""
