@@ -1,0 +1,203 @@
+"""The audit: one document made of every analysis, all over the same priced calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from inferometer.analyzer.audit_dataset import CostedCall, Dataset
+from inferometer.analyzer.audit_groups import (
+    allocation,
+    by_agent,
+    by_model,
+    cost_by_meter,
+    coverage,
+    grouped,
+    series_by_day,
+    totals,
+)
+from inferometer.analyzer.audit_quality import data_findings, price_findings
+from inferometer.analyzer.audit_run import costliest_calls, costliest_run
+from inferometer.analyzer.bridge import bridge, halves, spend_of
+from inferometer.analyzer.claims import UTILISATION, Claim, OwnFigures, claims
+from inferometer.analyzer.fanout import fanout, run_shapes
+from inferometer.analyzer.ledger import Ledger, PublishedRun
+from inferometer.analyzer.outcomes import outcomes
+from inferometer.analyzer.ratio import TrainingCost, ratio
+from inferometer.analyzer.recommend import Recommendation, recommend
+from inferometer.analyzer.waste import CacheRule, Examined, waste
+from inferometer.analyzer.waste_prefix import reuse_share
+
+SCHEMA_VERSION = 1
+
+NOT_RECONCILED = {
+    "reconciled": False,
+    "traced_share": None,
+    "billed_usd": None,
+    "traced_usd": None,
+    "note": "not reconciled: no bill was given; inferometer reconcile --bill FILE sets one beside the traces",
+}
+
+
+def _no_published(run: PublishedRun) -> TrainingCost:
+    raise LookupError(run.model)
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """What an audit knows beside the traces; every part can be left out, and its figures are then unknown.
+
+    Attributes:
+        prices_as_of: the day of the price list.
+        price_list: its name and version.
+        cache_rule: how a call's provider caches prompts, None where it does not or is not known.
+        active_parameters: active parameters of an open model by name.
+        published: cost of an open model's published training.
+        claims: industry claims.
+        ledger: what the user states.
+    """
+
+    prices_as_of: str | None = None
+    price_list: str | None = None
+    cache_rule: Callable[[CostedCall], CacheRule | None] = field(default=lambda call: None)
+    active_parameters: Callable[[str], float | None] = field(default=lambda model: None)
+    published: Callable[[PublishedRun], TrainingCost] = _no_published
+    claims: Iterable[Claim] = ()
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What replays add to an audit: the comparison itself, and the recommendations that rest on it."""
+
+    scenarios: list[dict[str, Any]] = field(default_factory=list)
+    recommendations: list[Recommendation] = field(default_factory=list)
+    own_hardware_usd_per_day: float | None = None
+
+
+def build_audit(
+    dataset: Dataset,
+    knowledge: Knowledge,
+    *,
+    generated_at: datetime,
+    replayed: Replayed | None = None,
+    reconciliation: dict[str, Any] | None = None,
+    window: tuple[int | None, int | None] = (None, None),
+) -> dict[str, Any]:
+    """Return the ``audit`` document of design.md 7; an unknown is None.
+
+    Args:
+        dataset: the priced calls.
+        knowledge: prices, profiles and ledger.
+        generated_at: the time that the document states.
+        replayed: replays of the same calls; none where None.
+        reconciliation: the traces beside a bill; None where no bill was given.
+        window: the selection's first and last nanosecond, None where open.
+    """
+    replayed = replayed or Replayed()
+    ledger = knowledge.ledger
+    examined = Examined(dataset, knowledge.cache_rule, ledger)
+    shapes = run_shapes(dataset)
+    fan = fanout(shapes)
+    shares = ratio(
+        dataset,
+        ledger,
+        published=knowledge.published,
+        params_active=knowledge.active_parameters,
+        own_hardware_usd_per_day=replayed.own_hardware_usd_per_day,
+    )
+    recommendations, together = recommend(examined)
+    own = OwnFigures(
+        fanout=fan,
+        ratio=shares,
+        ledger=ledger,
+        scenarios=replayed.scenarios,
+        utilisation=_utilisation(dataset),
+        days=dataset.days,
+        cost_usd=float(dataset.cost_usd),
+        bytes_per_token=_bytes_per_token(dataset, knowledge.active_parameters),
+    )
+    parts = halves(dataset)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "generated_at": generated_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "currency": "USD",
+        "window": _window(dataset, window),
+        "prices_as_of": knowledge.prices_as_of,
+        "price_list": knowledge.price_list,
+        "coverage": coverage(dataset),
+        "reconciliation": reconciliation or dict(NOT_RECONCILED),
+        "totals": totals(dataset),
+        "groups": {"model": grouped(dataset, by_model), "agent": grouped(dataset, by_agent(dataset))},
+        "by_day": series_by_day(dataset),
+        "by_meter": cost_by_meter(dataset.calls),
+        "allocation": allocation(dataset),
+        "fanout": fan,
+        "runs": _run_points(shapes),
+        "prefix": _prefix(dataset),
+        "outcomes": outcomes(dataset),
+        "waste": [finding.as_dict() for finding in waste(examined)],
+        "data_findings": data_findings(dataset),
+        "price_findings": price_findings(dataset),
+        "bridge": bridge(spend_of(parts[0]), spend_of(parts[1])) if parts else [],
+        "ratio": shares,
+        "claims": claims(knowledge.claims, own),
+        "scenarios": replayed.scenarios,
+        "recommendations": [found.as_dict() for found in [*recommendations, *replayed.recommendations]],
+        "best_set": together.as_dict(),
+        "costliest_run": costliest_run(dataset),
+        "costliest_calls": costliest_calls(dataset),
+    }
+
+
+def _window(dataset: Dataset, asked: tuple[int | None, int | None]) -> dict[str, Any]:
+    span = dataset.span_ns
+    return {
+        "since": _moment(asked[0]),
+        "until": _moment(asked[1]),
+        "first": _moment(span[0]) if span else None,
+        "last": _moment(span[1]) if span else None,
+        "days": dataset.days or None,
+    }
+
+
+def _moment(moment_ns: int | None) -> str | None:
+    if moment_ns is None:
+        return None
+    return datetime.fromtimestamp(moment_ns / 1e9, UTC).isoformat(timespec="seconds")
+
+
+def _prefix(dataset: Dataset) -> dict[str, float | None]:
+    """Return the share of input that was sent before, and that which caches served; None where neither is recorded."""
+    stated = [call for call in dataset.calls if call.inference.meters.cache_read is not None]
+    total = sum(call.input_tokens * call.weight for call in stated)
+    read = sum((call.inference.meters.cache_read or 0) * call.weight for call in stated)
+    return {"reuse_share": reuse_share(dataset.calls), "cache_read_share": read / total if total else None}
+
+
+def _utilisation(dataset: Dataset) -> float | None:
+    values = [sample.value for sample in dataset.serving_samples if sample.metric in UTILISATION]
+    return sum(values) / len(values) if values else None
+
+
+def _bytes_per_token(dataset: Dataset, active: Callable[[str], float | None]) -> dict[str, float]:
+    known = {model: active(model) for model in sorted({call.model for call in dataset.calls})}
+    return {model: 2 * parameters / 1e9 for model, parameters in known.items() if parameters}
+
+
+def _run_points(shapes: Iterable[Any], limit: int = 2000) -> list[dict[str, Any]]:
+    """Return each run's fan-out for charts, the costliest where there are more than fit."""
+    ranked = sorted(shapes, key=lambda shape: (-shape.cost_usd, shape.run.run_id))[:limit]
+    return [
+        {
+            "run_id": shape.run.run_id,
+            "agent": shape.agent,
+            "inferences": shape.inferences,
+            "tool_calls": shape.tool_calls,
+            "input_tokens": shape.input_tokens,
+            "cost_usd": shape.cost_usd,
+        }
+        for shape in ranked
+    ]

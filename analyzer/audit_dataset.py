@@ -1,0 +1,306 @@
+"""What an audit reads: the billable calls of a window, priced once, with their runs, tools and outcomes.
+
+Every analysis of the audit is a function of a `Dataset`, so that totals agree and a test can build one in memory.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
+from typing import Protocol
+
+from inferometer.profiles.prices import Priced, PriceList
+from inferometer.schema.records import Charge, Inference, Outcome, Run, ServingSample, Span
+from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
+from inferometer.schema.selection import Selection
+
+ZERO = Decimal(0)
+
+EARLIEST_DATE_NS = 1_420_070_400 * 1_000_000_000
+"""2015: a time before it is an offset from the start of a recording, not a date."""
+
+
+PriceCall = Callable[[InferenceRow], Priced]
+
+
+class RecordReader(Protocol):
+    """The part of a store that an audit reads."""
+
+    def inferences(
+        self, selection: Selection, *, billable_only: bool = True, with_prefix: bool = False
+    ) -> Iterator[InferenceRow]:
+        """Return model calls."""
+
+    def tool_calls(self, selection: Selection) -> Iterator[ToolCallRow]:
+        """Return tool calls."""
+
+    def runs(self, selection: Selection) -> list[Run]:
+        """Return runs."""
+
+    def spans_of_run(self, run_id: str) -> list[Span]:
+        """Return every span of one run."""
+
+    def outcomes(self, selection: Selection) -> Iterable[Outcome]:
+        """Return how runs ended."""
+
+    def placed_charges(self, selection: Selection) -> Iterable[tuple[Charge, Placement]]:
+        """Return costs that are not tokens, with where they happened."""
+
+    def serving_samples(self, selection: Selection) -> Iterable[ServingSample]:
+        """Return measured serving metrics."""
+
+
+@dataclass(slots=True)
+class CostedCall:
+    """One billable inference with what it cost; ``weight`` calls like it happened."""
+
+    row: InferenceRow
+    priced: Priced
+    extra_usd: Decimal = ZERO
+    """What a change costs beside the call's own price, such as calls that have to be made again."""
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """Effective cost of the call; None where it is unpriced."""
+        cost = self.priced.effective_cost_usd
+        return None if cost is None else cost + self.extra_usd
+
+    @property
+    def cost_by_meter_usd(self) -> Mapping[str, Decimal]:
+        """Effective cost by meter."""
+        return self.priced.cost_by_meter_usd
+
+    @property
+    def inference(self) -> Inference:
+        """The model call."""
+        return self.row.inference
+
+    @property
+    def placement(self) -> Placement:
+        """Where and when it happened."""
+        return self.row.placement
+
+    @property
+    def key(self) -> tuple[bytes, bytes]:
+        """(trace_id, span_id)."""
+        return self.row.inference.trace_id, self.row.inference.span_id
+
+    @property
+    def model(self) -> str:
+        """The model's name, ``unknown`` where no span says."""
+        return self.row.inference.model or "unknown"
+
+    @property
+    def weight(self) -> float:
+        """Inverse sampling probability; 1 where unknown."""
+        return self.row.placement.weight or 1.0
+
+    @property
+    def start_ns(self) -> int:
+        """Start in nanoseconds since 1970; 0 where unknown."""
+        return self.row.placement.start_ns or 0
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether the start is a date, and not an offset from the start of a recording."""
+        return self.start_ns >= EARLIEST_DATE_NS
+
+    @property
+    def end_ns(self) -> int:
+        """End in nanoseconds since 1970; the start where unknown."""
+        return self.row.placement.end_ns or self.start_ns
+
+    @property
+    def input_tokens(self) -> int:
+        """All input tokens; 0 where unknown."""
+        return self.row.inference.meters.input_total or 0
+
+    @property
+    def output_tokens(self) -> int:
+        """All output tokens; 0 where unknown."""
+        return self.row.inference.meters.output or 0
+
+    @property
+    def weighted_cost_usd(self) -> Decimal:
+        """Cost times weight; 0 where unpriced."""
+        if self.cost_usd is None:
+            return ZERO
+        weight = self.weight
+        return self.cost_usd if weight == 1.0 else self.cost_usd * Decimal(repr(weight))
+
+
+def costed(row: InferenceRow, price: PriceCall, extra_usd: Decimal = ZERO) -> CostedCall:
+    """Price one call."""
+    return CostedCall(row, price(row), extra_usd)
+
+
+@dataclass(slots=True)
+class PricedCharge:
+    """A cost that is not tokens, where it happened, and what it came to; None where its price is unknown."""
+
+    charge: Charge
+    placement: Placement
+    cost_usd: Decimal | None
+
+
+@dataclass
+class Dataset:
+    """All that an audit reads, in order of time."""
+
+    runs: list[Run]
+    calls: list[CostedCall]
+    tool_calls: list[ToolCallRow]
+    price: PriceCall
+    outcomes: list[Outcome] = field(default_factory=list)
+    charges: list[PricedCharge] = field(default_factory=list)
+    serving_samples: list[ServingSample] = field(default_factory=list)
+    merged_calls: list[InferenceRow] = field(default_factory=list)
+    read_spans: Callable[[str], list[Span]] = field(default=lambda run_id: [])
+
+    @cached_property
+    def calls_by_run(self) -> dict[str, list[CostedCall]]:
+        """Calls of each run, in order of start; calls outside any run are left out."""
+        grouped: dict[str, list[CostedCall]] = defaultdict(list)
+        for call in self.calls:
+            if call.placement.run_id is not None:
+                grouped[call.placement.run_id].append(call)
+        return dict(grouped)
+
+    @cached_property
+    def tools_by_run(self) -> dict[str, list[ToolCallRow]]:
+        """Tool calls of each run, in order of start."""
+        grouped: dict[str, list[ToolCallRow]] = defaultdict(list)
+        for tool in self.tool_calls:
+            if tool.placement.run_id is not None:
+                grouped[tool.placement.run_id].append(tool)
+        return dict(grouped)
+
+    @cached_property
+    def run_by_id(self) -> dict[str, Run]:
+        """Runs by their id."""
+        return {run.run_id: run for run in self.runs}
+
+    @cached_property
+    def run_of_span(self) -> dict[tuple[bytes, bytes], str]:
+        """Run ids by (trace_id, span_id) of calls, tool calls and run roots."""
+        found = {(run.trace_id, run.root_span_id): run.run_id for run in self.runs}
+        for call in self.calls:
+            if call.placement.run_id is not None:
+                found[call.key] = call.placement.run_id
+        for tool in self.tool_calls:
+            if tool.placement.run_id is not None:
+                found[tool.tool_call.trace_id, tool.tool_call.span_id] = tool.placement.run_id
+        return found
+
+    @cached_property
+    def cost_by_run_usd(self) -> dict[str, Decimal]:
+        """Priced cost of each run that has calls, not weighted."""
+        return {
+            run_id: sum((call.cost_usd for call in calls if call.cost_usd is not None), ZERO)
+            for run_id, calls in self.calls_by_run.items()
+        }
+
+    @cached_property
+    def cost_usd(self) -> Decimal:
+        """Weighted cost of all calls."""
+        return sum((call.weighted_cost_usd for call in self.calls), ZERO)
+
+    @cached_property
+    def span_ns(self) -> tuple[int, int] | None:
+        """First start and last end of all calls that have a date; None where none has."""
+        timed = [call for call in self.calls if call.is_dated]
+        if not timed:
+            return None
+        return min(call.start_ns for call in timed), max(call.end_ns for call in timed)
+
+    @cached_property
+    def days(self) -> float:
+        """Length of the observed window in days, an hour at least so that rates stay finite; 0 where nothing is dated."""
+        span = self.span_ns
+        return max((span[1] - span[0]) / 86_400e9, 1 / 24) if span else 0.0
+
+    def with_calls(self, calls: Sequence[CostedCall]) -> Dataset:
+        """Return a dataset of the same runs with other calls."""
+        return Dataset(
+            runs=self.runs,
+            calls=list(calls),
+            tool_calls=self.tool_calls,
+            price=self.price,
+            outcomes=self.outcomes,
+            charges=self.charges,
+            serving_samples=self.serving_samples,
+            read_spans=self.read_spans,
+        )
+
+    def between(self, since_ns: int | None, until_ns: int | None) -> Dataset:
+        """Return the part whose runs began in a window."""
+
+        def inside(start_ns: int | None) -> bool:
+            if start_ns is None:
+                return False
+            return (since_ns is None or start_ns >= since_ns) and (until_ns is None or start_ns < until_ns)
+
+        runs = [run for run in self.runs if inside(run.start_ns)]
+        kept = {run.run_id for run in runs}
+
+        def belongs(placement: Placement) -> bool:
+            return placement.run_id in kept if placement.run_id is not None else inside(placement.start_ns)
+
+        return Dataset(
+            runs=runs,
+            calls=[call for call in self.calls if belongs(call.placement)],
+            tool_calls=[tool for tool in self.tool_calls if belongs(tool.placement)],
+            price=self.price,
+            outcomes=[
+                outcome
+                for outcome in self.outcomes
+                if self.run_of_span.get((outcome.trace_id, outcome.span_id)) in kept
+            ],
+            charges=[charge for charge in self.charges if belongs(charge.placement)],
+            serving_samples=[sample for sample in self.serving_samples if inside(sample.time_ns)],
+            read_spans=self.read_spans,
+        )
+
+
+def load_dataset(store: RecordReader, selection: Selection, prices: PriceList, *, with_prefix: bool = True) -> Dataset:
+    """Read and price everything that a selection holds.
+
+    Args:
+        store: where records are read from.
+        selection: window and filters.
+        prices: the price list.
+        with_prefix: also read prefix chains, which caching analyses need.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    billable: list[CostedCall] = []
+    merged: list[InferenceRow] = []
+    for row in store.inferences(selection, billable_only=False, with_prefix=with_prefix):
+        if row.inference.billable:
+            billable.append(costed(row, prices.price))
+        else:
+            merged.append(row)
+    billable.sort(key=lambda call: (call.start_ns, call.key))
+    by_key = {call.key: call.row for call in billable}
+    tools = [tool for tool in store.tool_calls(selection) if tool.tool_call.merged_into is None]
+    tools.sort(key=lambda tool: tool.placement.start_ns or 0)
+    return Dataset(
+        runs=store.runs(selection),
+        calls=billable,
+        tool_calls=tools,
+        price=prices.price,
+        outcomes=list(store.outcomes(selection)),
+        charges=[
+            PricedCharge(
+                charge, place, prices.price_charge(charge, place, by_key.get((charge.trace_id, charge.span_id)))
+            )
+            for charge, place in store.placed_charges(selection)
+        ],
+        serving_samples=list(store.serving_samples(selection)),
+        merged_calls=merged,
+        read_spans=store.spans_of_run,
+    )

@@ -1,0 +1,78 @@
+"""A call as it would have been: other meters, another model or tier, priced again by the same list of the same day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from decimal import Decimal
+
+from inferometer.analyzer.audit_dataset import ZERO, CostedCall, PriceCall, costed
+from inferometer.schema.meters import Meters
+from inferometer.schema.records import Inference
+from inferometer.schema.rows import InferenceRow
+
+
+def changed_inference(call: CostedCall, inference: Inference, price: PriceCall) -> CostedCall:
+    """Return the call with another inference in its place; what was added to its price stays."""
+    return costed(InferenceRow(inference, call.placement), price, call.extra_usd)
+
+
+def with_meters(call: CostedCall, price: PriceCall, **tokens: int | None) -> CostedCall:
+    """Return the call with some meters set to other token counts."""
+    inference = call.inference
+    return changed_inference(call, replace(inference, meters=replace(inference.meters, **tokens)), price)
+
+
+def with_model(call: CostedCall, price: PriceCall, model: str, provider: str | None = None) -> CostedCall:
+    """Return the call as made to another model, with the same tokens."""
+    changed = replace(
+        call.inference,
+        request_model=model,
+        response_model=model,
+        provider=provider or call.inference.provider,
+        recorded_cost_usd=None,
+    )
+    return changed_inference(call, changed, price)
+
+
+def with_batch(call: CostedCall, price: PriceCall) -> CostedCall:
+    """Return the call as sent through the provider's batch interface."""
+    return changed_inference(call, replace(call.inference, batch=True, service_tier="batch"), price)
+
+
+def dropped(call: CostedCall, price: PriceCall) -> CostedCall:
+    """Return the call as if it had not been made: no tokens, and nothing that a later one could read."""
+    nothing = Meters(input_fresh=0, cache_read=0, output=0)
+    return changed_inference(call, replace(call.inference, meters=nothing, prefix=None), price)
+
+
+def less_input(call: CostedCall, price: PriceCall, tokens: int, *, fresh_first: bool = False) -> CostedCall:
+    """Return the call with fewer input tokens, taken from what is cheapest to lose last.
+
+    Args:
+        call: the call.
+        price: gives its price.
+        tokens: how many input tokens fall away.
+        fresh_first: take them from fresh input first, as for what this call brought in; else from cache reads first, as
+            for what was carried along.
+    """
+    meters = call.inference.meters
+    order = ("input_fresh", "cache_write_5m", "cache_write_1h", "cache_read")
+    if not fresh_first:
+        order = ("cache_read", "input_fresh", "cache_write_5m", "cache_write_1h")
+    changes: dict[str, int | None] = {}
+    left = tokens
+    for name in order:
+        have = getattr(meters, name)
+        if have and left > 0:
+            taken = min(have, left)
+            changes[name] = have - taken
+            left -= taken
+    return with_meters(call, price, **changes) if changes else call
+
+
+def saving_usd(before: Iterable[CostedCall], after: Iterable[CostedCall]) -> Decimal:
+    """Return what the second list costs less than the first, weighted."""
+    return sum((call.weighted_cost_usd for call in before), ZERO) - sum(
+        (call.weighted_cost_usd for call in after), ZERO
+    )

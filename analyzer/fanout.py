@@ -1,0 +1,262 @@
+"""Fan-out: what one request to an agent sets in motion, as distributions over runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TypeGuard
+
+from inferometer.analyzer.audit_dataset import EARLIEST_DATE_NS, ZERO, CostedCall, Dataset
+from inferometer.analyzer.fanout_distribution import Distribution, distribution
+from inferometer.analyzer.fanout_path import KINDS, Work, critical_path_ns, width
+from inferometer.schema.records import DependencyKind, Run, Span, SpanKind
+from inferometer.schema.rows import ToolCallRow
+
+AGENT_KINDS = frozenset({SpanKind.AGENT, SpanKind.WORKFLOW})
+CODE_KINDS = frozenset({SpanKind.AGENT, SpanKind.WORKFLOW, SpanKind.STEP, SpanKind.RETRIEVAL, SpanKind.OTHER})
+
+
+@dataclass(slots=True)
+class RunShape:
+    """The fan-out of one run.
+
+    Attributes:
+        depth: agents nested in each other, 1 for a lone agent; None where its spans were not read.
+        width: model and tool calls open at once, at most.
+        amplification: tokens processed per token of the user's; None where the user's tokens are unknown.
+        resend: input tokens per token of the largest single input: how often the context went over the wire.
+        path_ns: critical path by kind; None where times are unknown.
+    """
+
+    run: Run
+    inferences: int
+    tool_calls: int
+    input_tokens: int
+    total_tokens: int
+    cost_usd: Decimal
+    depth: int | None
+    width: int
+    amplification: float | None
+    resend: float | None
+    path_ns: dict[str, int] | None
+
+    @property
+    def agent(self) -> str:
+        """The agent's name, else the run's."""
+        return self.run.agent_name or self.run.name
+
+
+def run_shapes(dataset: Dataset, *, read_spans: bool = True) -> list[RunShape]:
+    """Return the shape of every run that holds a call.
+
+    Args:
+        dataset: what is audited.
+        read_spans: also read the runs' other spans, which depth and the split of agent code from idle time need.
+    """
+    shapes = []
+    for run in dataset.runs:
+        calls = dataset.calls_by_run.get(run.run_id, [])
+        tools = dataset.tools_by_run.get(run.run_id, [])
+        if calls or tools:
+            spans = dataset.read_spans(run.run_id) if read_spans else []
+            shapes.append(_shape(run, calls, tools, spans, dataset.cost_by_run_usd.get(run.run_id, ZERO)))
+    return shapes
+
+
+def _shape(
+    run: Run, calls: Sequence[CostedCall], tools: Sequence[ToolCallRow], spans: Sequence[Span], cost_usd: Decimal
+) -> RunShape:
+    inputs = [call.input_tokens for call in calls]
+    total = sum(inputs) + sum(call.output_tokens for call in calls)
+    user = max((call.inference.composition.user or 0 for call in calls if call.inference.composition), default=0)
+    work = _leaves(calls, tools)
+    return RunShape(
+        run=run,
+        inferences=len(calls),
+        tool_calls=len(tools),
+        input_tokens=sum(inputs),
+        total_tokens=total,
+        cost_usd=cost_usd,
+        depth=agent_depth(spans) if spans else None,
+        width=width((leaf.start_ns, leaf.end_ns) for leaf in work),
+        amplification=total / user if user else None,
+        resend=sum(inputs) / max(inputs) if inputs and max(inputs) else None,
+        path_ns=_path(run, work, calls, spans),
+    )
+
+
+def _leaves(calls: Sequence[CostedCall], tools: Sequence[ToolCallRow]) -> list[Work]:
+    """Return timed leaves; a tool that holds model calls, as one that runs a sub-agent does, is no leaf."""
+    leaves = [
+        Work(call.start_ns, call.end_ns, "inference")
+        for call in calls
+        if call.placement.start_ns is not None and call.placement.end_ns is not None
+    ]
+    starts = sorted(leaf.start_ns for leaf in leaves)
+    for tool in tools:
+        start_ns, end_ns = tool.placement.start_ns, tool.placement.end_ns
+        if start_ns is None or end_ns is None or end_ns < start_ns:
+            continue
+        if not _any_within(starts, start_ns, end_ns) or not _holds_call(tool, calls):
+            leaves.append(Work(start_ns, end_ns, "tool"))
+    return leaves
+
+
+def _any_within(starts: Sequence[int], low: int, high: int) -> bool:
+    from bisect import bisect_left
+
+    position = bisect_left(starts, low)
+    return position < len(starts) and starts[position] < high
+
+
+def _holds_call(tool: ToolCallRow, calls: Sequence[CostedCall]) -> bool:
+    start_ns, end_ns = tool.placement.start_ns or 0, tool.placement.end_ns or 0
+    return any(start_ns <= call.start_ns and call.end_ns <= end_ns for call in calls)
+
+
+def _path(run: Run, work: Sequence[Work], calls: Sequence[CostedCall], spans: Sequence[Span]) -> dict[str, int] | None:
+    starts = [moment for moment in (run.start_ns, *(leaf.start_ns for leaf in work)) if moment is not None]
+    ends = [moment for moment in (run.end_ns, *(leaf.end_ns for leaf in work)) if moment is not None]
+    if not starts or not ends or max(ends) <= min(starts) or not work:
+        return None
+    path = critical_path_ns(
+        min(starts),
+        max(ends),
+        work,
+        [
+            (span.start_ns, span.end_ns)
+            for span in spans
+            if span.kind in CODE_KINDS and span.start_ns is not None and span.end_ns is not None
+        ],
+    )
+    waited = sum(
+        dependency.gap_ns or 0
+        for call in calls
+        for dependency in call.inference.depends_on
+        if dependency.kind is DependencyKind.HUMAN
+    )
+    moved = min(waited, path["agent"])
+    path["agent"] -= moved
+    path["idle"] += moved
+    return path
+
+
+def agent_depth(spans: Sequence[Span]) -> int:
+    """Return how many agents or workflows are nested in each other at most; 1 where none is marked."""
+    by_id = {span.span_id: span for span in spans}
+    depths: dict[bytes, int] = {}
+
+    def depth(span: Span) -> int:
+        chain: list[Span] = []
+        at: Span | None = span
+        while at is not None and at.span_id not in depths and len(chain) <= len(by_id):
+            chain.append(at)
+            at = by_id.get(at.parent_id) if at.parent_id else None
+        level = depths.get(at.span_id, 0) if at is not None else 0
+        for link in reversed(chain):
+            level += link.kind in AGENT_KINDS
+            depths[link.span_id] = level
+        return level
+
+    return max(1, *(depth(span) for span in spans))
+
+
+def fanout(shapes: Sequence[RunShape]) -> dict[str, Any]:
+    """Return the ``fanout`` part of the audit document."""
+    weights = [shape.run.weight or 1.0 for shape in shapes]
+    return {
+        "inferences_per_run": _over(shapes, weights, lambda shape: shape.inferences),
+        "tool_calls_per_run": _over(shapes, weights, lambda shape: shape.tool_calls),
+        "input_tokens_per_run": _over(shapes, weights, lambda shape: shape.input_tokens),
+        "cost_usd_per_run": _over(shapes, weights, lambda shape: float(shape.cost_usd)),
+        "depth": _over(shapes, weights, lambda shape: shape.depth),
+        "width": _over(shapes, weights, lambda shape: shape.width),
+        "amplification": _over(shapes, weights, lambda shape: shape.amplification),
+        "context_resend": _over(shapes, weights, lambda shape: shape.resend),
+        "critical_path_share": path_share(shapes),
+        "by_agent": _by_agent(shapes),
+        "by_session": _by_session(shapes),
+        "by_day": _by_day(shapes),
+        "by_version": _by_version(shapes),
+    }
+
+
+def _over(
+    shapes: Sequence[RunShape], weights: Sequence[float], value: Callable[[RunShape], float | None]
+) -> Distribution:
+    known = [
+        (found, weight) for shape, weight in zip(shapes, weights, strict=True) if (found := value(shape)) is not None
+    ]
+    return distribution([found for found, _ in known], [weight for _, weight in known])
+
+
+def path_share(shapes: Iterable[RunShape]) -> dict[str, float | None]:
+    """Return the share of all runs' time by kind of what they waited for; None where no run has times."""
+    sums = dict.fromkeys(KINDS, 0.0)
+    for shape in shapes:
+        for kind, duration_ns in (shape.path_ns or {}).items():
+            sums[kind] += duration_ns * (shape.run.weight or 1.0)
+    total = sum(sums.values())
+    return {kind: value / total if total else None for kind, value in sums.items()}
+
+
+def _summary(shapes: Sequence[RunShape]) -> dict[str, Any]:
+    weights = [shape.run.weight or 1.0 for shape in shapes]
+    cost = sum((shape.cost_usd * Decimal(repr(weight)) for shape, weight in zip(shapes, weights, strict=True)), ZERO)
+    return {
+        "runs": round(sum(weights)),
+        "inferences_per_run": _over(shapes, weights, lambda shape: shape.inferences),
+        "tool_calls_per_run": _over(shapes, weights, lambda shape: shape.tool_calls),
+        "input_tokens_per_run": _over(shapes, weights, lambda shape: shape.input_tokens),
+        "cost_usd": cost,
+        "cost_usd_per_run": _over(shapes, weights, lambda shape: float(shape.cost_usd)),
+    }
+
+
+def _grouped(shapes: Iterable[RunShape], key: Callable[[RunShape], str | None]) -> dict[str, list[RunShape]]:
+    groups: dict[str, list[RunShape]] = defaultdict(list)
+    for shape in shapes:
+        name = key(shape)
+        if name is not None:
+            groups[name].append(shape)
+    return groups
+
+
+def _by_agent(shapes: Sequence[RunShape]) -> list[dict[str, Any]]:
+    rows = [{"agent": agent, **_summary(group)} for agent, group in _grouped(shapes, lambda shape: shape.agent).items()]
+    return sorted(rows, key=lambda row: (-row["cost_usd"], row["agent"]))
+
+
+def _by_session(shapes: Sequence[RunShape]) -> dict[str, Any]:
+    sessions = _grouped(shapes, lambda shape: shape.run.session_id)
+    return {
+        "sessions": len(sessions),
+        "runs_per_session": distribution([len(group) for group in sessions.values()]),
+        "inferences_per_session": distribution([sum(shape.inferences for shape in g) for g in sessions.values()]),
+        "cost_usd_per_session": distribution(
+            [float(sum((shape.cost_usd for shape in group), ZERO)) for group in sessions.values()]
+        ),
+    }
+
+
+def is_date(moment_ns: int | None) -> TypeGuard[int]:
+    """Whether a time is a date, and not an offset from the start of a recording."""
+    return moment_ns is not None and moment_ns >= EARLIEST_DATE_NS
+
+
+def day_of(moment_ns: int) -> str:
+    """Return the UTC day of a moment."""
+    return datetime.fromtimestamp(moment_ns / 1e9, UTC).date().isoformat()
+
+
+def _by_day(shapes: Sequence[RunShape]) -> list[dict[str, Any]]:
+    days = _grouped(shapes, lambda shape: day_of(shape.run.start_ns) if is_date(shape.run.start_ns) else None)
+    return [{"day": day, **_summary(group)} for day, group in sorted(days.items())]
+
+
+def _by_version(shapes: Sequence[RunShape]) -> list[dict[str, Any]]:
+    versions = _grouped(shapes, lambda shape: shape.run.tags.get("version") or shape.run.tags.get("service.version"))
+    return [{"version": version, **_summary(group)} for version, group in sorted(versions.items())]

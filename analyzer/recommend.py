@@ -1,0 +1,268 @@
+"""Recommendations: changes whose saving is priced again or replayed, never a rule of thumb.
+
+A proposal turns the recorded calls into what they would have been. Its saving is the difference of the two bills, by
+the same price list of the same days; low and high come from the same recount under a harder and an easier reading of
+what the traces leave open. The best set is the proposals applied one after the other, so that what one saves no other
+saves again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
+from inferometer.analyzer.audit_repricing import saving_usd
+from inferometer.analyzer.ledger import Commitment, Ledger
+from inferometer.analyzer.waste import Evidence, Examined, evidence_of
+
+Apply = Callable[[Sequence[CostedCall]], Sequence[CostedCall]]
+
+MINIMUM_SHARE = Decimal("0.001")
+"""A recommendation that saves less than a thousandth of the bill is not worth reading."""
+
+
+@dataclass(slots=True, frozen=True)
+class Money:
+    """Dollars with an interval."""
+
+    low: Decimal
+    mid: Decimal
+    high: Decimal
+
+    @classmethod
+    def ordered(cls, *amounts: Decimal) -> Money:
+        """Return three amounts in order of size."""
+        return cls(*sorted(amounts))
+
+    def as_dict(self) -> dict[str, Decimal]:
+        """Return low, mid and high."""
+        return {"low": self.low, "mid": self.mid, "high": self.high}
+
+    def part(self, share: Decimal) -> Money:
+        """Return a share of it."""
+        return Money(self.low * share, self.mid * share, self.high * share)
+
+
+@dataclass(slots=True)
+class Proposal:
+    """A change to the recorded calls; each ``apply`` returns as many calls as it is given, in the same order.
+
+    Attributes:
+        order: where it stands when several are applied: what shortens input comes before what caches it.
+        preconditions: what must hold, each as checked against the traces.
+    """
+
+    id: str
+    title: str
+    apply: Apply
+    apply_low: Apply
+    apply_high: Apply
+    action: str
+    method: str
+    order: int
+    preconditions: list[str]
+    effort: str
+    latency_effect: str
+    exclusive_with: tuple[str, ...] = ()
+    one_off_usd: Decimal = ZERO
+    confidence: str = "recount"
+
+
+@dataclass(slots=True)
+class Recommendation:
+    """A proposal with what it would have saved over the audited window."""
+
+    id: str
+    title: str
+    action: str
+    method: str
+    saving_usd: Money
+    saving_share: float | None
+    period_days: float
+    cash_usd: Money
+    freed_capacity_usd: Money
+    latency_effect: str
+    effort: str
+    payback_days: float | None
+    one_off_usd: Decimal
+    preconditions: list[str]
+    evidence: list[Evidence]
+    exclusive_with: tuple[str, ...]
+    confidence: str
+    calls: int
+    basis: str = "billed"
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the recommendation as the audit document has it."""
+        ranked = sorted(self.evidence, key=lambda item: (-(item.cost_usd or 0), item.span_id))
+        return {
+            "id": self.id,
+            "title": self.title,
+            "action": self.action,
+            "method": self.method,
+            "basis": self.basis,
+            "saving_usd": self.saving_usd.as_dict(),
+            "saving_share": self.saving_share,
+            "period_days": self.period_days,
+            "cash_usd": self.cash_usd.as_dict(),
+            "freed_capacity": {"usd": self.freed_capacity_usd.as_dict()},
+            "latency_effect": self.latency_effect,
+            "effort": self.effort,
+            "payback_days": self.payback_days,
+            "one_off_usd": self.one_off_usd,
+            "preconditions": list(self.preconditions),
+            "evidence": [item.as_dict() for item in ranked[:50]],
+            "exclusive_with": list(self.exclusive_with),
+            "confidence": self.confidence,
+            "calls": self.calls,
+            "details": self.details,
+        }
+
+
+def proposals(examined: Examined) -> list[Proposal]:
+    """Return every change worth pricing, whether or not it saves anything."""
+    from inferometer.analyzer.recommend_caching import caching_proposals
+    from inferometer.analyzer.recommend_context import context_proposals
+    from inferometer.analyzer.recommend_models import model_proposals
+
+    return [*context_proposals(examined), *model_proposals(examined), *caching_proposals(examined)]
+
+
+def assess(proposal: Proposal, examined: Examined) -> Recommendation | None:
+    """Price a proposal over the audited calls; None where it saves nothing that is worth reading."""
+    dataset = examined.dataset
+    after = proposal.apply(dataset.calls)
+    mid = saving_usd(dataset.calls, after)
+    if dataset.cost_usd == 0 or mid < dataset.cost_usd * MINIMUM_SHARE:
+        return None
+    low = saving_usd(dataset.calls, proposal.apply_low(dataset.calls))
+    high = saving_usd(dataset.calls, proposal.apply_high(dataset.calls))
+    saving = Money.ordered(low, mid, high)
+    changed = [(old, new) for old, new in zip(dataset.calls, after, strict=True) if old.cost_usd != new.cost_usd]
+    committed = committed_share(changed, examined.ledger)
+    daily = mid * (1 - committed) / Decimal(repr(dataset.days)) if dataset.days else ZERO
+    return Recommendation(
+        id=proposal.id,
+        title=proposal.title,
+        action=proposal.action,
+        method=proposal.method,
+        saving_usd=saving,
+        saving_share=float(mid / dataset.cost_usd),
+        period_days=dataset.days,
+        cash_usd=saving.part(1 - committed),
+        freed_capacity_usd=saving.part(committed),
+        latency_effect=proposal.latency_effect,
+        effort=proposal.effort,
+        payback_days=float(proposal.one_off_usd / daily) if proposal.one_off_usd and daily > 0 else None,
+        one_off_usd=proposal.one_off_usd,
+        preconditions=proposal.preconditions,
+        evidence=[
+            evidence_of(
+                old, f"${old.cost_usd:.6f} becomes ${new.cost_usd:.6f}", old.inference.meters.total, _gain(old, new)
+            )
+            for old, new in changed
+            if old.cost_usd is not None and new.cost_usd is not None
+        ],
+        exclusive_with=proposal.exclusive_with,
+        confidence=proposal.confidence,
+        calls=round(sum(old.weight for old, _ in changed)),
+    )
+
+
+def _gain(old: CostedCall, new: CostedCall) -> Decimal:
+    return (old.cost_usd or ZERO) - (new.cost_usd or ZERO)
+
+
+def commitment_of(call: CostedCall, ledger: Ledger) -> Commitment | None:
+    """Return the commitment under which a call was made, if any."""
+    for commitment in ledger.commitment:
+        same_provider = commitment.provider == call.inference.provider
+        if same_provider and commitment.model in (None, call.model, call.inference.request_model):
+            return commitment
+    return None
+
+
+def committed_share(changed: Iterable[tuple[CostedCall, CostedCall]], ledger: Ledger) -> Decimal:
+    """Return the share of a saving on calls that a commitment pays for: it frees capacity and saves no cash."""
+    total = committed = ZERO
+    for old, new in changed:
+        gain = old.weighted_cost_usd - new.weighted_cost_usd
+        total += gain
+        if commitment_of(old, ledger) is not None:
+            committed += gain
+    return min(max(committed / total, ZERO), Decimal(1)) if total else ZERO
+
+
+@dataclass(slots=True)
+class BestSet:
+    """Compatible proposals applied together."""
+
+    ids: list[str]
+    saving_usd: Money
+    saving_share: float | None
+    sum_of_parts_usd: Decimal
+    remaining_usd: Decimal
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the set as the audit document has it."""
+        return {
+            "ids": list(self.ids),
+            "saving_usd": self.saving_usd.as_dict(),
+            "saving_share": self.saving_share,
+            "sum_of_parts_usd": self.sum_of_parts_usd,
+            "remaining_usd": self.remaining_usd,
+        }
+
+
+def best_set(kept: Sequence[tuple[Proposal, Recommendation]], dataset: Dataset) -> BestSet:
+    """Choose compatible proposals greedily by their saving and price them together.
+
+    A proposal joins only where it does not exclude a member and makes the joint bill smaller.
+    """
+    chosen: list[tuple[Proposal, Recommendation]] = []
+    best = ZERO
+    for proposal, recommendation in sorted(kept, key=lambda pair: (-pair[1].saving_usd.mid, pair[0].id)):
+        excluded = any(
+            proposal.id in member.exclusive_with or member.id in proposal.exclusive_with for member, _ in chosen
+        )
+        if excluded:
+            continue
+        trial = [*chosen, (proposal, recommendation)]
+        saving = saving_usd(dataset.calls, _together(trial, dataset.calls, "apply"))
+        if saving > best:
+            chosen, best = trial, saving
+    low = saving_usd(dataset.calls, _together(chosen, dataset.calls, "apply_low"))
+    high = saving_usd(dataset.calls, _together(chosen, dataset.calls, "apply_high"))
+    return BestSet(
+        ids=[proposal.id for proposal, _ in chosen],
+        saving_usd=Money.ordered(low, best, high),
+        saving_share=float(best / dataset.cost_usd) if dataset.cost_usd else None,
+        sum_of_parts_usd=sum((recommendation.saving_usd.mid for _, recommendation in chosen), ZERO),
+        remaining_usd=dataset.cost_usd - best,
+    )
+
+
+def _together(
+    chosen: Sequence[tuple[Proposal, Recommendation]], calls: Sequence[CostedCall], variant: str
+) -> Sequence[CostedCall]:
+    for proposal, _ in sorted(chosen, key=lambda pair: (pair[0].order, pair[0].id)):
+        apply: Apply = getattr(proposal, variant)
+        calls = apply(calls)
+    return calls
+
+
+def recommend(examined: Examined) -> tuple[list[Recommendation], BestSet]:
+    """Return the recommendations that save something, the largest cash saving first, and the best set of them."""
+    kept = []
+    for proposal in proposals(examined):
+        recommendation = assess(proposal, examined)
+        if recommendation is not None:
+            kept.append((proposal, recommendation))
+    ranked = sorted(
+        (found for _, found in kept), key=lambda found: (-found.cash_usd.mid, -found.saving_usd.mid, found.id)
+    )
+    return ranked, best_set(kept, examined.dataset)

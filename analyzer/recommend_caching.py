@@ -1,0 +1,239 @@
+"""Proposals around prompt caches: turning caching on, writing for an hour instead of five minutes, or the reverse."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from inferometer.analyzer.audit_dataset import ZERO, CostedCall, PriceCall
+from inferometer.analyzer.audit_repricing import with_meters
+from inferometer.analyzer.recommend import Proposal
+from inferometer.analyzer.waste import CacheRule, Examined
+from inferometer.analyzer.waste_cache import NS, cacheable
+from inferometer.analyzer.waste_prefix import Reach, reaches, tokens_of
+
+Group = tuple[str | None, str]
+RuleOf = Callable[[CostedCall], CacheRule | None]
+
+SHORT_TTL_NS = 300 * NS
+LONG_TTL_NS = 3600 * NS
+
+
+def caching_proposals(examined: Examined) -> list[Proposal]:
+    """Return the caching proposals that the calls give reason for."""
+    found = []
+    calls = examined.dataset.calls
+    explicit = [call for call in calls if _has_explicit_rule(call, examined.cache_rule)]
+    if explicit:
+        found.append(_prompt_caching(examined, explicit))
+    price = examined.dataset.price
+    if any(call.inference.meters.cache_write_5m for call in calls):
+        found.append(_longer_life(price))
+    if any(call.inference.meters.cache_write_1h for call in calls):
+        found.append(_shorter_life(price))
+    return found
+
+
+def _has_explicit_rule(call: CostedCall, rule_of: RuleOf) -> bool:
+    if call.inference.prefix is None:
+        return False
+    rule = rule_of(call)
+    return rule is not None and not rule.automatic
+
+
+def _prompt_caching(examined: Examined, explicit: Sequence[CostedCall]) -> Proposal:
+    unsaid = sum(call.inference.meters.cache_read is None for call in explicit)
+    rules = {rule for call in explicit if (rule := examined.cache_rule(call)) is not None}
+    preconditions = [
+        f"{rule.name}: a prefix of at least {rule.minimum_tokens:,} tokens, reused within {rule.ttl_s / 60:g} minutes "
+        f"({rule.source})"
+        for rule in sorted(rules, key=lambda rule: rule.name)
+    ]
+    if unsaid:
+        preconditions.append(
+            f"{unsaid:,} calls do not say whether they were cached; the low figure takes it that they were"
+        )
+
+    def variant(policy: str) -> Callable[[Sequence[CostedCall]], list[CostedCall]]:
+        return lambda calls: cached(calls, examined.cache_rule, examined.dataset.price, policy)
+
+    return Proposal(
+        id="prompt_caching",
+        title="Cache the prompt prefix",
+        apply=variant("mid"),
+        apply_low=variant("low"),
+        apply_high=variant("high"),
+        action="Set cache breakpoints after the tools, the system prompt and the latest turn, so that the next call "
+        "reads "
+        "what this one wrote.",
+        method="Prefix blocks of every call replayed through the provider's cache rules: reads where an earlier call "
+        "had "
+        "written the prefix in time, writes at the write price for what recurs, kept only for agents whose bill falls.",
+        order=50,
+        preconditions=preconditions,
+        effort="low: a request parameter",
+        latency_effect="time to first token falls with the share read from cache",
+        confidence="estimated" if unsaid else "recount",
+    )
+
+
+def cached(calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall, policy: str) -> list[CostedCall]:
+    """Return the calls as they would be with explicit caching, for the agents whose bill it makes smaller.
+
+    Args:
+        calls: in order of start.
+        rule_of: the provider's rules for a call.
+        price: gives one call's price.
+        policy: ``mid`` writes what other calls send too; ``low`` writes every whole prompt, takes half the time to live
+            for granted and leaves calls of unknown cache use alone; ``high`` writes only what is read in time.
+    """
+    members: dict[Group, list[int]] = defaultdict(list)
+    busy: set[Group] = set()
+    for index, call in enumerate(calls):
+        group = call.placement.agent_name, call.model
+        meters = call.inference.meters
+        if meters.cache_read or meters.cache_write_5m or meters.cache_write_1h:
+            busy.add(group)
+        if _has_explicit_rule(call, rule_of) and not (policy == "low" and meters.cache_read is None):
+            members[group].append(index)
+    result = list(calls)
+    for group, indices in members.items():
+        if group in busy:
+            continue
+        after = _cached_group([calls[index] for index in indices], rule_of, price, policy)
+        before_usd = sum((calls[index].weighted_cost_usd for index in indices), ZERO)
+        if sum((call.weighted_cost_usd for call in after), ZERO) < before_usd:
+            for index, call in zip(indices, after, strict=True):
+                result[index] = call
+    return result
+
+
+def _cached_group(calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall, policy: str) -> list[CostedCall]:
+    by_rule: dict[CacheRule, list[CostedCall]] = defaultdict(list)
+    for call in calls:
+        rule = rule_of(call)
+        assert rule is not None
+        by_rule[rule].append(call)
+    reach: dict[tuple[bytes, bytes], tuple[CacheRule, Reach]] = {}
+    for rule, members in by_rule.items():
+        ttl_ns = int(rule.ttl_s * NS * (0.5 if policy == "low" else 1))
+        reach.update({key: (rule, found) for key, found in reaches(members, ttl_ns).items()})
+    return [_as_cached(call, *reach[call.key], price, policy) if call.key in reach else call for call in calls]
+
+
+def _as_cached(call: CostedCall, rule: CacheRule, reach: Reach, price: PriceCall, policy: str) -> CostedCall:
+    read = cacheable(tokens_of(call, reach.alive), rule)
+    upto = {"low": reach.blocks, "mid": max(reach.recurring, reach.alive), "high": max(reach.read_later, reach.alive)}
+    written = max(0, cacheable(tokens_of(call, upto[policy]), rule) - read)
+    if not read and not written:
+        return call
+    fresh = call.input_tokens - read - written
+    return with_meters(call, price, input_fresh=fresh, cache_read=read, cache_write_5m=written)
+
+
+def _sequences(calls: Sequence[CostedCall]) -> list[list[int]]:
+    """Return the indices of each session's calls of one agent and model, in order."""
+    grouped: dict[tuple[str | None, str | None, str], list[int]] = defaultdict(list)
+    for index, call in enumerate(calls):
+        placement = call.placement
+        grouped[placement.session_id or placement.run_id, placement.agent_name, call.model].append(index)
+    return list(grouped.values())
+
+
+def _longer_life(price: PriceCall) -> Proposal:
+    return Proposal(
+        id="cache_1h",
+        title="Write the cache for an hour",
+        apply=lambda calls: long_lived(calls, price, LONG_TTL_NS, per_session=False),
+        apply_low=lambda calls: long_lived(calls, price, LONG_TTL_NS // 2, per_session=False),
+        apply_high=lambda calls: long_lived(calls, price, LONG_TTL_NS, per_session=True),
+        action="Ask for the one-hour time to live where people or slow tools pause an agent for more than five "
+        "minutes.",
+        method="Writes that repeat what a call 5 to 60 minutes earlier had cached become reads; every write of the "
+        "agent "
+        "and model pays the one-hour price.",
+        order=60,
+        preconditions=["pauses between 5 and 60 minutes are in the traces; they were counted one by one"],
+        effort="low: a request parameter",
+        latency_effect="time to first token falls after pauses",
+        exclusive_with=("cache_5m",),
+    )
+
+
+def long_lived(calls: Sequence[CostedCall], price: PriceCall, ttl_ns: int, *, per_session: bool) -> list[CostedCall]:
+    """Return the calls with five-minute writes made for an hour, for the agents (or sessions) whose bill falls."""
+    groups: dict[tuple[str | None, str, int], list[tuple[int, CostedCall]]] = defaultdict(list)
+    for number, indices in enumerate(_sequences(calls)):
+        held, used_ns = 0, None
+        for index in indices:
+            call = calls[index]
+            meters = call.inference.meters
+            read, wrote = meters.cache_read or 0, meters.cache_write_5m or 0
+            again = 0
+            if used_ns is not None and SHORT_TTL_NS < call.start_ns - used_ns <= ttl_ns:
+                again = max(0, min(held - read, wrote))
+            if read or wrote:
+                changed = with_meters(
+                    call,
+                    price,
+                    cache_read=read + again,
+                    cache_write_5m=0,
+                    cache_write_1h=(meters.cache_write_1h or 0) + wrote - again,
+                )
+                group = call.placement.agent_name, call.model, number if per_session else 0
+                groups[group].append((index, changed))
+                held, used_ns = read + wrote, call.start_ns
+    return _kept_where_cheaper(calls, groups.values())
+
+
+def _shorter_life(price: PriceCall) -> Proposal:
+    return Proposal(
+        id="cache_5m",
+        title="Write the cache for five minutes only",
+        apply=lambda calls: short_lived(calls, price, SHORT_TTL_NS, per_session=False),
+        apply_low=lambda calls: short_lived(calls, price, SHORT_TTL_NS // 2, per_session=False),
+        apply_high=lambda calls: short_lived(calls, price, SHORT_TTL_NS, per_session=True),
+        action="Drop the one-hour time to live where the next call almost always comes within five minutes.",
+        method="Every one-hour write pays the five-minute price; reads after more than five minutes become writes.",
+        order=60,
+        preconditions=["pauses between calls are in the traces; they were counted one by one"],
+        effort="low: a request parameter",
+        latency_effect="time to first token rises after pauses",
+        exclusive_with=("cache_1h",),
+    )
+
+
+def short_lived(calls: Sequence[CostedCall], price: PriceCall, ttl_ns: int, *, per_session: bool) -> list[CostedCall]:
+    """Return the calls with one-hour writes made for five minutes, for the agents (or sessions) whose bill falls."""
+    groups: dict[tuple[str | None, str, int], list[tuple[int, CostedCall]]] = defaultdict(list)
+    for number, indices in enumerate(_sequences(calls)):
+        used_ns = None
+        for index in indices:
+            call = calls[index]
+            meters = call.inference.meters
+            read, wrote = meters.cache_read or 0, meters.cache_write_1h or 0
+            lost = read if used_ns is not None and call.start_ns - used_ns > ttl_ns else 0
+            if read or wrote:
+                changed = with_meters(
+                    call,
+                    price,
+                    cache_read=read - lost,
+                    cache_write_1h=0,
+                    cache_write_5m=(meters.cache_write_5m or 0) + wrote + lost,
+                )
+                group = call.placement.agent_name, call.model, number if per_session else 0
+                groups[group].append((index, changed))
+                used_ns = call.start_ns
+    return _kept_where_cheaper(calls, groups.values())
+
+
+def _kept_where_cheaper(
+    calls: Sequence[CostedCall], groups: Iterable[Sequence[tuple[int, CostedCall]]]
+) -> list[CostedCall]:
+    result = list(calls)
+    for group in groups:
+        before = sum((calls[index].weighted_cost_usd for index, _ in group), ZERO)
+        if sum((call.weighted_cost_usd for _, call in group), ZERO) < before:
+            for index, call in group:
+                result[index] = call
+    return result

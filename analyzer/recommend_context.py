@@ -1,0 +1,229 @@
+"""Proposals that shorten input: cut tool results, clear old ones, leave out unused schemas, stop loops."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset, PriceCall
+from inferometer.analyzer.audit_repricing import dropped, less_input, with_meters
+from inferometer.analyzer.recommend import Proposal
+from inferometer.analyzer.waste import Examined
+from inferometer.analyzer.waste_cache import threads
+from inferometer.analyzer.waste_tools import carriers, issuer, repeated
+
+RESULT_CAP_TOKENS = {"low": 8_000, "mid": 4_000, "high": 2_000}
+"""Caps on a tool result; 4,000 tokens hold some 300 lines of code."""
+KEPT_RESULT_TOKENS = {"low": 40_000, "mid": 30_000, "high": 20_000}
+"""What of the tool results stays in the context when old ones are cleared."""
+CLEARING_STEP_TOKENS = 20_000
+"""Results are cleared in steps of at least this, since each step breaks the cached prefix."""
+
+CutOf = dict[tuple[bytes, bytes], tuple[int, int]]
+
+
+def context_proposals(examined: Examined) -> list[Proposal]:
+    """Return the proposals that the calls give reason for."""
+    found = []
+    dataset = examined.dataset
+    if any((tool.tool_call.result_tokens or 0) > RESULT_CAP_TOKENS["high"] for tool in dataset.tool_calls):
+        found.append(_truncation(dataset))
+    if any(_results(call) > KEPT_RESULT_TOKENS["high"] for call in dataset.calls):
+        found.append(_clearing(dataset.price))
+    if any(call.inference.tools_offered for call in dataset.calls) and dataset.tool_calls:
+        found.append(_fewer_tools(dataset))
+    if any(repeated(tools) for tools in dataset.tools_by_run.values()):
+        found.append(_no_loops(dataset))
+    return found
+
+
+def _truncation(dataset: Dataset) -> Proposal:
+    def variant(level: str) -> Callable[[Sequence[CostedCall]], list[CostedCall]]:
+        cuts = result_cuts(dataset, RESULT_CAP_TOKENS[level])
+        return lambda calls: [_cut(call, cuts, dataset.price) for call in calls]
+
+    return Proposal(
+        id="truncate_tool_results",
+        title="Cut tool results where they are made",
+        apply=variant("mid"),
+        apply_low=variant("low"),
+        apply_high=variant("high"),
+        action=f"Return at most {RESULT_CAP_TOKENS['mid']:,} tokens from a tool, with a way to ask for the rest.",
+        method="What each result holds above the cap is taken out of every later call of the agent that carried it: "
+        "fresh "
+        f"input of the first, cache reads of the others. Caps of {RESULT_CAP_TOKENS['low']:,}, "
+        f"{RESULT_CAP_TOKENS['mid']:,} and {RESULT_CAP_TOKENS['high']:,} tokens give low, mid and high.",
+        order=10,
+        preconditions=[
+            "result sizes are in the traces",
+            "the agent's behaviour is held fixed; a result that is cut too short may cost a second call",
+        ],
+        effort="medium: a change in each large tool",
+        latency_effect="prefill shortens with the input",
+        confidence="recount, behaviour held fixed",
+    )
+
+
+def result_cuts(dataset: Dataset, cap_tokens: int) -> CutOf:
+    """Return, by call, the tokens of tool results above a cap: those brought in fresh, and those carried along."""
+    cuts: dict[tuple[bytes, bytes], list[int]] = defaultdict(lambda: [0, 0])
+    for run_id, tools in dataset.tools_by_run.items():
+        in_run = dataset.calls_by_run.get(run_id, [])
+        for tool in tools:
+            excess = (tool.tool_call.result_tokens or 0) - cap_tokens
+            if excess > 0:
+                for index, call in enumerate(carriers(tool, in_run)):
+                    cuts[call.key][0 if index == 0 else 1] += excess
+    return {key: (fresh, carried) for key, (fresh, carried) in cuts.items()}
+
+
+def _cut(call: CostedCall, cuts: CutOf, price: PriceCall) -> CostedCall:
+    fresh, carried = cuts.get(call.key, (0, 0))
+    if fresh:
+        call = less_input(call, price, fresh, fresh_first=True)
+    return less_input(call, price, carried) if carried else call
+
+
+def _results(call: CostedCall) -> int:
+    composition = call.inference.composition
+    return (composition.tool_results or 0) if composition else 0
+
+
+def _clearing(price: PriceCall) -> Proposal:
+    def variant(level: str) -> Callable[[Sequence[CostedCall]], list[CostedCall]]:
+        return lambda calls: cleared(calls, price, KEPT_RESULT_TOKENS[level])
+
+    return Proposal(
+        id="clear_old_results",
+        title="Clear old tool results from the context",
+        apply=variant("mid"),
+        apply_low=variant("low"),
+        apply_high=variant("high"),
+        action=f"Keep about {KEPT_RESULT_TOKENS['mid']:,} tokens of tool results and clear the oldest, in steps of "
+        f"{CLEARING_STEP_TOKENS:,} tokens.",
+        method="Each conversation is gone through call by call: what is cleared leaves all later inputs; the call "
+        "after a "
+        "clearing pays its history again as a cache write, because the prefix has changed. Kept only where the bill "
+        "falls.",
+        order=20,
+        preconditions=[
+            "the composition of inputs is in the traces",
+            "the agent's behaviour is held fixed; published tests find equal or better solve rates (arXiv 2508.21433)",
+        ],
+        effort="low where the provider edits contexts, else medium",
+        latency_effect="prefill shortens; the call after a clearing is slower",
+        exclusive_with=("truncate_tool_results",),
+        confidence="recount, behaviour held fixed",
+    )
+
+
+def cleared(calls: Sequence[CostedCall], price: PriceCall, keep_tokens: int) -> list[CostedCall]:
+    """Return the calls with old tool results cleared, net of writing the changed prefix again."""
+    replaced: dict[tuple[bytes, bytes], CostedCall] = {}
+    for thread in threads(calls):
+        after, gone = [], 0
+        for call in thread:
+            results = _results(call)
+            if results < gone:
+                gone = 0
+            edit = results - gone - keep_tokens >= CLEARING_STEP_TOKENS
+            if edit:
+                gone = results - keep_tokens
+            after.append(_without(call, price, gone, edit))
+        if sum((c.weighted_cost_usd for c in after), ZERO) < sum((c.weighted_cost_usd for c in thread), ZERO):
+            replaced.update({call.key: call for call in after})
+    return [replaced.get(call.key, call) for call in calls]
+
+
+def _without(call: CostedCall, price: PriceCall, gone: int, edit: bool) -> CostedCall:
+    if not gone:
+        return call
+    smaller = less_input(call, price, gone)
+    if not edit:
+        return smaller
+    composition, meters = call.inference.composition, smaller.inference.meters
+    assert composition is not None
+    stable = (composition.system or 0) + (composition.tools or 0)
+    lost = max(0, (meters.cache_read or 0) - stable)
+    if not lost:
+        return smaller
+    return with_meters(
+        smaller, price, cache_read=(meters.cache_read or 0) - lost, cache_write_5m=(meters.cache_write_5m or 0) + lost
+    )
+
+
+def _fewer_tools(dataset: Dataset) -> Proposal:
+    by_agent: dict[str | None, set[str]] = defaultdict(set)
+    for tool in dataset.tool_calls:
+        by_agent[tool.placement.agent_name].add(tool.tool_call.name)
+    anywhere = set().union(*by_agent.values())
+
+    def unused(call: CostedCall, everywhere: bool) -> int:
+        called = by_agent.get(call.placement.agent_name)
+        if not called:
+            return 0
+        kept = anywhere if everywhere else called
+        return sum(offered.tokens or 0 for offered in call.inference.tools_offered if offered.name not in kept)
+
+    def variant(everywhere: bool, fresh_first: bool) -> Callable[[Sequence[CostedCall]], list[CostedCall]]:
+        return lambda calls: [
+            less_input(call, dataset.price, unused(call, everywhere), fresh_first=fresh_first)
+            if unused(call, everywhere)
+            else call
+            for call in calls
+        ]
+
+    return Proposal(
+        id="drop_unused_tools",
+        title="Leave out tools that are never called",
+        apply=variant(False, False),
+        apply_low=variant(True, False),
+        apply_high=variant(False, True),
+        action="Offer each agent only the tools it calls, or load definitions on demand.",
+        method="Tokens of schemas that the agent never called in the window are taken out of its calls, from cache "
+        "reads "
+        "first; low leaves in what any agent calls, high takes them from fresh input.",
+        order=5,
+        preconditions=[
+            "schema sizes are in the traces",
+            "a tool that is needed once a month is unused in a short window",
+        ],
+        effort="low: a list in the agent's configuration",
+        latency_effect="prefill shortens with the input",
+    )
+
+
+def _no_loops(dataset: Dataset) -> Proposal:
+    exact: list[tuple[bytes, bytes]] = []
+    turns: list[tuple[bytes, bytes]] = []
+    for run_id, tools in dataset.tools_by_run.items():
+        for tool, kind in repeated(tools):
+            asked = issuer(tool, dataset.calls_by_run.get(run_id, []))
+            if asked is not None:
+                (exact if kind == "exact" else turns).append(asked.key)
+
+    def without(keys: Sequence[tuple[bytes, bytes]]) -> Callable[[Sequence[CostedCall]], list[CostedCall]]:
+        gone = frozenset(keys)
+        return lambda calls: [
+            dropped(call, dataset.price) if call.key in gone and call.cost_usd is not None else call for call in calls
+        ]
+
+    return Proposal(
+        id="stop_loops",
+        title="Stop agents that repeat themselves",
+        apply=without(exact),
+        apply_low=without(exact[::2]),
+        apply_high=without([*exact, *turns]),
+        action="Refuse a tool call equal to the one before it and tell the model so; cap the steps of a run.",
+        method="The model calls that asked for a repeated tool call fall away; low takes half of them, high also those "
+        "of "
+        "two calls in turns.",
+        order=1,
+        preconditions=[
+            "argument fingerprints are in the traces",
+            "repeating a call has no purpose of its own, as polling has",
+        ],
+        effort="low: a guard in the tool loop",
+        latency_effect="runs end sooner",
+        confidence="recount, behaviour held fixed",
+    )

@@ -1,0 +1,163 @@
+"""Waste: tokens and dollars that bought nothing, each finding open to the calls behind it.
+
+A pass is a plain function from what is audited to findings; `PASSES` names them all. A finding counts what happened;
+what could be done about it, and what that would save, is a recommendation's business. Findings may overlap (a call that
+failed may also have re-sent its context), so their dollars are not to be added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from inferometer.analyzer.audit_dataset import CostedCall, Dataset
+from inferometer.analyzer.ledger import Ledger
+from inferometer.schema.rows import ToolCallRow
+
+EVIDENCE_LIMIT = 50
+
+
+@dataclass(slots=True, frozen=True)
+class CacheRule:
+    """How one provider caches prompts of one model, on one day.
+
+    Attributes:
+        minimum_tokens: the shortest prefix that is cached.
+        grain_tokens: cached lengths are multiples of this.
+        ttl_s: seconds that an unused entry lives; refreshed by use.
+        long_ttl_s: seconds of the longer life that can be bought; None where there is none.
+        automatic: whether the provider caches unasked.
+    """
+
+    name: str
+    minimum_tokens: int
+    grain_tokens: int
+    ttl_s: float
+    long_ttl_s: float | None
+    automatic: bool
+    source: str
+
+
+@dataclass(slots=True, frozen=True)
+class Evidence:
+    """One call behind a finding."""
+
+    trace_id: str
+    span_id: str
+    run_id: str | None
+    tokens: int | None
+    cost_usd: Decimal | None
+    note: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the evidence as the audit document has it."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(slots=True)
+class Finding:
+    """One kind of waste.
+
+    Attributes:
+        calls: how many calls show it, weighted.
+        tokens: tokens wasted; None where unknown.
+        cost_usd: dollars wasted; None where unknown or unpriced.
+        method: how it was counted, in one sentence.
+        estimated: whether some of it rests on what the traces do not say.
+    """
+
+    id: str
+    title: str
+    calls: int
+    tokens: int | None
+    cost_usd: Decimal | None
+    method: str
+    evidence: list[Evidence] = field(default_factory=list)
+    estimated: bool = False
+    duration_ns: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the finding as the audit document has it, its costliest evidence first."""
+        ranked = sorted(self.evidence, key=lambda item: (-(item.cost_usd or 0), -(item.tokens or 0), item.span_id))
+        return {
+            "id": self.id,
+            "title": self.title,
+            "calls": self.calls,
+            "tokens": self.tokens,
+            "cost_usd": self.cost_usd,
+            "method": self.method,
+            "estimated": self.estimated,
+            "duration_s": None if self.duration_ns is None else self.duration_ns / 1e9,
+            "evidence": [item.as_dict() for item in ranked[:EVIDENCE_LIMIT]],
+        }
+
+
+@dataclass(slots=True)
+class Examined:
+    """What a pass looks at."""
+
+    dataset: Dataset
+    cache_rule: Callable[[CostedCall], CacheRule | None] = field(default=lambda call: None)
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+def evidence_of(call: CostedCall, note: str, tokens: int | None = None, cost_usd: Decimal | None = None) -> Evidence:
+    """Return a model call as evidence."""
+    return Evidence(
+        call.inference.trace_id.hex(), call.inference.span_id.hex(), call.placement.run_id, tokens, cost_usd, note
+    )
+
+
+def evidence_of_tool(
+    tool: ToolCallRow, note: str, tokens: int | None = None, cost_usd: Decimal | None = None
+) -> Evidence:
+    """Return a tool call as evidence."""
+    return Evidence(
+        tool.tool_call.trace_id.hex(), tool.tool_call.span_id.hex(), tool.placement.run_id, tokens, cost_usd, note
+    )
+
+
+def total_usd(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """Return the sum of what is known; None where nothing is."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known, Decimal(0)) if known else None
+
+
+Pass = Callable[[Examined], list[Finding]]
+
+
+def passes() -> Sequence[Pass]:
+    """Return every pass, in the order of a report."""
+    from inferometer.analyzer.waste_cache import broken_prefix, prefix_resent, unread_writes
+    from inferometer.analyzer.waste_calls import (
+        disproportionate_reasoning,
+        failed_calls,
+        failed_runs,
+        idle_reserved,
+        small_work,
+        waiting_for_engine,
+    )
+    from inferometer.analyzer.waste_tools import loops, oversized_results, unused_tools
+
+    return (
+        prefix_resent,
+        broken_prefix,
+        unread_writes,
+        loops,
+        failed_calls,
+        oversized_results,
+        unused_tools,
+        disproportionate_reasoning,
+        small_work,
+        failed_runs,
+        idle_reserved,
+        waiting_for_engine,
+    )
+
+
+def waste(examined: Examined) -> list[Finding]:
+    """Run every pass and return the findings, the costliest first."""
+    findings = [finding for examine in passes() for finding in examine(examined)]
+    return sorted(findings, key=lambda finding: (-(finding.cost_usd or 0), -(finding.tokens or 0), finding.id))

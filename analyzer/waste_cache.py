@@ -1,0 +1,226 @@
+"""Waste around prompt caches: prefixes sent again at full price, prefixes that changed, writes that nobody read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from inferometer.analyzer.audit_dataset import CostedCall, Dataset
+from inferometer.analyzer.audit_repricing import with_meters
+from inferometer.analyzer.waste import CacheRule, Evidence, Examined, Finding, evidence_of, total_usd
+from inferometer.analyzer.waste_prefix import Reach, reaches, shared_blocks, tokens_of
+
+NS = 1_000_000_000
+BROKEN_SHARE = 0.5
+"""A prefix counts as broken where two calls in a row share less than half of what the first had sent."""
+
+PrefixReach = dict[tuple[bytes, bytes], tuple[CacheRule, Reach]]
+
+
+def reach_by_rule(dataset: Dataset, examined: Examined, *, long_lived: bool = False) -> PrefixReach:
+    """Return each chained call's rule and reach, where its provider caches prompts at all."""
+    by_rule: dict[CacheRule, list[CostedCall]] = defaultdict(list)
+    for call in dataset.calls:
+        if call.inference.prefix is not None:
+            rule = examined.cache_rule(call)
+            if rule is not None:
+                by_rule[rule].append(call)
+    found: PrefixReach = {}
+    for rule, calls in by_rule.items():
+        ttl_s = rule.long_ttl_s if long_lived and rule.long_ttl_s else rule.ttl_s
+        for key, reach in reaches(calls, int(ttl_s * NS)).items():
+            found[key] = rule, reach
+    return found
+
+
+def cacheable(tokens: int, rule: CacheRule) -> int:
+    """Return how many tokens of a prefix a provider caches: whole grains, and nothing below its minimum."""
+    whole = tokens - tokens % max(rule.grain_tokens, 1)
+    return whole if whole >= rule.minimum_tokens else 0
+
+
+def prefix_resent(examined: Examined) -> list[Finding]:
+    """Find input that the provider's cache could have served and that was paid as fresh."""
+    dataset = examined.dataset
+    reach = reach_by_rule(dataset, examined)
+    evidence: list[Evidence] = []
+    calls, tokens, unsaid = 0.0, 0.0, False
+    for call in dataset.calls:
+        if call.key not in reach or call.cost_usd is None:
+            continue
+        rule, found = reach[call.key]
+        meters = call.inference.meters
+        missed = cacheable(tokens_of(call, found.alive), rule) - (meters.cache_read or 0)
+        missed = min(missed, meters.input_fresh or 0)
+        if missed <= 0:
+            continue
+        served = with_meters(
+            call,
+            dataset.price,
+            input_fresh=(meters.input_fresh or 0) - missed,
+            cache_read=(meters.cache_read or 0) + missed,
+        )
+        if served.cost_usd is None:
+            continue
+        unsaid = unsaid or meters.cache_read is None
+        calls += call.weight
+        tokens += missed * call.weight
+        known = "" if meters.cache_read is not None else "; the trace does not say what was cached"
+        evidence.append(
+            evidence_of(
+                call, f"{missed:,} tokens were in {rule.name}'s reach{known}", missed, call.cost_usd - served.cost_usd
+            )
+        )
+    if not evidence:
+        return []
+    return [
+        Finding(
+            "prefix_resent",
+            "Context sent again at full price",
+            round(calls),
+            round(tokens),
+            total_usd(item.cost_usd for item in evidence),
+            "Input whose prefix blocks an earlier call of the same model had sent within the provider's time to live, "
+            "of at "
+            "least its minimum length, priced fresh minus priced as a cache read.",
+            evidence,
+            estimated=unsaid,
+        )
+    ]
+
+
+def threads(calls: Iterable[CostedCall]) -> list[list[CostedCall]]:
+    """Return the calls of each agent of each run and model, in order: what one growing conversation looks like."""
+    grouped: dict[tuple[str | None, str | None, bytes | None, str], list[CostedCall]] = defaultdict(list)
+    for call in calls:
+        placement = call.placement
+        grouped[placement.run_id, placement.agent_name, placement.parent_id, call.model].append(call)
+    return list(grouped.values())
+
+
+def broken_prefix(examined: Examined) -> list[Finding]:
+    """Find conversations whose beginning changed between two calls in a row, and where."""
+    evidence: list[Evidence] = []
+    calls, tokens = 0.0, 0.0
+    for thread in threads(examined.dataset.calls):
+        for before, after in pairwise(thread):
+            shared = shared_blocks(before, after)
+            rule = examined.cache_rule(after)
+            if shared is None or rule is None or after.input_tokens < before.input_tokens:
+                continue
+            prefix = before.inference.prefix
+            assert prefix is not None
+            lost = tokens_of(before, prefix.blocks) - tokens_of(before, shared)
+            if shared >= BROKEN_SHARE * prefix.blocks or cacheable(lost, rule) == 0:
+                continue
+            calls += after.weight
+            tokens += lost * after.weight
+            meters = after.inference.meters
+            moved = min(lost, meters.input_fresh or 0)
+            kept = with_meters(
+                after,
+                examined.dataset.price,
+                input_fresh=(meters.input_fresh or 0) - moved,
+                cache_read=(meters.cache_read or 0) + moved,
+            )
+            cost = None if after.cost_usd is None or kept.cost_usd is None else after.cost_usd - kept.cost_usd
+            evidence.append(
+                evidence_of(
+                    after, f"changed after {tokens_of(before, shared):,} tokens: {_part(before, shared)}", lost, cost
+                )
+            )
+    if not evidence:
+        return []
+    return [
+        Finding(
+            "prefix_broken",
+            "Cache broken by a changing beginning",
+            round(calls),
+            round(tokens),
+            total_usd(item.cost_usd for item in evidence),
+            "Two calls in a row of one agent that share less than half of the first one's prefix although the second "
+            "is not "
+            "shorter; what lies behind the change had to be processed again.",
+            evidence,
+        )
+    ]
+
+
+def _part(call: CostedCall, blocks: int) -> str:
+    """Name the part of the input in which a prefix ends, from its composition; tools come before the system text."""
+    composition = call.inference.composition
+    at = tokens_of(call, blocks)
+    if composition is None or composition.tools is None or composition.system is None:
+        return "what changed there is not in the traces"
+    if at < composition.tools:
+        return "a tool definition changed"
+    if at < composition.tools + composition.system:
+        return "the system prompt changed"
+    return "the history was rewritten"
+
+
+def unread_writes(examined: Examined) -> list[Finding]:
+    """Find cache writes that no later call read while they lived; the loss is what writing costs over fresh input."""
+    dataset = examined.dataset
+    sessions: dict[tuple[str | None, str], list[CostedCall]] = defaultdict(list)
+    for call in dataset.calls:
+        sessions[call.placement.session_id or call.placement.run_id, call.model].append(call)
+    evidence: list[Evidence] = []
+    calls, tokens = 0.0, 0.0
+    for members in sessions.values():
+        for index, call in enumerate(members):
+            unread = _unread(call, members[index + 1 :])
+            if not unread:
+                continue
+            meters = call.inference.meters
+            short = min(unread, meters.cache_write_5m or 0)
+            fresh = with_meters(
+                call,
+                dataset.price,
+                input_fresh=(meters.input_fresh or 0) + unread,
+                cache_write_5m=(meters.cache_write_5m or 0) - short,
+                cache_write_1h=(meters.cache_write_1h or 0) - (unread - short),
+            )
+            if call.cost_usd is None or fresh.cost_usd is None or fresh.cost_usd >= call.cost_usd:
+                continue
+            calls += call.weight
+            tokens += unread * call.weight
+            evidence.append(
+                evidence_of(call, f"{unread:,} tokens written, never read", unread, call.cost_usd - fresh.cost_usd)
+            )
+    if not evidence:
+        return []
+    return [
+        Finding(
+            "cache_write_unread",
+            "Cache writes that nothing read",
+            round(calls),
+            round(tokens),
+            total_usd(item.cost_usd for item in evidence),
+            "Tokens written to a cache that no later call of the session and model read within the write's time to "
+            "live; the "
+            "premium over fresh input is lost. The last call of every conversation is among them.",
+            evidence,
+        )
+    ]
+
+
+def _unread(call: CostedCall, later: Sequence[CostedCall]) -> int:
+    meters = call.inference.meters
+    written = (meters.cache_write_5m or 0) + (meters.cache_write_1h or 0)
+    if not written:
+        return 0
+    ttl_ns = (3600 if meters.cache_write_1h else 300) * NS
+    base = meters.cache_read or 0
+    used_ns, best = call.end_ns, 0
+    for other in later:
+        if other.start_ns - used_ns > ttl_ns:
+            break
+        read = (other.inference.meters.cache_read or 0) - base
+        if read > 0:
+            used_ns = other.end_ns
+            best = max(best, read)
+            if best >= written:
+                return 0
+    return max(0, written - best)
