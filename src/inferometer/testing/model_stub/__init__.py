@@ -1,4 +1,4 @@
-"""A deterministic model server on loopback: it speaks the providers' HTTP interfaces, streams, calls tools and fails on request."""
+"""A deterministic model server on loopback: it speaks the providers' HTTP, streams, calls tools, fails on request."""
 
 from inferometer.testing.model_stub.brain import Brain, Failure, Reply, ToolUse
 from inferometer.testing.model_stub.server import ModelStub

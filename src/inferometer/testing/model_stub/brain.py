@@ -14,7 +14,43 @@ CHARACTERS_PER_TOKEN = 4
 CACHE_MINIMUM_TOKENS = 1024
 CACHE_STEP_TOKENS = 128
 PROMPTS_REMEMBERED = 64
-_WORDS = ["the", "answer", "follows", "from", "what", "the", "tools", "returned", "and", "every", "figure", "was", "checked", "against", "its", "source", "before", "it", "was", "written", "down", "so", "that", "the", "reader", "can", "repeat", "each", "step", "and", "come", "to", "the", "same", "result"]
+_WORDS = [
+    "the",
+    "answer",
+    "follows",
+    "from",
+    "what",
+    "the",
+    "tools",
+    "returned",
+    "and",
+    "every",
+    "figure",
+    "was",
+    "checked",
+    "against",
+    "its",
+    "source",
+    "before",
+    "it",
+    "was",
+    "written",
+    "down",
+    "so",
+    "that",
+    "the",
+    "reader",
+    "can",
+    "repeat",
+    "each",
+    "step",
+    "and",
+    "come",
+    "to",
+    "the",
+    "same",
+    "result",
+]
 
 
 @dataclass(slots=True)

@@ -167,7 +167,8 @@ def _finish(reply: Reply) -> str:
 
 
 def _usage(reply: Reply) -> dict[str, Any]:
-    assert reply.input_tokens is not None and reply.output_tokens is not None
+    assert reply.input_tokens is not None
+    assert reply.output_tokens is not None
     return {
         "prompt_tokens": reply.input_tokens,
         "completion_tokens": reply.output_tokens,
@@ -249,7 +250,8 @@ def _response(reply: Reply, prompt: Prompt, status: str) -> dict[str, Any]:
     if reply.service_tier is not None:
         document["service_tier"] = reply.service_tier
     if done and not reply.without_usage:
-        assert reply.input_tokens is not None and reply.output_tokens is not None
+        assert reply.input_tokens is not None
+        assert reply.output_tokens is not None
         document["usage"] = {
             "input_tokens": reply.input_tokens,
             "input_tokens_details": {"cached_tokens": reply.cached_tokens},
