@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from inferometer.ingest.resolve import resolve
-from inferometer.schema.records import Decisions, Inference, RecordBatch
+from inferometer.schema.records import Decisions, Inference, RecordBatch, Span, ToolCall
 from inferometer.store import Transaction, WriteCounts
+from inferometer.store.merge import merge_inferences, merge_spans, merge_tool_calls
+
+Record = TypeVar("Record", Span, Inference, ToolCall)
 
 _ENRICHED = (
     "provider",
@@ -33,6 +38,23 @@ _ENRICHED = (
 """What a merged view gives to the one that stands for it, where that one does not know it."""
 
 
+@dataclass(slots=True, frozen=True)
+class Committed:
+    """What a commit added to the store; ``inferences`` are billable ones, ``tool_calls`` those that stand alone.
+
+    ``duplicates`` are spans that were there already and calls that were merged into others.
+    """
+
+    spans: int = 0
+    runs: int = 0
+    inferences: int = 0
+    tool_calls: int = 0
+    duplicates: int = 0
+
+    def __add__(self, other: Committed) -> Committed:
+        return Committed(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+
 def commit(tx: Transaction, batch: RecordBatch, now_ns: int | None = None) -> WriteCounts:
     """Write a batch and decide again about every trace it touches.
 
@@ -44,17 +66,74 @@ def commit(tx: Transaction, batch: RecordBatch, now_ns: int | None = None) -> Wr
     Returns:
         What was added and what was there already.
     """
-    counts = tx.write(batch)
+    return _commit(tx, batch, now_ns)[0]
+
+
+def commit_counted(tx: Transaction, batch: RecordBatch, now_ns: int | None = None) -> Committed:
+    """Commit a batch as `commit` does, and return what it means for runs and billable calls."""
+    counts, before, after = _commit(tx, batch, now_ns, compare=True)
+    was, now = _Tally.of(before), _Tally.of(after)
+    return Committed(
+        spans=counts.spans,
+        runs=now.runs - was.runs,
+        inferences=now.billable - was.billable,
+        tool_calls=now.tools - was.tools,
+        duplicates=batch.duplicates + counts.duplicates + max(0, now.merged - was.merged),
+    )
+
+
+@dataclass(slots=True, frozen=True)
+class _Tally:
+    runs: int
+    billable: int
+    tools: int
+    merged: int
+
+    @classmethod
+    def of(cls, decisions: Decisions) -> _Tally:
+        merged_tools = sum(tool.merged_into is not None for tool in decisions.tool_calls)
+        return cls(
+            runs=len(decisions.runs),
+            billable=sum(call.billable for call in decisions.inferences),
+            tools=len(decisions.tool_calls) - merged_tools,
+            merged=sum(call.merged_into is not None for call in decisions.inferences) + merged_tools,
+        )
+
+
+def _commit(
+    tx: Transaction, batch: RecordBatch, now_ns: int | None, compare: bool = False
+) -> tuple[WriteCounts, Decisions, Decisions]:
+    """Commit; return what was written and, where they are to be compared, the decisions before and after."""
     touched = {span.trace_id for span in batch.spans}
-    if not touched:
-        return counts
-    whole = tx.load_traces(touched)
-    decisions = resolve(whole, time.time_ns() if now_ns is None else now_ns)
+    moment = time.time_ns() if now_ns is None else now_ns
+    before = tx.load_traces(touched) if touched else RecordBatch()
+    whole = _united(before, batch)
+    decisions = resolve(whole, moment)
     enriched = _enriched(whole, decisions)
+    counts = tx.write(batch)
     if enriched:
         tx.write(RecordBatch(inferences=enriched))
-    tx.apply(decisions)
-    return counts
+    if touched:
+        tx.apply(decisions)
+    return counts, resolve(before, moment) if compare and before.spans else Decisions(), decisions
+
+
+def _united(before: RecordBatch, batch: RecordBatch) -> RecordBatch:
+    """Return what the store will hold of the traces after the write, each record once."""
+    return RecordBatch(
+        spans=_merged([*before.spans, *batch.spans], merge_spans),
+        inferences=_merged([*before.inferences, *batch.inferences], merge_inferences),
+        tool_calls=_merged([*before.tool_calls, *batch.tool_calls], merge_tool_calls),
+    )
+
+
+def _merged(records: list[Record], merge: Callable[[Record, Record], Record]) -> list[Record]:
+    united: dict[tuple[bytes, bytes], Record] = {}
+    for record in records:
+        key = (record.trace_id, record.span_id)
+        known = united.get(key)
+        united[key] = record if known is None else merge(known, record)
+    return list(united.values())
 
 
 def _enriched(whole: RecordBatch, decisions: Decisions) -> list[Inference]:

@@ -333,6 +333,17 @@ class RecordBatch:
     def __bool__(self) -> bool:
         return bool(self.spans or self.outcomes or self.serving_samples or self.charges)
 
+    def extend(self, other: RecordBatch) -> None:
+        """Add all that another batch holds."""
+        self.spans += other.spans
+        self.inferences += other.inferences
+        self.tool_calls += other.tool_calls
+        self.charges += other.charges
+        self.outcomes += other.outcomes
+        self.serving_samples += other.serving_samples
+        self.warnings.update(other.warnings)
+        self.duplicates += other.duplicates
+
 
 @dataclass(slots=True)
 class Decisions:

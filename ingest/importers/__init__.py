@@ -1,1 +1,38 @@
-"""Placeholder."""
+"""File formats: one module each, one shape. The order here is the order in which a file is tried."""
+
+from __future__ import annotations
+
+from inferometer.ingest.importers import otlp_json, pi, weka
+from inferometer.ingest.importers.importer import Importer, Source
+from inferometer.schema.errors import InputError, UnknownNameError
+
+IMPORTERS: tuple[Importer, ...] = (
+    otlp_json.JSON,
+    weka.IMPORTER,
+    pi.IMPORTER,
+    otlp_json.PROTOBUF,
+)
+
+
+def importer_named(name: str) -> Importer:
+    """Return the importer of a format.
+
+    Raises:
+        UnknownNameError: there is no such format.
+    """
+    for importer in IMPORTERS:
+        if importer.name == name:
+            return importer
+    raise UnknownNameError("format", name, [importer.name for importer in IMPORTERS])
+
+
+def importer_of(source: Source) -> Importer:
+    """Return the importer whose format a file is of.
+
+    Raises:
+        InputError: it is of none.
+    """
+    for importer in IMPORTERS:
+        if importer.matches(source):
+            return importer
+    raise InputError(str(source.path), "is of no format that is known; --format names one")

@@ -1,0 +1,79 @@
+"""The one shape of an importer: how a file of its format is known, and how its records are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any, BinaryIO
+
+from inferometer.schema.errors import InputError
+from inferometer.schema.records import RecordBatch
+
+HEAD_BYTES = 65536
+"""Bytes at the start of a file, uncompressed, by which its format is told; more where its first line is longer."""
+
+
+@dataclass(slots=True)
+class Options:
+    """What the user asked for.
+
+    Args:
+        model: name of the model for files that do not say.
+        keep_content: whether what people and models said may stay.
+    """
+
+    model: str | None = None
+    keep_content: bool = False
+
+
+@dataclass(slots=True)
+class Source:
+    """One file to import, uncompressed.
+
+    Args:
+        name: what records are marked with, never a whole path.
+        path: where it lies, or ``-``.
+        stream: its bytes from the start.
+        head: the first bytes of it, at least its first line.
+        first: the first JSON value in it: its first line's where it holds JSON lines, else the whole of it; None where
+            it is not JSON.
+        is_lines: whether it holds JSON lines.
+        options: what the user asked for.
+    """
+
+    name: str
+    path: PurePath
+    stream: BinaryIO
+    head: bytes
+    first: Any = None
+    is_lines: bool = False
+    options: Options = field(default_factory=Options)
+
+    def take(self) -> Any:
+        """Return the one JSON value of the file and let go of it, so that it is not held twice.
+
+        Raises:
+            InputError: it is not one JSON value.
+        """
+        if self.is_lines or self.first is None:
+            raise InputError(str(self.path), "not one JSON document")
+        document, self.first = self.first, None
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Importer:
+    """One file format.
+
+    Args:
+        name: as given to ``--format``.
+        reads: what is read and from which version, for the documentation.
+        matches: tells from the head whether a file is of this format.
+        read: yields the records, a part at a time where the format allows.
+    """
+
+    name: str
+    reads: str
+    matches: Callable[[Source], bool]
+    read: Callable[[Source], Iterator[RecordBatch]]

@@ -1,0 +1,61 @@
+"""OTLP traces in files: one document, a list of them, or one a line; protobuf where a file begins like a message."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from inferometer.ingest.importers.importer import Importer, Source
+from inferometer.ingest.importers.lines import read_lines
+from inferometer.ingest.normalise import normalise
+from inferometer.ingest.otlp import decode_traces, spans_of_json
+from inferometer.schema.records import RecordBatch
+
+SPANS_AT_ONCE = 2000
+_KEYS = frozenset({"resourceSpans", "resource_spans", "scopeSpans", "instrumentationLibrarySpans"})
+
+
+def matches(source: Source) -> bool:
+    """Return whether a file holds OTLP/JSON traces."""
+    first = source.first
+    while isinstance(first, list) and first:
+        first = first[0]
+    return isinstance(first, dict) and not _KEYS.isdisjoint(first)
+
+
+def read(source: Source) -> Iterator[RecordBatch]:
+    """Yield the records of all spans."""
+    warnings: Counter[str] = Counter()
+    documents: Any = read_lines(source, warnings) if source.is_lines else [source.take()]
+    for document in documents:
+        yield normalise(spans_of_json(document, warnings), keep_content=source.options.keep_content, source=source.name)
+    yield RecordBatch(warnings=warnings)
+
+
+def matches_protobuf(source: Source) -> bool:
+    """Return whether a file may be one export request in protobuf: it begins with field 1 and holds no text line."""
+    return source.head[:1] == b"\x0a" and b"\0" in source.head[:4096]
+
+
+def read_protobuf(source: Source) -> Iterator[RecordBatch]:
+    """Yield the records of one export request."""
+    warnings: Counter[str] = Counter()
+    raws = decode_traces(source.stream.read(), "protobuf", warnings)
+    batch = normalise(raws, keep_content=source.options.keep_content, source=source.name)
+    batch.warnings.update(warnings)
+    yield batch
+
+
+JSON = Importer(
+    name="otlp",
+    reads="OTLP/JSON traces: documents, lists of documents, JSON lines; ids in hex or base64, enums by name or number",
+    matches=matches,
+    read=read,
+)
+PROTOBUF = Importer(
+    name="otlp-protobuf",
+    reads="one `ExportTraceServiceRequest` in protobuf",
+    matches=matches_protobuf,
+    read=read_protobuf,
+)

@@ -1,0 +1,150 @@
+"""Files and folders into the store: each file one transaction, one bad file never in the way of the others."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from inferometer.ingest.commit import Committed, commit_counted
+from inferometer.ingest.importers import importer_named, importer_of
+from inferometer.ingest.importers.importer import Importer, Options, Source
+from inferometer.ingest.importers.opening import STDIN, open_source
+from inferometer.schema.errors import InputError
+from inferometer.schema.records import RecordBatch
+from inferometer.store import Store
+
+SPANS_AT_ONCE = 20_000
+"""Spans held before they are written, within the one transaction of their file."""
+
+
+@dataclass(slots=True, frozen=True)
+class Failure:
+    """A file that was not imported, and why; ``named`` where the user named it."""
+
+    path: str
+    reason: str
+    named: bool
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What an import added and what it met."""
+
+    files: int = 0
+    spans: int = 0
+    runs: int = 0
+    inferences: int = 0
+    tool_calls: int = 0
+    duplicates: int = 0
+    warnings: Counter[str] = field(default_factory=Counter)
+    failed: list[Failure] = field(default_factory=list)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the user has something to mend: a path named by them failed, or nothing was understood."""
+        return any(failure.named for failure in self.failed) or (bool(self.failed) and self.files == 0)
+
+
+Progress = Callable[[PurePath, int, int], None]
+"""Called after each file with its path, the number done and the number in all."""
+
+
+def import_paths(
+    store: Store,
+    paths: Sequence[str | PurePath],
+    *,
+    format: str | None = None,  # noqa: A002 - the word of the command line
+    model: str | None = None,
+    keep_content: bool = False,
+    progress: Progress | None = None,
+    now_ns: int | None = None,
+) -> ImportReport:
+    """Import files, folders and the standard input (``-``).
+
+    Args:
+        store: where the records go.
+        paths: in the user's order; a folder stands for the files below it.
+        format: name of the format of all of them; told from each file where None.
+        model: name of the model for files that do not say.
+        keep_content: whether what people and models said may stay.
+        progress: told after each file.
+        now_ns: nanoseconds since 1970, for tests.
+
+    Raises:
+        UnknownNameError: there is no such format.
+        StoreError: the store cannot be written.
+    """
+    importer = importer_named(format) if format else None
+    options = Options(model, keep_content)
+    report = ImportReport()
+    files = list(_files(paths, report))
+    for done, (path, named) in enumerate(files, 1):
+        try:
+            committed, warnings = _import_file(store, path, importer, options, now_ns)
+        except InputError as error:
+            report.failed.append(Failure(str(path), error.reason, named))
+        else:
+            report.files += 1
+            report.spans += committed.spans
+            report.runs += committed.runs
+            report.inferences += committed.inferences
+            report.tool_calls += committed.tool_calls
+            report.duplicates += committed.duplicates
+            report.warnings.update(warnings)
+        if progress is not None:
+            progress(path, done, len(files))
+    return report
+
+
+def _import_file(
+    store: Store, path: PurePath, importer: Importer | None, options: Options, now_ns: int | None
+) -> tuple[Committed, Counter[str]]:
+    warnings: Counter[str] = Counter()
+    committed = Committed()
+    with open_source(path, options) as source, store.transaction() as transaction:
+        for batch in _gathered((importer or importer_of(source)).read(source), source):
+            warnings.update(batch.warnings)
+            committed += commit_counted(transaction, batch, now_ns)
+    return committed, warnings
+
+
+def _gathered(batches: Iterable[RecordBatch], source: Source) -> Iterator[RecordBatch]:
+    """Yield few large batches in place of many small ones, for traces are decided as a whole."""
+    gathered = RecordBatch()
+    try:
+        for batch in batches:
+            gathered.extend(batch)
+            if len(gathered.spans) >= SPANS_AT_ONCE:
+                yield gathered
+                gathered = RecordBatch()
+    except RecursionError as error:
+        raise InputError(str(source.path), "is nested too deeply") from error
+    yield gathered
+
+
+def _files(paths: Sequence[str | PurePath], report: ImportReport) -> Iterator[tuple[PurePath, bool]]:
+    for name in paths:
+        path = PurePath(name)
+        if path == STDIN or Path(path).is_file():
+            yield path, True
+        elif Path(path).is_dir():
+            below = sorted(_walk(Path(path)))
+            if not below:
+                report.failed.append(Failure(str(path), "is a folder without files", True))
+            for file in below:
+                yield file, False
+        else:
+            reason = "does not exist" if not Path(path).exists() else "is neither a file nor a folder"
+            report.failed.append(Failure(str(path), reason, True))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            file = Path(root, name)
+            if not name.startswith(".") and file.is_file():
+                yield file

@@ -1,0 +1,100 @@
+"""``inferometer import``: files and folders into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePath
+
+import click
+
+from inferometer.cli.options import json_option, print_json, store_option
+from inferometer.ingest.importing import ImportReport, Progress, import_paths
+from inferometer.store import open_store
+
+USER_MISTAKE = 2
+
+
+@click.command(name="import")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option("--format", "file_format", metavar="FORMAT", help="Format of the files [default: told from each file].")
+@click.option("--model", metavar="NAME", help="Model of files that do not say.")
+@click.option(
+    "--content",
+    type=click.Choice(["drop", "keep"]),
+    default="drop",
+    show_default=True,
+    help="What becomes of what people and models said, after it was counted and hashed.",
+)
+@store_option
+@json_option
+def command(
+    paths: tuple[str, ...],
+    file_format: str | None,
+    model: str | None,
+    content: str,
+    store_url: str | None,
+    as_json: bool,
+) -> int:
+    """Read traces and transcripts into the store.
+
+    PATH is a file, a folder or - for the standard input; plain, gzip or zstd.
+    """
+    if not paths:
+        raise click.UsageError("name at least one PATH, or - for the standard input")
+    with open_store(store_url) as store, _progress_bar() as progress:
+        report = import_paths(
+            store, paths, format=file_format, model=model, keep_content=content == "keep", progress=progress
+        )
+    if as_json:
+        print_json(document(report))
+    else:
+        _print(report)
+    for failure in report.failed:
+        click.echo(f"error: {failure.path}: {failure.reason}", err=True)
+    return USER_MISTAKE if report.is_failure else 0
+
+
+def document(report: ImportReport) -> dict[str, object]:
+    """Return the ``import`` JSON document."""
+    return {
+        "files": report.files,
+        "spans": report.spans,
+        "runs": report.runs,
+        "inferences": report.inferences,
+        "tool_calls": report.tool_calls,
+        "duplicates": report.duplicates,
+        "warnings": dict(sorted(report.warnings.items())),
+        "failed": [{"path": failure.path, "reason": failure.reason} for failure in report.failed],
+    }
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("importing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def advance(path: PurePath, done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, description=path.name)
+
+        yield advance
+
+
+def _print(report: ImportReport) -> None:
+    click.echo(
+        f"{report.files} files: {report.spans} spans, {report.runs} runs, {report.inferences} inferences, "
+        f"{report.tool_calls} tool calls added; {report.duplicates} duplicates"
+    )
+    for kind, count in sorted(report.warnings.items()):
+        click.echo(f"warning: {count} x {kind.replace('_', ' ')}")
