@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 
 from inferometer.profiles.engines import Constants
 from inferometer.profiles.hardware import Hardware
-from inferometer.profiles.models import Model
+from inferometer.profiles.models import Experts, Model
 from inferometer.schema.errors import InfeasibleError
 
 WEIGHT_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.53, "fp4": 0.5625}
@@ -68,11 +68,13 @@ class Parallelism:
 class Demand:
     """What one rank is asked for, before any chip: bytes, operations and messages; per stage group, all layers."""
 
+    attention_groups: float
+    microbatches: float
     weight_bytes: float
     flop_per_token: float
     expert_bytes: float
     expert_flop_per_token: float
-    expert_chance: float
+    expert_log_miss: float
     expert_ranks: float
     kv_bytes_per_token: float
     kv_flop_per_token: float
@@ -191,11 +193,13 @@ def demand(model: Model, parallelism: Parallelism, precision: str, kv_precision:
         full_pairs, window_pairs = full_pairs * index_share, full_pairs
     collectives, link_bytes = _messages(model, parallelism)
     return Demand(
+        attention_groups=float(parallelism.data),
+        microbatches=float(parallelism.pipeline),
         weight_bytes=(body * common_bytes + head * HEAD_BYTES) / tensor,
         flop_per_token=2.0 * body / tensor,
         expert_bytes=experts.parameters * WEIGHT_BYTES[precision] / stage if experts else 0.0,
         expert_flop_per_token=2.0 * experts.parameters_per_token / stage if experts else 0.0,
-        expert_chance=experts.active / experts.total if experts else 0.0,
+        expert_log_miss=_log_miss(experts) if experts else 0.0,
         expert_ranks=float(parallelism.expert),
         kv_bytes_per_token=full_kv * kv_share,
         kv_flop_per_token=decode_full,
@@ -209,6 +213,11 @@ def demand(model: Model, parallelism: Parallelism, precision: str, kv_precision:
         link_bytes_per_token=link_bytes,
         layers=float(model.layers),
     )
+
+
+def _log_miss(experts: Experts) -> float:
+    """Return log(1 - chance that a token goes to a given expert)."""
+    return math.log1p(-experts.active / experts.total) if experts.active < experts.total else -50.0
 
 
 def _attention_flop(model: Model, tensor: int) -> tuple[float, float, float, float]:
@@ -281,20 +290,20 @@ def peaks(hardware: Hardware, model: Model, parallelism: Parallelism, precision:
     )
 
 
-def terms_of(demand: Demand, peaks: Peaks, constants: Constants, parallelism: Parallelism) -> StepTerms:
-    """Return the seconds and counts that a step is added up from."""
+def terms_of(demand: Demand, peaks: Peaks, constants: Constants) -> StepTerms:
+    """Return the seconds and counts that a step is added up from; members may be arrays, one element a deployment."""
     bandwidth = peaks.bandwidth * constants.kv_bandwidth_efficiency
     attention = peaks.attention_compute * constants.attention_compute_efficiency
     return StepTerms(
-        attention_groups=float(parallelism.data),
-        microbatches=float(parallelism.pipeline),
+        attention_groups=demand.attention_groups,
+        microbatches=demand.microbatches,
         weight_seconds=demand.weight_bytes / (peaks.bandwidth * constants.weight_bandwidth_efficiency),
         gemm_seconds_per_token=demand.flop_per_token / (peaks.compute * constants.compute_efficiency),
         expert_weight_seconds=demand.expert_bytes / (peaks.bandwidth * constants.expert_bandwidth_efficiency),
-        expert_log_miss=math.log1p(-demand.expert_chance) if demand.expert_chance < 1.0 else -50.0,
+        expert_log_miss=demand.expert_log_miss,
         expert_seconds_per_token=demand.expert_flop_per_token
         / (peaks.expert_compute * constants.expert_compute_efficiency),
-        expert_imbalance=constants.expert_imbalance if demand.expert_ranks > 1 else 0.0,
+        expert_imbalance=constants.expert_imbalance * (demand.expert_ranks > 1),
         kv_seconds_per_token=demand.kv_bytes_per_token / bandwidth,
         kv_compute_seconds_per_token=demand.kv_flop_per_token / attention,
         window_tokens=demand.window_tokens,

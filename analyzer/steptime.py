@@ -20,7 +20,7 @@ from inferometer.analyzer.stepterms import (
     seconds_of,
     terms_of,
 )
-from inferometer.profiles.engines import Calibration, Constants, Correction, Engine, version_key
+from inferometer.profiles.engines import ANY_VERSION, Calibration, Constants, Correction, Engine, Spread, version_key
 from inferometer.profiles.hardware import GIB, Hardware
 from inferometer.profiles.models import Model
 from inferometer.schema.errors import InfeasibleError, UnknownNameError
@@ -28,6 +28,8 @@ from inferometer.schema.errors import InfeasibleError, UnknownNameError
 __all__ = ["Parallelism", "Speculation", "StepLoad", "StepModel", "choose_constants", "step_model"]
 
 CALIBRATED, FAMILY, UNCALIBRATED = "calibrated", "family", "uncalibrated"
+NO_MEASUREMENT = Spread(0.5, 2.0, 0.3, 3.0, 0)
+"""Where no engine has rows of any chip: a guess of ours, as wide as the errors that simulators publish for chips they have not seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class StepModel:
     """A deployment's step times, memory and how far to trust them.
 
     ``kv_capacity_tokens`` is of the whole replica (all attention groups together). ``confidence`` is calibrated,
-    family, or uncalibrated; an 80 % interval of a step is its seconds times ``factor_p10`` to ``factor_p90``.
+    family, or uncalibrated; an 80 % interval of a step is its seconds times ``spread.tpot_p10`` to ``tpot_p90``.
     `extrapolation` says how far a load lies outside what was fitted.
     """
 
@@ -64,12 +66,12 @@ class StepModel:
     kv_bytes_per_token: float
     kv_capacity_tokens: int
     frontend_seconds: float
+    arrival_burst: float
     constants: Constants
     calibration: Calibration | None
     confidence: str
     reason: str
-    factor_p10: float
-    factor_p90: float
+    spread: Spread
 
     def as_array(self) -> array[float]:
         """Return the terms as float64 in the header's order; C reads it through the buffer protocol."""
@@ -130,13 +132,13 @@ def step_model(
             raise UnknownNameError("precision", name, known)
     constants, calibration, correction, confidence, reason = choose_constants(hardware, engine, model, precision)
     asked = demand(model, parallelism, precision, kv_precision)
-    terms = terms_of(asked, peaks(hardware, model, parallelism, precision), constants, parallelism)
+    terms = terms_of(asked, peaks(hardware, model, parallelism, precision), constants)
     if correction is not None:
-        terms = _corrected(terms, correction)
+        terms = corrected(terms, correction)
     if speculation is not None:
         terms = _with_drafts(terms, model, speculation, hardware, constants, tp, precision)
     weights, kv_bytes, capacity = _memory(hardware, engine, model, parallelism, precision, kv_precision)
-    p10, p90 = _interval(engine, calibration, confidence)
+    spread = spread_of(engine, calibration, confidence, model.family)
     return StepModel(
         terms=terms,
         hardware=hardware,
@@ -150,12 +152,12 @@ def step_model(
         kv_bytes_per_token=kv_bytes,
         kv_capacity_tokens=capacity,
         frontend_seconds=constants.frontend_ms * 1e-3 * (correction.frontend_factor if correction else 1.0),
+        arrival_burst=constants.arrival_burst * (correction.burst_factor if correction else 1.0),
         constants=constants,
         calibration=calibration,
         confidence=confidence,
         reason=reason,
-        factor_p10=p10,
-        factor_p90=p90,
+        spread=spread,
     )
 
 
@@ -177,51 +179,63 @@ def choose_constants(
     The calibration is of this chip and the engine version nearest to the one asked for; where this chip has none, the
     engine's defaults stand and nothing is called calibrated.
     """
-    of_chip = [found for found in engine.calibrations if found.hardware == hardware.id]
-    if not of_chip:
+    calibration = next((found for found in engine.calibrations if found.hardware == hardware.id), None)
+    if calibration is None:
         reason = f"no measured rows of {engine.id} on {hardware.id}"
         return engine.defaults, None, None, UNCALIBRATED, reason
-    calibration = min(of_chip, key=lambda found: _version_distance(found.version, engine.version))
-    corrections = [found for found in calibration.corrections if found.model == model.id]
-    exact = next((found for found in corrections if found.precision == precision), None)
-    where = f"{engine.id} {calibration.version} on {hardware.id}"
-    if exact is not None:
-        return calibration.constants, calibration, exact, CALIBRATED, f"fitted to {exact.rows} rows of {where}"
-    if corrections:
-        near = max(corrections, key=lambda found: found.rows)
+    where = f"{engine.id} on {hardware.id}"
+    of_model = [found for found in calibration.corrections if found.model == model.id]
+    exact = [found for found in of_model if found.precision == precision]
+    if exact:
+        chosen = min(exact, key=lambda found: _version_distance(found.version, engine.version))
+        version = f" at version {chosen.version}" if chosen.version != ANY_VERSION else ""
+        reason = f"fitted to {chosen.rows} rows of this model at {precision} by {where}{version}"
+        return calibration.constants, calibration, chosen, CALIBRATED, reason
+    if of_model:
+        near = max((found for found in of_model if found.version == ANY_VERSION), key=lambda found: found.rows)
         reason = f"fitted to this model at {near.precision}, not {precision}, by {where}"
         return calibration.constants, calibration, near, FAMILY, reason
-    return calibration.constants, calibration, None, FAMILY, f"fitted to other models of {where}"
+    return calibration.constants, calibration, None, FAMILY, f"fitted to other models by {where}"
 
 
 def _version_distance(have: str, wanted: str) -> tuple[float, ...]:
-    if not wanted:
-        return tuple(-part for part in version_key(have))
-    pairs = zip(version_key(have), version_key(wanted), strict=False)
-    return tuple(float(abs(a - b)) for a, b in pairs) or (float("inf"),)
+    """Order corrections: the very version first, then all versions together, then the nearest numbers."""
+    if have == wanted:
+        return (-1.0,)
+    if have == ANY_VERSION:
+        return (0.0,)
+    return (1.0, *(float(abs(a - b)) for a, b in zip(version_key(have), version_key(wanted), strict=False)))
 
 
-def _interval(engine: Engine, calibration: Calibration | None, confidence: str) -> tuple[float, float]:
-    spread = engine.spreads.get(confidence)
-    if spread is None:
-        return (0.5, 2.0)
-    return spread
+def spread_of(engine: Engine, calibration: Calibration | None, confidence: str, family: str) -> Spread:
+    """Return the 80 % interval's factors of a prediction: of the chip and family where rows stand behind it."""
+    if calibration is not None and confidence == CALIBRATED and family in calibration.spreads:
+        return calibration.spreads[family]
+    return engine.spreads.get(confidence, NO_MEASUREMENT)
 
 
-def _corrected(terms: StepTerms, correction: Correction) -> StepTerms:
-    """Scale what a model's kernels decide; the host and the links are not the model's."""
-    decode, prefill = correction.decode_factor, correction.prefill_factor
+def corrected(terms: StepTerms, correction: Correction) -> StepTerms:
+    """Scale the terms by a model's factors; members may be arrays, one element a deployment."""
+    step = correction.step_factor
+    weight, kv = correction.weight_factor * step, correction.kv_factor * step
+    compute, host = correction.compute_factor * step, correction.host_factor * step
     return replace(
         terms,
-        weight_seconds=terms.weight_seconds * decode,
-        expert_weight_seconds=terms.expert_weight_seconds * decode,
-        kv_seconds_per_token=terms.kv_seconds_per_token * decode,
-        window_kv_seconds_per_token=terms.window_kv_seconds_per_token * decode,
-        state_seconds_per_sequence=terms.state_seconds_per_sequence * decode,
-        gemm_seconds_per_token=terms.gemm_seconds_per_token * prefill,
-        expert_seconds_per_token=terms.expert_seconds_per_token * prefill,
-        pair_seconds=terms.pair_seconds * prefill,
-        window_pair_seconds=terms.window_pair_seconds * prefill,
+        weight_seconds=terms.weight_seconds * weight,
+        expert_weight_seconds=terms.expert_weight_seconds * weight,
+        kv_seconds_per_token=terms.kv_seconds_per_token * kv,
+        window_kv_seconds_per_token=terms.window_kv_seconds_per_token * kv,
+        state_seconds_per_sequence=terms.state_seconds_per_sequence * kv,
+        gemm_seconds_per_token=terms.gemm_seconds_per_token * compute,
+        expert_seconds_per_token=terms.expert_seconds_per_token * compute,
+        kv_compute_seconds_per_token=terms.kv_compute_seconds_per_token * compute,
+        window_compute_seconds_per_token=terms.window_compute_seconds_per_token * compute,
+        pair_seconds=terms.pair_seconds * compute,
+        window_pair_seconds=terms.window_pair_seconds * compute,
+        link_seconds=terms.link_seconds * host,
+        link_seconds_per_token=terms.link_seconds_per_token * step,
+        host_seconds=terms.host_seconds * host,
+        host_seconds_per_sequence=terms.host_seconds_per_sequence * host,
     )
 
 

@@ -15,6 +15,7 @@ from inferometer.schema.errors import ProfileError, UnknownNameError
 BATCHINGS = ("mixed", "prefill_first", "static")
 ADMISSIONS = ("incremental", "reserve_all")
 CALIBRATION = ".calibration"
+ANY_VERSION = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,11 @@ class Range:
     high: float
 
     def distance(self, value: float) -> float:
-        """Return how far outside `value` lies, as a ratio minus one; 0 within."""
-        if value <= 0 or self.high <= 0:
-            return 0.0
+        """Return how far outside `value` lies, as a ratio minus one; 0 within. Of a range at 0, the value itself."""
+        if self.high <= 0:
+            return max(value, 0.0)
+        if value <= 0:
+            return 0.0 if self.low <= 0 else float("inf")
         return max(self.low / value if value < self.low else 1.0, value / self.high if value > self.high else 1.0) - 1.0
 
 
@@ -93,30 +96,66 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A model's own measured-over-modelled factor at one precision under one calibration."""
+    """A model's own measured-over-modelled factors at one precision and engine version (``any``: over all of them).
+
+    They scale reading weights, reading KV, arithmetic, the host with its launches and collectives, the front end, the
+    prompts ahead in a closed loop, and last the whole step.
+    """
 
     model: str
     precision: str
-    decode_factor: float
-    prefill_factor: float
+    version: str
+    weight_factor: float
+    kv_factor: float
+    compute_factor: float
+    host_factor: float
     frontend_factor: float
+    burst_factor: float
+    step_factor: float
+    rows: int
+
+
+CORRECTION_FACTORS = tuple(field.name for field in fields(Correction) if field.name.endswith("_factor"))
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """An 80 % interval as factors of the predicted value, from rows that the fit had not seen."""
+
+    tpot_p10: float
+    tpot_p90: float
+    ttft_p10: float
+    ttft_p90: float
     rows: int
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Constants fitted to one (hardware, engine version), with the models they were fitted on."""
+    """Constants fitted to one chip under one engine, the versions of its rows, and its models' corrections."""
 
     hardware: str
-    version: str
+    versions: tuple[str, ...]
     constants: Constants
     corrections: tuple[Correction, ...]
+    spreads: dict[str, Spread]
     fit: Fit
 
 
 @dataclass(frozen=True, slots=True)
+class Fitted:
+    """A calibration file: per chip, and what the chips share for a chip that has no rows."""
+
+    calibrations: tuple[Calibration, ...]
+    defaults: Constants
+    spreads: dict[str, Spread]
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
-    """One serving engine at one version (``version`` is empty for 'whichever')."""
+    """One serving engine at one version (``version`` is empty for 'whichever').
+
+    ``spreads`` are of predictions that nothing measured on the chip stands behind, by confidence class.
+    """
 
     id: str
     name: str
@@ -125,7 +164,7 @@ class Engine:
     scheduler: Scheduler
     defaults: Constants
     calibrations: tuple[Calibration, ...]
-    spreads: dict[str, tuple[float, float]]
+    spreads: dict[str, Spread]
     provenance: Provenance
     notes: tuple[str, ...]
     path: str
@@ -195,17 +234,19 @@ def _read_engines(
 ) -> tuple[dict[str, Engine], dict[str, list[tuple[tuple[int, ...], Scheduler]]]]:
     engines: dict[str, Engine] = {}
     earlier: dict[str, list[tuple[tuple[int, ...], Scheduler]]] = {}
-    calibrations: dict[str, tuple[Calibration, ...]] = {}
+    fits: dict[str, Fitted] = {}
     for path, stem, text in documents:
         document = Document(path, stem, text)
         if stem.endswith(CALIBRATION):
-            calibrations[stem.removesuffix(CALIBRATION)] = read_calibrations(document)
+            fits[stem.removesuffix(CALIBRATION)] = read_calibrations(document)
         else:
             engines[stem], earlier[stem] = read_engine(document)
-    for id_, found in calibrations.items():
+    for id_, found in fits.items():
         if id_ not in engines:
             raise UnknownNameError("engine of a calibration file", id_, engines)
-        engines[id_] = replace(engines[id_], calibrations=found)
+        engines[id_] = replace(
+            engines[id_], calibrations=found.calibrations, defaults=found.defaults, spreads=found.spreads
+        )
     return engines, earlier
 
 
@@ -239,28 +280,30 @@ def read_engine(document: Document) -> tuple[Engine, list[tuple[tuple[int, ...],
     return engine, sorted(earlier, key=lambda pair: pair[0])
 
 
-def read_calibrations(document: Document) -> tuple[Calibration, ...]:
-    """Read the constants fitted to one engine.
+def read_calibrations(document: Document) -> Fitted:
+    """Read what was fitted to one engine.
 
     Raises:
         ProfileError: a key is missing, unknown, out of range or without a unit.
     """
     table = parse(document)
-    found = []
+    calibrations = []
     for entry in table.tables("calibration"):
-        fit = entry.table("fit")
-        found.append(
+        calibrations.append(
             Calibration(
                 hardware=entry.text("hardware"),
-                version=entry.text("version"),
+                versions=entry.texts("versions"),
                 constants=_constants(entry.table("constants"), dated=False),
                 corrections=tuple(_correction(each) for each in entry.tables("correction")),
-                fit=_fit(fit),
+                spreads=_spreads(entry),
+                fit=_fit(entry.table("fit")),
             )
         )
         entry.finish()
+    defaults = _constants(table.table("defaults"))
+    fitted = Fitted(tuple(calibrations), defaults, _spreads(table))
     table.finish()
-    return tuple(found)
+    return fitted
 
 
 def _scheduler(table: Table) -> Scheduler:
@@ -292,13 +335,27 @@ def _correction(table: Table) -> Correction:
     correction = Correction(
         model=table.text("model"),
         precision=table.text("precision"),
-        decode_factor=table.number("decode_factor", minimum=0.01),
-        prefill_factor=table.number("prefill_factor", minimum=0.01),
-        frontend_factor=table.number("frontend_factor", minimum=0.01),
+        version=table.text("version"),
+        **{name: table.number(name, minimum=0.01) for name in CORRECTION_FACTORS},
         rows=table.integer("rows", minimum=1),
     )
     table.finish()
     return correction
+
+
+def _spreads(table: Table) -> dict[str, Spread]:
+    found = {}
+    for each in table.tables("spread"):
+        low, high = {"minimum": 0.001, "maximum": 1.0}, {"minimum": 1.0}
+        found[each.text("of")] = Spread(
+            tpot_p10=each.number("tpot_p10_factor", **low),
+            tpot_p90=each.number("tpot_p90_factor", **high),
+            ttft_p10=each.number("ttft_p10_factor", **low),
+            ttft_p90=each.number("ttft_p90_factor", **high),
+            rows=each.integer("rows"),
+        )
+        each.finish()
+    return found
 
 
 def _fit(table: Table) -> Fit:
