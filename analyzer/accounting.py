@@ -19,6 +19,8 @@ from inferometer.store import Store
 
 METERS = ("input_fresh", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning")
 
+_MONEY = ("cost_usd", "contracted_cost_usd", "effective_cost_usd", "recorded_cost_usd", "charges_usd")
+_PICODOLLAR = Decimal("1e-12")
 _ZERO = Decimal(0)
 
 
@@ -150,6 +152,8 @@ class Tally:
             # the sum over nothing is known
             group.meters = dict.fromkeys(METERS, 0)
             group.cost_usd = group.contracted_cost_usd = group.effective_cost_usd = _ZERO
+        for name in _MONEY:
+            setattr(group, name, _tidy(getattr(group, name)))
         if not self._counts["charges"]:
             group.charges_usd = _ZERO
         if self._calls.is_sampled:
@@ -225,6 +229,13 @@ def account_rows(
         price_notes=dict(notes.most_common()),
         price_findings=witness.findings(),
     )
+
+
+def _tidy(amount_usd: Decimal | None) -> Decimal | None:
+    """Return money without trailing zeros, and without the noise of the binary fractions that sources write."""
+    if amount_usd is None:
+        return None
+    return amount_usd.quantize(_PICODOLLAR).normalize() + _ZERO
 
 
 def _whole(tokens: int | Decimal | None) -> int | None:

@@ -17,6 +17,8 @@ from inferometer.analyzer.runs import Node, RunSummary, RunTree
 from inferometer.schema.records import SpanKind, Status
 
 UNKNOWN = "unknown"
+WIDE = 120
+"""Columns from which a line has room for full numbers; what is no terminal has it too."""
 
 _KIND_STYLES = {
     SpanKind.AGENT: "bold cyan",
@@ -28,6 +30,12 @@ _KIND_STYLES = {
     SpanKind.OTHER: "dim",
 }
 _METER_TITLES = ("fresh in", "cache read", "write 5m", "write 1h", "output", "reasoning")
+
+
+def open_console() -> Console:
+    """Return a console on stdout; a pipe or a file gets lines as wide as they come."""
+    console = Console()
+    return console if console.is_terminal else Console(width=240)
 
 
 def plain(text: object, width: int = 80) -> Text:
@@ -50,6 +58,13 @@ def show_money(amount_usd: Decimal | None) -> str:
 def show_count(count: int | None) -> str:
     """Return a number with thousands set apart."""
     return UNKNOWN if count is None else f"{count:,}"
+
+
+def show_tokens(count: int | None, width: int) -> str:
+    """Return a number of tokens, in full where a line has room for it."""
+    if count is None or count < 100_000 or width >= WIDE:
+        return show_count(count)
+    return f"{count / 1e6:,.1f}M" if count >= 1_000_000 else f"{count / 1e3:,.0f}k"
 
 
 def show_duration(duration_ns: int | None) -> str:
@@ -78,7 +93,7 @@ def show_time(start_ns: int | None) -> str:
 
 def print_accounting(accounting: Accounting, console: Console | None = None) -> None:
     """Print the ``cost`` document."""
-    console = console or Console()
+    console = console or open_console()
     total = accounting.total
     shows_charges, shows_recorded = bool(total.charges), bool(total.recorded)
     contracted = any(group.effective_cost_usd != group.cost_usd for group in (*accounting.groups, total))
@@ -88,11 +103,11 @@ def print_accounting(accounting: Accounting, console: Console | None = None) -> 
     titles = [title for name, title in zip(METERS, _METER_TITLES, strict=True) if name in meters]
     extra = [*(["contracted", "effective"] if contracted else []), *(["recorded"] if shows_recorded else [])]
     for title in ("calls", "runs", *titles, "cost", *extra, *(["charges"] if shows_charges else []), "unpriced"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
 
     def row(group: Group, name: Text, style: str = "") -> None:
         cells = [show_count(group.inferences), show_count(group.runs)]
-        cells += [show_count(group.meters[name]) for name in meters]
+        cells += [show_tokens(group.meters[name], console.width) for name in meters]
         cells.append(show_money(group.cost_usd))
         if contracted:
             cells += [show_money(group.contracted_cost_usd), show_money(group.effective_cost_usd)]
@@ -130,7 +145,7 @@ def _accounting_notes(accounting: Accounting) -> Iterable[str]:
 
 def print_runs(summaries: Sequence[RunSummary], of: int, console: Console | None = None) -> None:
     """Print a list of runs; ``of`` is how many there are."""
-    console = console or Console()
+    console = console or open_console()
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("run", no_wrap=True)
     table.add_column("start (UTC)", no_wrap=True)
@@ -151,7 +166,7 @@ def print_runs(summaries: Sequence[RunSummary], of: int, console: Console | None
             show_duration(summary.duration_ns),
             show_count(summary.inferences),
             show_count(summary.tool_calls),
-            show_count(summary.tokens),
+            show_tokens(summary.tokens, console.width),
             show_money(summary.cost_usd),
         )
     console.print(table)
@@ -161,7 +176,7 @@ def print_runs(summaries: Sequence[RunSummary], of: int, console: Console | None
 
 def print_tree(tree: RunTree, *, why: bool = False, console: Console | None = None) -> None:
     """Print one run as a tree; ``why`` adds what was decided about each call and the prices it has."""
-    console = console or Console()
+    console = console or open_console()
     summary = tree.summary
     title = plain(summary.run.agent_name or summary.run.name)
     title.stylize("bold")

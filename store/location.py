@@ -98,7 +98,6 @@ def _set_pragmas(connection: Any, _: Any) -> None:
     # FULL: what was acknowledged survives a power cut; it costs a flush a commit and no processor time
     cursor = connection.cursor()
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=FULL",
         "secure_delete=ON",
         "temp_store=MEMORY",
@@ -106,6 +105,17 @@ def _set_pragmas(connection: Any, _: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def use_write_ahead_log(engine: Engine) -> None:
+    """Let readers go on while one writes; the mode stays in the file, so the file must be known to be ours."""
+    if engine.dialect.name != "sqlite":
+        return
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()
 
 
 def _begin(connection: Connection) -> None:

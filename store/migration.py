@@ -8,7 +8,7 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import Connection
 
 from inferometer.schema.errors import StoreError
-from inferometer.store.location import WRITING
+from inferometer.store.location import WRITING, use_write_ahead_log
 from inferometer.store.tables import METADATA, VERSION_TABLE
 
 HEAD = "0001"
@@ -45,6 +45,7 @@ def migrate(engine: Engine, name: str) -> str | None:
     """
     with engine.connect() as connection:
         found = _known_version(connection, name)
+    use_write_ahead_log(engine)
     if found == HEAD:
         return found
     with engine.connect().execution_options(**WRITING) as connection, connection.begin():
