@@ -98,7 +98,7 @@ def print_accounting(accounting: Accounting, console: Console | None = None) -> 
     shows_charges, shows_recorded = bool(total.charges), bool(total.recorded)
     contracted = any(group.effective_cost_usd != group.cost_usd for group in (*accounting.groups, total))
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(accounting.by.removeprefix("attribute:"))
+    table.add_column(accounting.by.removeprefix("attribute:"), min_width=16, overflow="fold")
     meters = [name for name in METERS if total.meters[name]]
     titles = [title for name, title in zip(METERS, _METER_TITLES, strict=True) if name in meters]
     extra = [*(["contracted", "effective"] if contracted else []), *(["recorded"] if shows_recorded else [])]
