@@ -101,28 +101,28 @@ def _by_attribute(by: str, store: Store, selection: Selection) -> Grouping:
 def _by_tool(store: Store, selection: Selection) -> Grouping:
     """Group a call under the tools whose results it was the first to read, as ``bash + read`` where there were several.
 
-    These are the tool calls of its run and agent that ended between the end of the call it waited for and its own
-    start. What a tool costs in tokens is then what its result and the context sent again with it cost; a call that
+    These are the tool calls of its run and agent that began between the end of the call it waited for and its own
+    start (recorded ends often lag behind it). What a tool costs in tokens is then what its result and the context sent again with it cost; a call that
     followed no tool has no key.
     """
     names: dict[SpanKey, str] = {}
-    ended: dict[tuple[Key, Key], list[tuple[int, str]]] = defaultdict(list)
+    begun: dict[tuple[Key, Key], list[tuple[int, str]]] = defaultdict(list)
     for row in store.tool_calls(Selection(where=selection.where)):
         tool, placement = row.tool_call, row.placement
         names[tool.trace_id, tool.span_id] = tool.name
-        if tool.merged_into is None and placement.end_ns is not None:
-            ended[placement.run_id, placement.agent_name].append((placement.end_ns, tool.name))
-    for found in ended.values():
+        if tool.merged_into is None and placement.start_ns is not None:
+            begun[placement.run_id, placement.agent_name].append((placement.start_ns, tool.name))
+    for found in begun.values():
         found.sort()
 
     def of_call(row: InferenceRow) -> Key:
         start_ns = row.placement.start_ns
         gaps = [edge.gap_ns for edge in row.inference.depends_on if edge.gap_ns is not None]
-        found = ended.get((row.placement.run_id, row.placement.agent_name))
+        found = begun.get((row.placement.run_id, row.placement.agent_name))
         if start_ns is None or not gaps or not found:
             return None
         first = bisect_left(found, (start_ns - max(gaps), ""))
-        last = bisect_left(found, (start_ns + 1, ""))
+        last = bisect_left(found, (start_ns, ""))
         return " + ".join(sorted({name for _, name in found[first:last]})) or None
 
     return Grouping("tool", of_call, lambda charge, placement, row: names.get((charge.trace_id, charge.span_id)))
