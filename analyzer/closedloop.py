@@ -34,6 +34,7 @@ class Loops:
     input_tokens: Floats
     output_tokens: Floats
     kv_capacity_tokens: Floats
+    max_sequences: Floats
     chunk_tokens: Floats
     prefill_first: NDArray[np.bool_]
     reserve_all: NDArray[np.bool_]
@@ -43,10 +44,15 @@ class Loops:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Means over requests; seconds. ``waiting`` marks the points whose KV memory holds fewer sequences than users."""
+    """Means over requests; seconds. ``running`` sequences hold KV memory at a time; other users wait.
+
+    ``cycle_seconds`` is one request's time on the machine, without queue and front end: a saturated replica completes
+    ``running`` requests in each.
+    """
 
     ttft_seconds: Floats
     tpot_seconds: Floats
+    cycle_seconds: Floats
     running: Floats
     waiting: NDArray[np.bool_]
 
@@ -99,7 +105,7 @@ def settle(terms: StepTerms, loops: Loops) -> Latencies:
     ``arrival_burst`` share of the other users that stand before it.
     """
     held = loops.input_tokens + loops.output_tokens * np.where(loops.reserve_all, 1.0, IN_FLIGHT_SHARE)
-    running = np.minimum(loops.users, np.maximum(loops.kv_capacity_tokens / held, 1.0))
+    running = np.minimum(np.minimum(loops.users, loops.max_sequences), np.maximum(loops.kv_capacity_tokens / held, 1.0))
     others = np.maximum(running - 1.0, 0.0)
     context = loops.input_tokens + loops.output_tokens / 2.0
     chunks = np.ceil(loops.input_tokens / loops.chunk_tokens)
@@ -119,4 +125,4 @@ def settle(terms: StepTerms, loops: Loops) -> Latencies:
     ttft = first + loops.arrival_burst * others * added
     waiting = loops.users > running * 1.0001
     ttft = ttft + np.where(waiting, (loops.users - running) / running * (decode_total + first), 0.0)
-    return Latencies(ttft, decode_total / loops.output_tokens, running, waiting)
+    return Latencies(ttft, decode_total / loops.output_tokens, decode_total + own, running, waiting)
