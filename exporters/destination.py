@@ -90,4 +90,5 @@ class FanOutExporter(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Flush all of them."""
-        return all([exporter.force_flush(timeout_millis) is not False for exporter in self._exporters])
+        answers = [exporter.force_flush(timeout_millis) for exporter in self._exporters]
+        return all(answer is not False for answer in answers)

@@ -26,7 +26,7 @@ class Patches:
     def wrap(self, owner: Any, name: str, make: Wrap) -> bool:
         """Replace a function by what `make` returns for it; False where the owner has none of that name.
 
-        One that another library wrapped after us is left in place on restoring, and ours becomes a plain call through.
+        Where another library wrapped it after us, theirs stays on restoring and ours just calls through.
         """
         original = getattr(owner, name, None)
         if original is None:
@@ -110,7 +110,7 @@ class Integration(ABC):
         try:
             if self.hook(importlib.import_module(self.module), patches) is False:
                 raise UserError(
-                    f"instrument({self.name!r}): {self.distribution} {self._version()} has no place that this hook knows"
+                    f"instrument({self.name!r}): nothing in {self.distribution} {self._version()} that this hook knows"
                 )
         except BaseException:
             patches.restore()

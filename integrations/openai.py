@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from inferometer.integrations.base import Integration, Patches, field
-from inferometer.integrations.openai_bodies import Accumulator, accumulator_for, read_body, request_of
-from inferometer.integrations.streams import AsyncStreamWatch, StreamWatch, watch_bytes
+from inferometer.integrations.openai_bodies import accumulator_for, read_body, request_of
+from inferometer.integrations.streams import Accumulator, AsyncStreamWatch, StreamWatch, watch_bytes
 from inferometer.tracer.calls import InferenceCall, begin
 from inferometer.tracer.guard import report
 

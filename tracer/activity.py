@@ -135,10 +135,12 @@ class Activity:
             frame.counts.count_tool_call()
         budget = frame.budget
         if budget is not None and budget.counts_repeats and self._plan.arguments is not None:
-            from inferometer.tracer.fingerprint import fingerprint
+            from inferometer.tracer.completion import fingerprint_of
 
             named = self._plan.arguments.named(self._args, self._kwargs or {})
-            budget.repeat(fingerprint(self._plan.name, named), self._plan.name)
+            found = fingerprint_of(self._plan.name, named)
+            if found is not None:
+                budget.repeat(found, self._plan.name)
 
     def suspend(self) -> None:
         """Put back the caller's context, remembering what is current in here."""

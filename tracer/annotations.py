@@ -107,16 +107,16 @@ class session(_Scoped):  # noqa: N801
     """Say whose conversation this is: ``with session("chat-17", user="u1"):``; also a decorator.
 
     Args:
-        id: of the conversation; never invented where absent.
+        session_id: of the conversation; never invented where absent.
         user: of the person; hashed unless ``configure(plain_users=True)``.
         purpose: ``serve``, ``develop``, ``evaluate`` or ``train``.
     """
 
-    def __init__(self, id: str | None = None, *, user: str | None = None, purpose: str | None = None) -> None:
+    def __init__(self, session_id: str | None = None, *, user: str | None = None, purpose: str | None = None) -> None:
         super().__init__()
         if purpose is not None and purpose not in set(Purpose):
             raise UserError(f"purpose must be one of {', '.join(Purpose)}, not {purpose!r}")
-        self._id = id
+        self._id = session_id
         self._user = user
         self._purpose = purpose
 
@@ -134,7 +134,7 @@ class session(_Scoped):  # noqa: N801
 
 
 def outcome(name: str, value: float | bool | str) -> None:
-    """Record how the current run ended, as an evaluation event: ``outcome("resolved", True)``, ``outcome("score", 0.7)``.
+    """Record how the current run ended, as an evaluation event: ``outcome("resolved", True)``.
 
     Does nothing where no span is open, and never raises.
     """

@@ -17,6 +17,10 @@ ASSUMED_CHARACTERS_PER_TOKEN = 4
 """What a call in flight is reserved at before its usage is known; the reservation is given back when it ends."""
 
 
+_WHOLE = ("budget_tokens", "max_inferences", "max_repeats")
+_OPTIONS = {"budget_usd", *_WHOLE, "strict"}
+
+
 class Budget:
     """The limits one decorator sets; a `Spending` is made of it for each run."""
 
@@ -37,30 +41,24 @@ class Budget:
         self.strict = strict
 
     @classmethod
-    def take(cls, named: dict[str, Any]) -> Budget | None:
-        """Take the budget's options out of `named`; None where there is none.
+    def of(cls, decorator: str, limits: dict[str, Any]) -> Budget | None:
+        """Return the budget that a decorator's options set; None where there is none.
 
         Raises:
-            UserError: for a limit that is not a positive number.
+            UserError: for a limit that is not a positive number, and an option that is none of a budget's.
             MissingExtraError: for ``budget_usd`` where no price list is installed.
         """
-        usd = named.pop("budget_usd", None)
-        limits = {
-            option: _whole(option, named.pop(option, None))
-            for option in ("budget_tokens", "max_inferences", "max_repeats")
-        }
-        strict = named.pop("strict", False)
+        unknown = sorted(limits.keys() - _OPTIONS)
+        if unknown:
+            raise UserError(f"@{decorator} has no option {', '.join(unknown)}")
+        usd = limits.get("budget_usd")
+        whole = {option: _whole(option, limits.get(option)) for option in _WHOLE}
+        strict = limits.get("strict", False)
         if not isinstance(strict, bool):
             raise UserError(f"strict must be True or False, not {strict!r}")
-        if usd is None and not any(value is not None for value in limits.values()):
+        if usd is None and not any(value is not None for value in whole.values()):
             return None
-        return cls(
-            None if usd is None else _dollars(usd),
-            limits["budget_tokens"],
-            limits["max_inferences"],
-            limits["max_repeats"],
-            strict,
-        )
+        return cls(None if usd is None else _dollars(usd), *whole.values(), strict)
 
 
 def _whole(option: str, value: Any) -> int | None:
@@ -98,7 +96,7 @@ class Spending:
         self.unpriced = 0
         self.reserved_usd = Decimal(0)
         self.reserved_tokens = 0
-        self._repeats: dict[bytes, int] = {}
+        self._repeats: dict[str, int] = {}
         self._children: list[Spending] = []
         self._lock = threading.Lock()
         if parent is not None:
@@ -153,7 +151,7 @@ class Spending:
                 "budget_usd", f"${used_usd:.6f} of ${budget.usd} is used, the next call's input costs ${usd:.6f}"
             )
 
-    def repeat(self, fingerprint: bytes, tool: str) -> None:
+    def repeat(self, fingerprint: str, tool: str) -> None:
         """Count one tool call by its fingerprint.
 
         Raises:

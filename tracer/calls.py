@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
+from itertools import pairwise
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -217,7 +218,7 @@ class InferenceCall:
             (names.SERVICE_TIER, answer.service_tier),
         ):
             if value is not None:
-                attributes[name] = value
+                attributes[name] = value  # noqa: PERF403 - adds to what is there
         if answer.finish_reasons:
             attributes[names.RESPONSE_FINISH_REASONS] = tuple(answer.finish_reasons)
         if answer.attributes:
@@ -320,7 +321,7 @@ def describe_usage(attributes: dict[str, Any], meters: Meters | None, source: Us
         (names.USAGE_IMAGE_OUTPUT, meters.output_image),
     ):
         if count is not None:
-            attributes[name] = count
+            attributes[name] = count  # noqa: PERF403 - adds to what is there
     attributes[names.USAGE_SOURCE] = str(source or UsageSource.PROVIDER)
 
 
@@ -330,7 +331,7 @@ def describe_chunks(attributes: dict[str, Any], start_ns: int, chunk_ns: Sequenc
     ttft_ns = chunk_ns[0] - start_ns
     attributes[names.TTFT_NS] = ttft_ns
     attributes[names.RESPONSE_TTFC_S] = ttft_ns / 1e9
-    gaps = sorted(later - earlier for earlier, later in zip(chunk_ns, chunk_ns[1:], strict=False))
+    gaps = sorted(later - earlier for earlier, later in pairwise(chunk_ns))
     if gaps:
         attributes[names.INTER_TOKEN_P50_NS] = gaps[_rank(len(gaps), 50)]
         attributes[names.INTER_TOKEN_P95_NS] = gaps[_rank(len(gaps), 95)]

@@ -8,10 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inferometer.schema import attributes as names
+from inferometer.tokens.fingerprint import argument_fingerprint
+from inferometer.tokens.key import load_key
+from inferometer.tracer.arguments import is_plain
 from inferometer.tracer.guard import report
 from inferometer.tracer.privacy import Privacy, to_json
 
 if TYPE_CHECKING:
+    from inferometer.tokens.key import HashKey
     from inferometer.tracer.activity import Plan
     from inferometer.tracer.arguments import CallArguments
     from inferometer.tracer.span import Work
@@ -51,11 +55,11 @@ def describe_tool_call(attributes: dict[str, Any], tool: str, arguments: Any, re
     if not privacy.keeps_metadata:
         return
     try:
-        from inferometer.tokens.keys import key_id
-        from inferometer.tracer.fingerprint import fingerprint
-
-        attributes[names.ARGUMENT_FINGERPRINT] = fingerprint(tool, arguments).hex()
-        attributes[names.KEY_ID] = key_id()
+        key = load_key()
+        found = fingerprint_of(tool, arguments, key)
+        if found is not None:
+            attributes[names.ARGUMENT_FINGERPRINT] = found
+            attributes[names.KEY_ID] = key.key_id
     except Exception as error:
         report("fingerprint", error)
     if result is not None:
@@ -66,6 +70,13 @@ def describe_tool_call(attributes: dict[str, Any], tool: str, arguments: Any, re
     if privacy.keeps_content:
         privacy.write(attributes, names.TOOL_ARGUMENTS, arguments)
         privacy.write(attributes, names.TOOL_RESULT, result)
+
+
+def fingerprint_of(tool: str, arguments: Any, key: HashKey | None = None) -> str | None:
+    """Return the keyed fingerprint of a call; objects of a program count by what they hold, not by their type."""
+    if isinstance(arguments, dict) and not is_plain((), arguments):
+        arguments = to_json(arguments)
+    return argument_fingerprint(tool, arguments, key)
 
 
 def count_tokens(text: str) -> int:

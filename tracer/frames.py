@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context, create_key, get_current
 
 if TYPE_CHECKING:
-    from inferometer.tracer.budget import Budget
+    from inferometer.tracer.budget import Spending
     from inferometer.tracer.counts import CallCounts
 
 FRAME_KEY = create_key("inferometer-frame")
@@ -24,7 +24,7 @@ class Frame:
     def __init__(
         self,
         attributes: dict[str, Any] | None = None,
-        budget: Budget | None = None,
+        budget: Spending | None = None,
         counts: CallCounts | None = None,
     ) -> None:
         self.attributes = attributes or {}
@@ -35,7 +35,7 @@ class Frame:
         """Return a frame that also hands down `attributes`."""
         return Frame({**self.attributes, **attributes}, self.budget, self.counts)
 
-    def under(self, budget: Budget | None, counts: CallCounts | None) -> Frame:
+    def under(self, budget: Spending | None, counts: CallCounts | None) -> Frame:
         """Return a frame for what an agent or workflow calls."""
         return Frame(self.attributes, budget or self.budget, counts or self.counts)
 

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from hashlib import blake2b
 from typing import Any
 
 from inferometer.schema.attributes import ATTRIBUTES_CUT
@@ -74,7 +73,9 @@ class Privacy:
         """Return a user's id as spans may show it."""
         if self.plain_users:
             return user_id
-        return "h:" + blake2b(user_id.encode(), digest_size=12, person=b"inferometer.usr", key=_user_key()).hexdigest()
+        from inferometer.tokens.key import load_key
+
+        return load_key().digest(user_id.encode("utf-8", "replace"), b"inferometer.usr", 8).hex()
 
     def write(self, attributes: dict[str, Any], name: str, content: Any) -> None:
         """Add a content attribute as JSON (a string stays as it is), redacted and cut; a failing hook keeps nothing."""
@@ -123,9 +124,3 @@ def _plain(value: Any) -> Any:
     if fields and not callable(value):
         return {key: item for key, item in fields.items() if not key.startswith("_")}
     return f"<{type(value).__name__}>"
-
-
-def _user_key() -> bytes:
-    from inferometer.tokens.keys import hash_key
-
-    return hash_key()

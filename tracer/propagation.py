@@ -25,11 +25,8 @@ def inject(carrier: MutableMapping[str, str], context: Context | None = None) ->
     now = recording.active
     if now is None or not now.baggage_tags:
         return
-    members = [
-        f"{BAGGAGE_PREFIX}{key}={quote(str(value))}"
-        for key in sorted(now.baggage_tags)
-        if (value := baggage.get_baggage(BAGGAGE_PREFIX + key, context)) is not None
-    ]
+    tags = {key: baggage.get_baggage(BAGGAGE_PREFIX + key, context) for key in sorted(now.baggage_tags)}
+    members = [f"{BAGGAGE_PREFIX}{key}={quote(str(value))}" for key, value in tags.items() if value is not None]
     if members:
         carrier["baggage"] = ",".join(members)
 

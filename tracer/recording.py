@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler
 from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, TracerProvider, set_span_in_context
 
 from inferometer.schema.attributes import SAMPLING_WEIGHT, SCHEMA_URL, SCOPE
@@ -137,7 +136,7 @@ class Recording:
         sampled = True if above is None else above.trace_flags.sampled
         if self._sampler is not None:
             result = self._sampler.should_sample(context, trace_id, name, kind, attributes, links)
-            sampled = result.decision.is_sampled()
+            sampled = result.decision is Decision.RECORD_AND_SAMPLE
             state = result.trace_state or state
             attributes.update(result.attributes or ())
             if sampled and above is None:
@@ -174,9 +173,8 @@ active: Recording | None = None
 
 def activate(recording: Recording | None) -> Recording | None:
     """Put a recording in force and return the one before it."""
-    module = sys.modules[__name__]
-    before: Recording | None = module.active  # type: ignore[attr-defined]
-    module.active = recording  # type: ignore[attr-defined]
+    global active
+    before, active = active, recording
     return before
 
 

@@ -206,7 +206,7 @@ class LeanSpan(Span):
         if self.end_ns is not None:
             logger.warning("Adding link on ended span.")
             return
-        if context is None or not (context.is_valid or attributes or context.trace_state):
+        if not (context.is_valid or attributes or context.trace_state):
             return
         if self.links is None:
             self.links = []
@@ -271,4 +271,4 @@ class LeanSpan(Span):
 def qualified_name(kind: type) -> str:
     """Return ``module.Name``, or ``Name`` for a builtin, as ``error.type`` and ``exception.type`` want it."""
     module = kind.__module__
-    return kind.__qualname__ if module in ("builtins", "", None) else f"{module}.{kind.__qualname__}"
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
