@@ -58,7 +58,8 @@ class Budget:
             raise UserError(f"strict must be True or False, not {strict!r}")
         if usd is None and not any(value is not None for value in whole.values()):
             return None
-        return cls(None if usd is None else _dollars(usd), *whole.values(), strict)
+        tokens, inferences, repeats = whole.values()
+        return cls(None if usd is None else _dollars(usd), tokens, inferences, repeats, strict)
 
 
 def _whole(option: str, value: Any) -> int | None:

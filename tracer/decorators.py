@@ -81,9 +81,7 @@ class Traced:
         elif callable(target):
             decorated = wrap(self._plan(self._name or _name_of(target), CallArguments(target)), target)
         else:
-            raise UserError(
-                f"@{self._kind} decorates functions and classes, not {type(target).__name__} {target!r:.60}"
-            )
+            raise UserError(f"@{self._kind} decorates functions and classes, not {type(target).__name__}")
         return decorated  # type: ignore[no-any-return]
 
     def _decorate_class(self, target: type) -> type:
@@ -320,10 +318,8 @@ def inference(
         name: of the function; default its own.
         attributes: added to each span.
     """
-    static = dict(attributes or {})
-    for key, value in ((names.REQUEST_MODEL, model), (names.PROVIDER, provider)):
-        if value is not None:
-            static[key] = value
+    said = {names.REQUEST_MODEL: model, names.PROVIDER: provider}
+    static = {**(attributes or {}), **{key: value for key, value in said.items() if value is not None}}
     return _apply(
         Traced(
             "inference",

@@ -25,8 +25,12 @@ def inject(carrier: MutableMapping[str, str], context: Context | None = None) ->
     now = recording.active
     if now is None or not now.baggage_tags:
         return
-    tags = {key: baggage.get_baggage(BAGGAGE_PREFIX + key, context) for key in sorted(now.baggage_tags)}
-    members = [f"{BAGGAGE_PREFIX}{key}={quote(str(value))}" for key, value in tags.items() if value is not None]
+    carried = baggage.get_all(context)
+    members = [
+        f"{BAGGAGE_PREFIX}{key}={quote(str(carried[BAGGAGE_PREFIX + key]))}"
+        for key in sorted(now.baggage_tags)
+        if BAGGAGE_PREFIX + key in carried
+    ]
     if members:
         carrier["baggage"] = ",".join(members)
 
