@@ -205,7 +205,7 @@ static bool send(Fleet *fleet, int64_t call)
     if (refusal != CALL_UNSEEN)
         return end_call(fleet, call, refusal, fleet->now_s);
     double arrives_s = fleet->now_s + fleet->options.round_trip_s / 2.0;
-    double enters_s = frontend_pass(&fleet->frontend, arrives_s, calls->input_tokens[call]);
+    double enters_s = frontend_pass(&fleet->frontend, arrives_s, calls->input_tokens[call]) + fleet->options.entry_s;
     if (enters_s <= fleet->now_s)
         return enter(fleet, call);
     return schedule(fleet, enters_s, EVENT_ENTER, call);

@@ -27,6 +27,7 @@ typedef struct FleetOptions {
     int64_t decode_replicas;
     RouterKind router;
     double round_trip_s;     /* of the network between client and front end */
+    double entry_s;          /* that every call takes before it reaches a queue, whatever the load */
     int64_t front_workers;
     double front_call_s, front_token_s;
     double transfer_s, transfer_token_s; /* keys and values from prefill to decode */

@@ -9,7 +9,7 @@
 #include "fleet.h"
 
 #define RULES 14
-#define OPTIONS 12
+#define OPTIONS 13
 #define MODEL ((Py_ssize_t)(sizeof(StepModel) / sizeof(double)))
 #define LOAD ((Py_ssize_t)(sizeof(StepLoad) / sizeof(double)))
 #define TOTALS ((Py_ssize_t)(sizeof(ReplicaTotals) / sizeof(double)))
@@ -163,6 +163,7 @@ static FleetOptions options_of(const double *values)
         .front_token_s = values[6],
         .transfer_s = values[7],
         .transfer_token_s = values[8],
+        .entry_s = values[12],
     };
 }
 
