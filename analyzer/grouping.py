@@ -102,8 +102,8 @@ def _by_tool(store: Store, selection: Selection) -> Grouping:
     """Group a call under the tools whose results it was the first to read, as ``bash + read`` where there were several.
 
     These are the tool calls of its run and agent that began between the end of the call it waited for and its own
-    start (recorded ends often lag behind it). What a tool costs in tokens is then what its result and the context sent again with it cost; a call that
-    followed no tool has no key.
+    start (recorded ends often lag behind it). What a tool costs in tokens is then what its result and the context sent
+    again with it cost; a call that followed no tool has no key.
     """
     names: dict[SpanKey, str] = {}
     begun: dict[tuple[Key, Key], list[tuple[int, str]]] = defaultdict(list)
