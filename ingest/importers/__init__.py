@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inferometer.ingest.importers import otlp_json, pi, weka
+from inferometer.ingest.importers import claude_code, otlp_json, pi, weka
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.schema.errors import InputError, UnknownNameError
 
@@ -10,6 +10,7 @@ IMPORTERS: tuple[Importer, ...] = (
     otlp_json.JSON,
     weka.IMPORTER,
     pi.IMPORTER,
+    claude_code.IMPORTER,
     otlp_json.PROTOBUF,
 )
 

@@ -38,7 +38,8 @@ class Source:
         head: the first bytes of it, at least its first line.
         first: the first JSON value in it: its first line's where it holds JSON lines, else the whole of it; None where
             it is not JSON.
-        is_lines: whether it holds JSON lines.
+        is_lines: whether it holds JSON lines; one object on one line is both, lines and a whole document.
+        is_whole: whether `first` is all there is.
         options: what the user asked for.
     """
 
@@ -48,6 +49,7 @@ class Source:
     head: bytes
     first: Any = None
     is_lines: bool = False
+    is_whole: bool = False
     options: Options = field(default_factory=Options)
 
     def take(self) -> Any:
@@ -56,7 +58,7 @@ class Source:
         Raises:
             InputError: it is not one JSON value.
         """
-        if self.is_lines or self.first is None:
+        if not self.is_whole or self.first is None:
             raise InputError(str(self.path), "not one JSON document")
         document, self.first = self.first, None
         return document

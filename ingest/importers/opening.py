@@ -82,15 +82,17 @@ def _source(path: PurePath, raw: BinaryIO, options: Options) -> Source:
         if b"\n" in more:
             break
     head += b"".join(rest)
-    first = _first_line(head)
+    next_byte = raw.read(1)
+    head, ended = head + next_byte, not next_byte
+    first, is_whole = _first_line(head)
     if first is not None:
-        return Source(name, path, _rejoined(head, raw), head, first, True, options)
+        return Source(name, path, _rejoined(head, raw), head, first, True, is_whole and ended, options)
     body = head + raw.read()
-    return Source(name, path, _rejoined(b"", raw), head[:HEAD_BYTES], _document(path, body), False, options)
+    return Source(name, path, _rejoined(b"", raw), head[:HEAD_BYTES], _document(path, body), False, True, options)
 
 
-def _first_line(head: bytes) -> Any:
-    """Return the first of several JSON lines; None where the file is one document."""
+def _first_line(head: bytes) -> tuple[Any, bool]:
+    """Return the first of JSON lines, and whether there is no other; (None, _) where the file is one document."""
     lines = head.split(b"\n")
     for line in lines[:_LINES_TRIED]:
         if not line.strip():
@@ -99,11 +101,11 @@ def _first_line(head: bytes) -> Any:
             value = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
         except orjson.JSONDecodeError:
             continue
-        # a line of an indented document may be a value of its own, an object on one line never stands in one
-        if isinstance(value, dict) and value and any(rest.strip() for rest in lines[1:]):
-            return value
-        return None
-    return None
+        # a line of an indented document may be a value of its own, an object with keys never stands on one
+        if isinstance(value, dict) and value:
+            return value, not any(rest.strip() for rest in lines[1:])
+        return None, False
+    return None, False
 
 
 def _document(path: PurePath, body: bytes) -> Any:

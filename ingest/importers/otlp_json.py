@@ -27,7 +27,7 @@ def matches(source: Source) -> bool:
 def read(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of all spans."""
     warnings: Counter[str] = Counter()
-    documents: Any = read_lines(source, warnings) if source.is_lines else [source.take()]
+    documents: Any = [source.take()] if source.is_whole else read_lines(source, warnings)
     for document in documents:
         yield normalise(spans_of_json(document, warnings), keep_content=source.options.keep_content, source=source.name)
     yield RecordBatch(warnings=warnings)

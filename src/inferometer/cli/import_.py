@@ -51,7 +51,8 @@ def command(
     else:
         _print(report)
     for failure in report.failed:
-        click.echo(f"error: {failure.path}: {failure.reason}", err=True)
+        if failure.named or report.is_failure:
+            click.echo(f"error: {failure.path}: {failure.reason}", err=True)
     return USER_MISTAKE if report.is_failure else 0
 
 
@@ -98,3 +99,6 @@ def _print(report: ImportReport) -> None:
     )
     for kind, count in sorted(report.warnings.items()):
         click.echo(f"warning: {count} x {kind.replace('_', ' ')}")
+    walked = sum(not failure.named for failure in report.failed)
+    if walked:
+        click.echo(f"{walked} files were not understood; --json names them")
