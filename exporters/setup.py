@@ -10,20 +10,20 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import cache
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
+from opentelemetry import trace
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TracerProvider as ApiTracerProvider
-from opentelemetry.trace import set_tracer_provider
 
 from inferometer.exporters.destination import FanOutExporter, MakeExporter, discover, from_environment
 from inferometer.exporters.sampling import sampler_from_environment
 from inferometer.schema.attributes import SCHEMA_URL, SCOPE
-from inferometer.schema.errors import MissingExtraError, UserError
+from inferometer.schema.errors import UserError
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import Inference, Status
 from inferometer.schema.rows import InferenceRow, Placement
@@ -31,7 +31,7 @@ from inferometer.tracer import span as spans
 from inferometer.tracer.guard import logger, report
 from inferometer.tracer.pipeline import BATCH_SPANS, INTERVAL_S, QUEUE_SPANS, Pipeline, PipelineProcessor
 from inferometer.tracer.privacy import CONTENT_BYTES, Privacy, Redact
-from inferometer.tracer.recording import Price, Recording, activate
+from inferometer.tracer.recording import Price, Recording, activate, global_provider
 from inferometer.tracer.span import Limits
 
 EXIT_TIMEOUT_S = 5.0
@@ -113,8 +113,7 @@ def configure(
             interval_s=interval_s,
         )
         chosen = sampler or sampler_from_environment()
-        if set_global_provider:
-            _set_global_provider(pipeline, chosen)
+        own_provider = _place_provider(pipeline, chosen) if set_global_provider else None
         activate(
             Recording(
                 pipeline,
@@ -125,6 +124,7 @@ def configure(
                 version=version,
                 baggage_tags=frozenset(tags),
                 propagate_to=tuple(propagate_to),
+                own_provider=own_provider,
                 on_provider=lambda provider: _listen_to(provider, pipeline),
             )
         )
@@ -135,9 +135,8 @@ def configure(
 
 class _State:
     pipeline: Pipeline | None = None
-    global_provider: TracerProvider | None = None
-    listening_to: ApiTracerProvider | None = None
-    listener: PipelineProcessor | None = None
+    placed: TracerProvider | None = None
+    listeners: ClassVar[list[PipelineProcessor]] = []
 
 
 _state = _State()
@@ -212,29 +211,33 @@ def _version() -> str:
 
 def _listen_to(provider: ApiTracerProvider, pipeline: Pipeline) -> None:
     """Let our destination have the spans of the program's provider, ours and those of others."""
-    if provider is _state.global_provider or not hasattr(provider, "add_span_processor"):
+    if not hasattr(provider, "add_span_processor"):
         return
     listener = PipelineProcessor(pipeline)
     provider.add_span_processor(listener)
-    _state.listening_to, _state.listener = provider, listener
+    _state.listeners.append(listener)
 
 
 def _stop_listening() -> None:
-    listener, _state.listener, _state.listening_to = _state.listener, None, None
-    if listener is not None:
-        listener.stop()
+    while _state.listeners:
+        _state.listeners.pop().stop()
+    placed, _state.placed = _state.placed, None
+    if placed is not None and global_provider() is placed:
+        trace._TRACER_PROVIDER = None
 
 
-def _set_global_provider(pipeline: Pipeline, sampler: Sampler) -> None:
-    from inferometer.tracer.recording import global_provider
+def _place_provider(pipeline: Pipeline, sampler: Sampler) -> TracerProvider | None:
+    """Put a provider of ours where there is none, for frameworks that trace themselves.
 
-    if global_provider() is not None:
-        return
+    It is put there beneath ``set_tracer_provider``, which works once a process: a program that sets its own later gets
+    it, and ours goes.
+    """
+    if global_provider() is not None or not hasattr(trace, "_TRACER_PROVIDER"):
+        return None
     provider = TracerProvider(sampler=sampler, resource=pipeline.resource, shutdown_on_exit=False)
-    listener = PipelineProcessor(pipeline)
-    provider.add_span_processor(listener)
-    _state.global_provider, _state.listener = provider, listener
-    set_tracer_provider(provider)
+    _listen_to(provider, pipeline)
+    _state.placed = trace._TRACER_PROVIDER = provider
+    return provider
 
 
 @cache
@@ -288,4 +291,4 @@ def _at_exit() -> None:
 
 
 atexit.register(_at_exit)
-__all__ = ["MissingExtraError", "configure", "flush", "shutdown", "statistics"]
+__all__ = ["configure", "flush", "shutdown", "statistics"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+import wrapt
 
 from inferometer.schema.errors import InferometerError, UnknownNameError
 from inferometer.tracer.guard import logger, report
@@ -18,16 +21,17 @@ INTEGRATIONS: dict[str, str] = {
 }
 
 _loaded: dict[str, Integration] = {}
+_watched: set[str] = set()
 
 
 def instrument(*names: str) -> list[str]:
     """Put hooks in place.
 
     Args:
-        names: of frameworks; none for every installed one we know.
+        names: of frameworks; none for every installed one we know, each hooked when the program imports it.
 
     Returns:
-        The names of all hooks that are in place now.
+        The names of all hooks that are in place, or wait for their framework to be imported.
 
     Raises:
         UnknownNameError: for a name we have no hook for.
@@ -42,15 +46,31 @@ def instrument(*names: str) -> list[str]:
         if names:
             integration.install()
         elif integration.installed:
-            try:
-                integration.install()
-            except InferometerError as error:
-                logger.warning("inferometer: %s", error)
-            except Exception as error:
-                report(f"instrument {name}", error)
-    if names and any(integration.active for integration in _loaded.values()):
+            _install_when_imported(integration)
+    if names:
         _load("http").install()
-    return [name for name, integration in _loaded.items() if integration.active]
+    return [name for name, integration in _loaded.items() if integration.active or integration.awaited]
+
+
+def _install_when_imported(integration: Integration) -> None:
+    """Put a hook in place now, or at the moment the program imports the framework: we do not import it for it."""
+    integration.awaited = True
+    if integration.module in sys.modules:
+        _install_quietly(integration)
+    elif integration.name not in _watched:
+        _watched.add(integration.name)
+        wrapt.register_post_import_hook(lambda module: _install_quietly(integration), integration.module)
+
+
+def _install_quietly(integration: Integration) -> None:
+    if not integration.awaited:
+        return
+    try:
+        integration.install()
+    except InferometerError as error:
+        logger.warning("inferometer: %s", error)
+    except Exception as error:
+        report(f"instrument {integration.name}", error)
 
 
 def uninstrument(*names: str) -> None:

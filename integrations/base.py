@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, ClassVar
+
+import wrapt
 
 from inferometer.schema.errors import MissingExtraError, UserError
 from inferometer.tracer.guard import report
@@ -22,6 +25,7 @@ class Patches:
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
+        self._restored = False
 
     def wrap(self, owner: Any, name: str, make: Wrap) -> bool:
         """Replace a function by what `make` returns for it; False where the owner has none of that name.
@@ -53,12 +57,28 @@ class Patches:
         self._undo.append(undo)
         return True
 
+    def when_imported(self, module: str, patch: Callable[[Any, Patches], None]) -> None:
+        """Patch a module now if the program has imported it, else when it does; not any more once restored."""
+        if module in sys.modules:
+            patch(sys.modules[module], self)
+            return
+
+        def imported(loaded: Any) -> None:
+            if not self._restored:
+                try:
+                    patch(loaded, self)
+                except Exception as error:
+                    report(f"instrument {module}", error)
+
+        wrapt.register_post_import_hook(imported, module)
+
     def on_undo(self, action: Callable[[], None]) -> None:
         """Call `action` when the hook is taken back."""
         self._undo.append(action)
 
     def restore(self) -> None:
         """Put back every original, newest first."""
+        self._restored = True
         while self._undo:
             try:
                 self._undo.pop()()
@@ -69,8 +89,8 @@ class Patches:
 class Integration(ABC):
     """One framework's hook.
 
-    Class attributes: ``name`` as in ``instrument("openai")``; ``module`` that must be importable; ``distribution`` whose
-    version counts; ``minimum`` version that the hook knows.
+    Class attributes: ``name`` as in ``instrument("openai")``; ``module`` that must be importable; ``distribution``
+    whose version counts; ``minimum`` version that the hook knows.
     """
 
     name: ClassVar[str]
@@ -80,6 +100,7 @@ class Integration(ABC):
 
     def __init__(self) -> None:
         self._patches: Patches | None = None
+        self.awaited = False
 
     @property
     def installed(self) -> bool:
@@ -119,6 +140,7 @@ class Integration(ABC):
 
     def uninstall(self) -> None:
         """Put back every original; a second time does nothing."""
+        self.awaited = False
         patches, self._patches = self._patches, None
         if patches is not None:
             patches.restore()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from fnmatch import fnmatch
-from importlib.util import find_spec
 from typing import Any
 
 from inferometer.integrations.base import Integration, Patches
@@ -25,14 +23,15 @@ class HttpIntegration(Integration):
     distribution = "httpx"
 
     def hook(self, module: Any, patches: Patches) -> bool | None:
-        """Patch whichever of the libraries is installed; none at all is no mistake."""
+        """Patch each library that the program has imported or will import; none at all is no mistake."""
         for library in LIBRARIES:
-            if find_spec(library) is None:
-                continue
-            client = importlib.import_module(library)
-            patches.wrap(client.Client, "send", _hook_send)
-            patches.wrap(client.AsyncClient, "send", _hook_async_send)
+            patches.when_imported(library, _patch_library)
         return True
+
+
+def _patch_library(library: Any, patches: Patches) -> None:
+    patches.wrap(library.Client, "send", _hook_send)
+    patches.wrap(library.AsyncClient, "send", _hook_async_send)
 
 
 def integration() -> Integration:

@@ -89,7 +89,7 @@ class Traced:
         found = [name for name in wanted if name in vars(target)]
         if not found:
             raise UserError(
-                f"@{self._kind} on class {target.__name__}: it defines none of {', '.join(wanted)}; name one with method"
+                f"@{self._kind} on class {target.__name__}: none of {', '.join(wanted)}; name one with method"
             )
         decorator = copy.copy(self)
         decorator._name, decorator._method = self._name or target.__name__, None

@@ -26,11 +26,8 @@ def inject(carrier: MutableMapping[str, str], context: Context | None = None) ->
     if now is None or not now.baggage_tags:
         return
     carried = baggage.get_all(context)
-    members = [
-        f"{BAGGAGE_PREFIX}{key}={quote(str(carried[BAGGAGE_PREFIX + key]))}"
-        for key in sorted(now.baggage_tags)
-        if BAGGAGE_PREFIX + key in carried
-    ]
+    tags = [key for key in sorted(now.baggage_tags) if BAGGAGE_PREFIX + key in carried]
+    members = [f"{BAGGAGE_PREFIX}{key}={quote(str(carried[BAGGAGE_PREFIX + key]))}" for key in tags]
     if members:
         carrier["baggage"] = ",".join(members)
 

@@ -44,6 +44,7 @@ class Recording:
         version: of Inferometer, for the scope.
         baggage_tags: names of tags that travel as W3C baggage.
         propagate_to: host patterns that get trace context and those tags in HTTP headers.
+        own_provider: a provider of ours for frameworks that trace themselves; our own spans need not go through it.
         on_provider: called with the program's own provider when it is found.
     """
 
@@ -58,6 +59,7 @@ class Recording:
         version: str = "",
         baggage_tags: frozenset[str] = frozenset(),
         propagate_to: tuple[str, ...] = (),
+        own_provider: TracerProvider | None = None,
         on_provider: Callable[[TracerProvider], None] | None = None,
     ) -> None:
         self.pipeline = pipeline
@@ -69,12 +71,13 @@ class Recording:
         self.propagate_to = propagate_to
         self._sampler = None if sampler is ALWAYS_ON else sampler
         self._sink: Callable[[LeanSpan], None] = pipeline.put if pipeline is not None else _discard
+        self._own_provider = own_provider
         self._on_provider = on_provider
         self._tracer: trace.Tracer | None = None
         self._adopt(global_provider())
 
     def _adopt(self, provider: TracerProvider | None) -> None:
-        if provider is None:
+        if provider is None or provider is self._own_provider:
             return
         self._tracer = provider.get_tracer(SCOPE, self.version, SCHEMA_URL)
         if self._on_provider is not None:

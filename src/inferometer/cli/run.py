@@ -1,0 +1,64 @@
+"""``inferometer run``: a program with hooks installed, without a change to its code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from inferometer.schema.errors import UserError
+
+
+@click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--store", "store_url", metavar="URL", help="Write to this store directly.")
+@click.option("--endpoint", metavar="URL", help="Send to this OTLP/HTTP receiver.")
+@click.option("--service", metavar="NAME", help="The program's name in traces [default: the command's].")
+@click.option("--capture", type=click.Choice(["none", "metadata", "content"]), help="What of calls is kept.")
+@click.argument("words", nargs=-1, required=True, metavar="[--] CMD...", type=click.UNPROCESSED)
+def command(
+    words: tuple[str, ...], store_url: str | None, endpoint: str | None, service: str | None, capture: str | None
+) -> None:
+    """Run a Python program, such as ``inferometer run -- python agent.py``, and record its model calls.
+
+    Without --store or --endpoint, traces go where the environment says, else to a sidecar on this machine, else to the
+    user's store. The program keeps its exit code, signals and output.
+    """
+    if store_url is not None and endpoint is not None:
+        raise UserError("give --store or --endpoint, not both")
+    program = shutil.which(words[0])
+    if program is None:
+        raise UserError(f"there is no program {words[0]!r} in PATH")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(program, list(words), environment(words, store_url, endpoint, service, capture))
+
+
+def environment(
+    words: tuple[str, ...], store_url: str | None, endpoint: str | None, service: str | None, capture: str | None
+) -> dict[str, str]:
+    """Return the program's environment: ours, with the start-up folder in front and the options in one variable."""
+    from inferometer.integrations import startup
+
+    options = {"store": store_url, "endpoint": endpoint, "service": service, "capture": capture}
+    if service is None and not os.environ.get("OTEL_SERVICE_NAME"):
+        options["service"] = _name(words)
+    given = {name: value for name, value in options.items() if value is not None}
+    folder = str(Path(startup.__file__).resolve().parent)
+    paths = [folder, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), startup.VARIABLE: json.dumps(given)}
+
+
+def _name(words: tuple[str, ...]) -> str:
+    """Return the script's or module's name, not that of the interpreter."""
+    rest = list(words[1:])
+    while rest and Path(words[0]).name.startswith("python"):
+        word = rest.pop(0)
+        if word == "-m" and rest:
+            return rest[0]
+        if not word.startswith("-"):
+            return Path(word).stem
+    return Path(words[0]).stem
