@@ -6,9 +6,9 @@ price in nearly all calls of a model, the cause is one of a few, and the cheapes
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -19,8 +19,10 @@ SHARE = Decimal("0.9")
 """Of a model's calls that must agree on the ratio for it to be systematic."""
 
 LEAST_CALLS = 3
-_TOLERANCE = Decimal("0.0005")
-_EQUAL = Decimal("1e-9")
+EQUAL_USD = Decimal("1e-9")
+"""Recorded and list cost are the same within it: sources write binary fractions."""
+
+_MILLI = Decimal("0.001")
 _ZERO = Decimal(0)
 
 
@@ -45,67 +47,75 @@ class PriceFinding:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Seen:
     recorded: Decimal
-    listed: Decimal
     row: InferenceRow
     priced: Priced
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What was seen of one model; ``ratios`` counts recorded over list to three digits, ``causes`` what explains it."""
+
+    calls: int = 0
+    different: int = 0
+    recorded: Decimal = _ZERO
+    listed: Decimal = _ZERO
+    ratios: Counter[Decimal] = field(default_factory=Counter)
+    causes: Counter[str] = field(default_factory=Counter)
 
 
 class PriceWitness:
     """Sees priced calls and tells which recorded costs are systematically different."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str | None], list[_Seen]] = defaultdict(list)
+        self._tallies: dict[tuple[str, str | None], _Tally] = defaultdict(_Tally)
 
     def see(self, row: InferenceRow, priced: Priced) -> None:
         """Look at one call; those without a recorded or a list cost say nothing."""
-        recorded = row.inference.recorded_cost_usd
-        if recorded is None or priced.list_cost_usd is None:
+        recorded, listed = row.inference.recorded_cost_usd, priced.list_cost_usd
+        if recorded is None or listed is None or recorded == listed == 0:
             return
-        if recorded == 0 and priced.list_cost_usd == 0:
+        tally = self._tallies[row.inference.model or "unknown", row.inference.provider]
+        tally.calls += 1
+        if abs(recorded - listed) <= EQUAL_USD:
             return
-        key = (row.inference.model or "unknown", row.inference.provider)
-        self._seen[key].append(_Seen(recorded, priced.list_cost_usd, row, priced))
+        tally.different += 1
+        tally.recorded += recorded
+        tally.listed += listed
+        if listed:
+            tally.ratios[(recorded / listed).quantize(_MILLI)] += 1
+        seen = _Seen(recorded, row, priced)
+        for cause, cost in _CAUSES:
+            explained = cost(seen)
+            if explained is not None and abs(explained - recorded) <= EQUAL_USD:
+                tally.causes[cause] += 1
 
     def findings(self) -> list[PriceFinding]:
         """Return the findings, the largest difference first."""
         found = [
-            finding for (model, provider), seen in self._seen.items() if (finding := _judge(model, provider, seen))
+            _judge(model, provider, tally) for (model, provider), tally in self._tallies.items() if tally.different
         ]
         return sorted(found, key=lambda finding: (-abs(finding.recorded_usd - finding.list_usd), finding.model))
 
 
-def _judge(model: str, provider: str | None, seen: list[_Seen]) -> PriceFinding | None:
-    different = [one for one in seen if abs(one.recorded - one.listed) > _EQUAL]
-    if not different:
-        return None
-    recorded = sum((one.recorded for one in different), start=_ZERO)
-    listed = sum((one.listed for one in different), start=_ZERO)
-    ratios = sorted(one.recorded / one.listed for one in different if one.listed)
-    middle = ratios[len(ratios) // 2] if ratios else None
-    agreeing = [
-        one
-        for one in different
-        if middle is not None and one.listed and abs(one.recorded / one.listed - middle) <= _TOLERANCE * max(middle, 1)
-    ]
-    systematic = len(different) >= LEAST_CALLS and len(agreeing) >= SHARE * len(seen)
-    if systematic and middle is not None:
-        shown = middle.quantize(Decimal("0.001"))
-        text = f"recorded cost is {shown}x list for this model in {len(agreeing)} of {len(seen)} calls"
-        return PriceFinding(
-            model, provider, len(agreeing), len(seen), shown, recorded, listed, _because(text, agreeing)
-        )
-    text = f"recorded cost differs from list in {len(different)} of {len(seen)} calls, by no common factor"
-    return PriceFinding(model, provider, len(different), len(seen), None, recorded, listed, _because(text, different))
-
-
-def _because(text: str, seen: list[_Seen]) -> str:
-    for cause, cost in _CAUSES:
-        if all((other := cost(one)) is not None and abs(other - one.recorded) <= _EQUAL for one in seen):
-            return f"{text}: {cause}"
-    return text
+def _judge(model: str, provider: str | None, tally: _Tally) -> PriceFinding:
+    ratio, agreeing = None, 0
+    if tally.ratios:
+        ratio = max(tally.ratios, key=lambda ratio: (tally.ratios[ratio], ratio))
+        # a ratio on the edge between two roundings is one ratio
+        agreeing = sum(tally.ratios[near] for near in (ratio - _MILLI, ratio, ratio + _MILLI))
+    if ratio is None or tally.different < LEAST_CALLS or agreeing < SHARE * tally.calls:
+        ratio, agreeing = None, tally.different
+        text = f"recorded cost differs from list in {tally.different} of {tally.calls} calls, by no common factor"
+    else:
+        text = f"recorded cost is {ratio}x list for this model in {agreeing} of {tally.calls} calls"
+    for cause, _ in _CAUSES:
+        if tally.causes[cause] >= SHARE * tally.different:
+            text = f"{text}: {cause}"
+            break
+    return PriceFinding(model, provider, agreeing, tally.calls, ratio, tally.recorded, tally.listed, text)
 
 
 def _without_cache_rates(one: _Seen) -> Decimal | None:

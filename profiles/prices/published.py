@@ -111,7 +111,12 @@ class PublishedPrices:
         """Return the card of a model at a moment (None: unknown, then today's), or why it cannot be priced."""
         when = moment or datetime.now(UTC)
         stamp: object = when.replace(second=0, microsecond=0) if listed.by_time_of_day else when.date()
-        key = (id(listed.provider), id(listed.model), (stamp, moment is None), tuple(sorted(context.items())))
+        key = (
+            id(listed.provider),
+            id(listed.model),
+            (stamp, moment is None, listed.notes),
+            tuple(sorted(context.items())),
+        )
         if key not in self._cards:
             self._cards[key] = self._card(listed, when, moment is not None, context)
         return self._cards[key]
