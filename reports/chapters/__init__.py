@@ -1,0 +1,1 @@
+"""The chapters of the audit: each a function of the audit document."""

@@ -1,0 +1,91 @@
+"""The same calls elsewhere: replays on other hardware and serving profiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inferometer.reports.chapters.summary import Document
+from inferometer.reports.charts.hardware_pareto import hardware_pareto
+from inferometer.reports.contexts import Block, Cell, Chapter, Chart, Column, Note, Table, Why
+from inferometer.reports.numbers import count, seconds, share, usd
+
+METHOD = (
+    "The recorded calls with their dependencies, tool times and shared prefixes, replayed through a model of a "
+    "continuously "
+    "batching engine. Dollars are hours of provisioned hardware at the low, middle and high price of its profile."
+)
+
+
+def hardware_chapter(document: Document) -> Chapter:
+    """Return the chapter on replays."""
+    scenarios = document["scenarios"]
+    if not scenarios:
+        note = Note("No replay was made: the calls carry no usage, or the command ran with --no-replay.", "empty")
+        return Chapter("hardware", "The same calls on other hardware", "", [note])
+    lead = scenarios[0].get("note") or "These calls, replayed on hardware of one's own."
+    why = Why(METHOD, None, "inferometer replay --hardware H --engine E --model M")
+    blocks: list[Block] = []
+    points = [point for row in scenarios if (point := _point(row)) is not None]
+    if len(points) > 1:
+        blocks.append(
+            Chart(
+                "hardware-pareto",
+                "Cost against speed",
+                "Points: each scenario's cost for these calls and its median run; lines run from the low to the high "
+                "price.",
+                hardware_pareto(points),
+                why,
+            )
+        )
+    rows = [_row(row) for row in scenarios]
+    columns = [
+        Column("Scenario"),
+        Column("Cost", True),
+        Column("Low to high", True),
+        Column("Median run", True),
+        Column("First token", True),
+        Column("Per token", True),
+        Column("Cache hits", True),
+        Column("Busy", True),
+        Column("Refused", True),
+        Column("Confidence"),
+    ]
+    blocks.append(Table("scenarios", "Replays of these calls", columns, rows, why))
+    return Chapter("hardware", "The same calls on other hardware", lead, blocks)
+
+
+def _point(row: dict[str, Any]) -> dict[str, Any] | None:
+    cost, run = row.get("cost_usd") or {}, row.get("run_e2e_s") or {}
+    if cost.get("mid") is None or run.get("p50") is None:
+        return None
+    return {
+        "name": row["title"],
+        "seconds": run["p50"],
+        "usd": float(cost["mid"]),
+        "usd_low": float(cost["low"]),
+        "usd_high": float(cost["high"]),
+        "confidence": row.get("confidence") or "unknown",
+    }
+
+
+def _row(row: dict[str, Any]) -> list[Cell]:
+    cost, refused = row.get("cost_usd") or {}, row.get("refused") or {}
+    middle = cost.get("mid")
+    interval = f"{usd(cost['low'])} to {usd(cost['high'])}" if middle is not None else ""
+    return [
+        Cell(row["title"]),
+        Cell(usd(middle), sort=float(middle or 0)),
+        Cell(interval),
+        _time(row, "run_e2e_s"),
+        _time(row, "ttft_s"),
+        _time(row, "tpot_s"),
+        Cell(share(row.get("prefix_hit_rate")), sort=row.get("prefix_hit_rate") or 0.0),
+        Cell(share(row.get("busy_share")), sort=row.get("busy_share") or 0.0),
+        Cell(count(sum(refused.values())) if refused else "0", sort=float(sum(refused.values())) if refused else 0.0),
+        Cell(str(row.get("confidence") or "unknown")),
+    ]
+
+
+def _time(row: dict[str, Any], key: str) -> Cell:
+    value = (row.get(key) or {}).get("p50")
+    return Cell(seconds(value), sort=float(value or 0))

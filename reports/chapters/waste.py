@@ -1,0 +1,166 @@
+"""What bought nothing, and what is wrong with the record."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from inferometer.reports.chapters.summary import Document
+from inferometer.reports.contexts import Block, Card, Cards, Cell, Chapter, Column, Fact, Note, Table, Why
+from inferometer.reports.evidence import Links, evidence_table, shortened
+from inferometer.reports.numbers import count, percent_width, seconds, share, times, tokens, usd
+
+
+def waste_chapter(document: Document, links: Links) -> Chapter:
+    """Return the chapter on waste."""
+    findings = document["waste"]
+    if not findings:
+        text = "None of the passes found anything in these calls."
+        return Chapter("waste", "What bought nothing", text, [])
+    largest = max((float(found["cost_usd"] or 0) for found in findings), default=0.0)
+    total = float(document["totals"]["cost_usd"] or 0)
+    lead = (
+        f"{count(len(findings))} kinds of waste. They overlap (a call that failed may also have sent its context "
+        "again), so "
+        "they do not add up; what can be saved together is in the next chapter."
+    )
+    cards = [_card(found, largest, total, links) for found in findings]
+    return Chapter("waste", "What bought nothing", lead, [Cards(cards)])
+
+
+def _card(found: dict[str, Any], largest: float, total: float, links: Links) -> Card:
+    cost = found["cost_usd"]
+    facts = [Fact("Calls", count(found["calls"]))]
+    if found["tokens"] is not None:
+        facts.append(Fact("Tokens", tokens(found["tokens"])))
+    if found["duration_s"] is not None:
+        facts.append(Fact("Time", seconds(found["duration_s"])))
+    if found["estimated"]:
+        facts.append(Fact("Certainty", "estimated: the traces leave part of it open"))
+    amount = "no price"
+    if cost is not None:
+        amount = usd(cost)
+    elif found["duration_s"] is not None:
+        amount = seconds(found["duration_s"])
+    width = percent_width(float(cost or 0) / largest if largest else 0)
+    return Card(
+        id=f"waste-{found['id']}",
+        title=found["title"],
+        amount=amount,
+        amount_note=f"{share(float(cost) / total)} of the bill" if cost is not None and total else "",
+        bar=width,
+        bar_low=width,
+        bar_high=width,
+        text="",
+        facts=facts,
+        conditions=[],
+        why=Why(
+            found["method"],
+            None,
+            "inferometer audit --json -",
+            evidence_table(f"waste-{found['id']}", found["evidence"], links, "Waste"),
+        ),
+    )
+
+
+def record_chapter(document: Document, links: Links) -> Chapter:
+    """Return the chapter on how far the record can be trusted."""
+    blocks: list[Block] = [_coverage(document)]
+    for found in document["data_findings"]:
+        table = evidence_table(f"data-{found['id']}", found["evidence"], links)
+        card = Card(
+            id=f"data-{found['id']}",
+            title=found["title"],
+            amount=count(found["calls"]),
+            amount_note="calls",
+            bar="0",
+            bar_low="0",
+            bar_high="0",
+            text=found["detail"],
+            facts=[],
+            conditions=[],
+            why=Why(found["detail"], None, "inferometer show RUN --why", table),
+        )
+        blocks.append(Cards([card]))
+    if document["price_findings"]:
+        blocks.append(_prices(document, links))
+        blocks += [_price_card(found, index, links) for index, found in enumerate(document["price_findings"])]
+    if len(blocks) == 1:
+        blocks.append(Note("Nothing is wrong with it: every call has usage, a price and a date, and is counted once."))
+    return Chapter("record", "How far the record can be trusted", _lead(document), blocks)
+
+
+def _lead(document: Document) -> str:
+    coverage = document["coverage"]
+    if not coverage["inferences"]:
+        return "There is no record yet."
+    known = coverage["with_usage"] / coverage["inferences"]
+    priced = coverage["priced"] / coverage["inferences"]
+    return f"{share(known)} of the calls carry the provider's own usage, {share(priced)} could be priced."
+
+
+def _coverage(document: Document) -> Table:
+    coverage = document["coverage"]
+    lines = (
+        ("Billable calls", "inferences", "each model call once"),
+        ("with the provider's usage", "with_usage", "exact"),
+        ("counted from text", "counted", "exact for the text, without what a provider adds"),
+        ("estimated", "estimated", "marked wherever they appear"),
+        ("without usage", "absent", "unknown, never zero"),
+        ("priced", "priced", "by the list of the day of the call"),
+        ("from sampled traces", "sampled", "weighted by their inverse sampling probability"),
+        ("with prefix hashes", "with_prefix", "what caching findings rest on"),
+        ("without a date", "undated", "left out of rates and projections"),
+        ("Reports of a call counted elsewhere", "merged", "double instrumentation, roll-ups"),
+    )
+    whole = coverage["inferences"]
+    rows = [
+        [
+            Cell(title),
+            Cell(count(coverage[key]), sort=coverage[key]),
+            Cell(share(coverage[key] / whole) if whole and key not in {"inferences", "merged"} else ""),
+            Cell(note),
+        ]
+        for title, key, note in lines
+    ]
+    columns = [Column("Calls"), Column("Number", True), Column("Share", True), Column("What it means")]
+    return Table("coverage", "Coverage", columns, rows, Why("Counted over all billable calls of the selection."))
+
+
+def _prices(document: Document, links: Links) -> Table:
+    rows = [
+        [
+            Cell(shortened(found["model"])),
+            Cell(count(found["calls"]), sort=found["calls"]),
+            Cell(usd(found["recorded_usd"]), sort=float(found["recorded_usd"])),
+            Cell(usd(found["list_usd"]), sort=float(found["list_usd"])),
+            Cell(times(_factor(found)), sort=_factor(found) or 0.0),
+            Cell(found["reason"]),
+        ]
+        for found in document["price_findings"]
+    ]
+    columns = [
+        Column("Model"),
+        Column("Calls", True),
+        Column("Recorded", True),
+        Column("By list", True),
+        Column("Recorded over list", True),
+        Column("Why"),
+    ]
+    return Table(
+        "price-findings",
+        "Recorded costs that the list does not explain",
+        columns,
+        rows,
+        Why("Recorded and list cost of each call compared; the reason is the mistake that gives the recorded figure."),
+    )
+
+
+def _factor(found: dict[str, Any]) -> float | None:
+    listed = Decimal(str(found["list_usd"]))
+    return float(Decimal(str(found["recorded_usd"])) / listed) if listed else None
+
+
+def _price_card(found: dict[str, Any], index: int, links: Links) -> Block:
+    table = evidence_table(f"price-{index}", found["evidence"], links, "Difference")
+    return table or Note("")

@@ -1,0 +1,23 @@
+"""What all charts share: width, axes without clutter, and data that is inlined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+HEIGHT = 240
+
+
+def specification(chart: alt.Chart | alt.LayerChart | alt.FacetChart, height: int = HEIGHT) -> dict[str, Any]:
+    """Return a chart's specification: as wide as its place, `height` pixels high, colours left to the theme."""
+    spec: dict[str, Any] = chart.properties(width="container", height=height).to_dict()
+    spec.pop("config", None)
+    spec.pop("$schema", None)
+    spec["autosize"] = {"type": "fit", "contains": "padding"}
+    return spec
+
+
+def rows(values: list[dict[str, Any]]) -> alt.InlineData:
+    """Return inline data."""
+    return alt.InlineData(values=values)
