@@ -20,7 +20,6 @@ from inferometer.schema import attributes as names
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import UsageSource
 from inferometer.tracer import recording
-from inferometer.tracer import span as spans
 from inferometer.tracer.activity import detach, mark_error
 from inferometer.tracer.budget import Reservation
 from inferometer.tracer.frames import FRAME_KEY, ROOT, Frame
@@ -357,6 +356,3 @@ def _length(value: Any, depth: int = 0) -> int:
         return sum(_length(item, depth + 1) for item in value)
     content = getattr(value, "content", None)
     return _length(content, depth + 1) if content is not None else 0
-
-
-now_ns = spans.now_ns

@@ -26,8 +26,8 @@ def inject(carrier: MutableMapping[str, str], context: Context | None = None) ->
     if now is None or not now.baggage_tags:
         return
     carried = baggage.get_all(context)
-    tags = [key for key in sorted(now.baggage_tags) if BAGGAGE_PREFIX + key in carried]
-    members = [f"{BAGGAGE_PREFIX}{key}={quote(str(carried[BAGGAGE_PREFIX + key]))}" for key in tags]
+    keys = sorted({BAGGAGE_PREFIX + name for name in now.baggage_tags} & carried.keys())
+    members = [f"{key}={quote(str(carried[key]))}" for key in keys]
     if members:
         carrier["baggage"] = ",".join(members)
 

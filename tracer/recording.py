@@ -14,10 +14,11 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler
 from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, TracerProvider, set_span_in_context
 
 from inferometer.schema.attributes import SAMPLING_WEIGHT, SCHEMA_URL, SCOPE
+from inferometer.tracer import span as spans
 from inferometer.tracer.guard import report
 from inferometer.tracer.pipeline import Pipeline
 from inferometer.tracer.privacy import Privacy
-from inferometer.tracer.span import DEFAULT_LIMITS, EMPTY_STATE, LeanSpan, Limits, Work, random_bits
+from inferometer.tracer.span import DEFAULT_LIMITS, EMPTY_STATE, LeanSpan, Limits, Work
 
 (SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
 """The key under which OpenTelemetry keeps the current span in a context."""
@@ -134,7 +135,7 @@ class Recording:
         above = parent.get_span_context() if isinstance(parent, Span) else None
         if above is not None and not above.is_valid:
             above = None
-        trace_id = (random_bits(128) or 1) if above is None else above.trace_id
+        trace_id = (spans.random_bits(128) or 1) if above is None else above.trace_id
         state = EMPTY_STATE if above is None else above.trace_state
         sampled = True if above is None else above.trace_flags.sampled
         if self._sampler is not None:

@@ -1,4 +1,4 @@
-"""``inferometer demo``: a small agent traced, sample sessions imported, an audit written; nothing leaves this machine."""
+"""``inferometer demo``: a small agent traced, sample sessions imported, an audit written; all on this machine."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def describe(figures: dict[str, Any]) -> list[str]:
         return "unknown" if value is None else form.format(value)
 
     return [
-        f"{figures['inferences']} model calls in {figures['runs']} runs cost {_dollars(figures['cost_usd'])} at list price",
+        f"{figures['inferences']} model calls in {figures['runs']} runs, {_dollars(figures['cost_usd'])} at list price",
         f"calls per run: {known(figures['inferences_per_run_p50'], '{:g}')} in the median, "
         f"{known(figures['inferences_per_run_max'], '{:g}')} at most",
         f"input read from caches: {known(figures['cache_read_share'], '{:.0%}')}",
