@@ -1,0 +1,135 @@
+"""Replay a recorded workload on another deployment: what it would take, and what it would cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from inferometer.analyzer.replay_arrivals import Clocks, set_clocks
+from inferometer.analyzer.replay_cost import Bill, Use, bill, energy, hourly_price
+from inferometer.analyzer.replay_engine import Simulation, simulate
+from inferometer.analyzer.replay_fleet import Deployment, build_deployment
+from inferometer.analyzer.replay_result import ReplayResult
+from inferometer.analyzer.replay_scenario import Arrivals, Objective, Payment, Scenario
+from inferometer.analyzer.replay_utilisation import utilisation
+from inferometer.analyzer.workload import Workload
+
+__all__ = ["Arrivals", "Objective", "Payment", "ReplayResult", "Scenario", "replay"]
+
+
+def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True) -> ReplayResult:
+    """Replay a workload on a scenario.
+
+    A call longer than the model's window, or than the memory of a replica holds, is refused; what waited for it goes on
+    at once, and its run counts as infeasible.
+
+    Args:
+        workload: the recorded calls.
+        scenario: the deployment, how the calls arrive, and how it is paid for.
+        with_interval: replay three times, at the step times' p10 and p90 too, so that the cost range holds their
+            uncertainty beside the prices'.
+
+    Raises:
+        UnknownNameError: a profile or choice that is none; carries the nearest known names.
+        InfeasibleError: the deployment cannot be: memory, precision or parallelism; says what is missing.
+        UserError: arrivals that cannot be made.
+    """
+    deployment = build_deployment(scenario, workload)
+    prepared = _as_served(_without_cache(workload) if not scenario.prefix_cache else workload, scenario)
+    clocks = set_clocks(prepared, scenario.arrivals, scenario.seed)
+    simulation = _simulate(clocks, deployment, scenario)
+    ends = [simulation, simulation]
+    if with_interval and not scenario.arrivals.compresses_time:
+        factors = (deployment.step_model.spread.tpot_p10, deployment.step_model.spread.tpot_p90)
+        ends = [_simulate(clocks, build_deployment(scenario, workload, factor), scenario) for factor in factors]
+    makespan_s, busy_s = simulation.makespan_s, simulation.total("busy_s")
+    idle_s = max(0.0, makespan_s * deployment.replicas - busy_s)
+    chips = deployment.chips / deployment.replicas
+    return ReplayResult(
+        scenario=scenario,
+        workload=clocks.workload,
+        deployment=deployment,
+        simulation=simulation,
+        arrivals=clocks.stated,
+        utilisation=utilisation(simulation, deployment.step_model),
+        bill=_bill(clocks, deployment, scenario, (ends[0], simulation, ends[1])),
+        energy=energy(
+            deployment.step_model.hardware, deployment.chips, busy_s * chips, idle_s * chips, scenario.payment.pue
+        )
+        if not scenario.arrivals.compresses_time
+        else None,
+        busy_s=busy_s,
+        warnings=_warnings(clocks.workload, deployment, scenario),
+    )
+
+
+def _simulate(clocks: Clocks, deployment: Deployment, scenario: Scenario) -> Simulation:
+    return simulate(
+        clocks.workload,
+        deployment.fleet,
+        session_start_s=clocks.session_start_s,
+        concurrency=clocks.concurrency,
+        use_priorities=scenario.use_priorities,
+        seed=scenario.seed,
+    )
+
+
+def _as_served(workload: Workload, scenario: Scenario) -> Workload:
+    """Return the workload with its tokens as the scenario's model counts and writes them."""
+    if scenario.input_scale == scenario.output_scale == 1.0:
+        return workload
+    prefixes = workload.prefixes
+    block_tokens = max(1, round(prefixes.block_tokens * scenario.input_scale))
+    return replace(
+        workload,
+        input_tokens=_scaled(workload.input_tokens, scenario.input_scale),
+        output_tokens=_scaled(workload.output_tokens, scenario.output_scale),
+        prefixes=replace(prefixes, block_tokens=block_tokens),
+    )
+
+
+def _scaled(
+    tokens: np.ndarray[tuple[int], np.dtype[np.int32]], factor: float
+) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    scaled = np.maximum(np.rint(tokens * factor), tokens > 0)
+    return np.asarray(scaled, np.int32)
+
+
+def _without_cache(workload: Workload) -> Workload:
+    return replace(workload, prefixes=replace(workload.prefixes, leaf=np.full(workload.calls, -1, np.int32)))
+
+
+def _bill(
+    clocks: Clocks, deployment: Deployment, scenario: Scenario, ends: tuple[Simulation, Simulation, Simulation]
+) -> Bill | None:
+    """Return the bill, None on compressed time and where no price is known; `ends` are fast, as modelled, slow."""
+    price = hourly_price(deployment.step_model.hardware, deployment.chips, scenario.payment)
+    if price is None or scenario.arrivals.compresses_time:
+        return None
+    own = tuple(float(end.busy_s.sum()) for end in ends)
+    others = tuple(end.background_busy_s for end in ends)
+    spans = tuple(end.makespan_s for end in ends)
+    use = Use(_three(own), _three(others), _three(spans), deployment.replicas)
+    return bill(price, use, deployment.chips, scenario.payment, clocks.workload.recorded.cost_usd)
+
+
+def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
+    fast, modelled, slow = values
+    return (min(fast, modelled), modelled, max(slow, modelled))
+
+
+def _warnings(workload: Workload, deployment: Deployment, scenario: Scenario) -> dict[str, int]:
+    warnings = Counter(workload.warnings)
+    window = deployment.step_model.model.context_tokens
+    long = (workload.input_tokens <= window) & (workload.input_tokens + workload.output_tokens > window)
+    warnings["output_past_window"] += int(np.count_nonzero(long))
+    if scenario.arrivals.compresses_time:
+        warnings["no_cost_on_compressed_time"] += 1
+    if deployment.step_model.hardware.power is None:
+        warnings["unknown_power"] += 1
+    scheduler = deployment.step_model.engine.scheduler
+    if scheduler.batching == "static":
+        warnings["static_batching_replayed_as_mixed"] += 1
+    return {kind: count for kind, count in sorted(warnings.items()) if count}

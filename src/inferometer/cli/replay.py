@@ -1,0 +1,54 @@
+"""``inferometer replay``: one scenario over the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
+from inferometer.cli.scenario import build_scenario, scenario_options
+
+
+@click.command("replay")
+@scenario_options
+@click.option("--hardware", required=True, metavar="H", help="Hardware profile, such as h100_sxm.")
+@click.option("--sensitivity", is_flag=True, help="Also at half and twice the output and steps.")
+@store_option
+@selection_options
+@json_option
+def command(
+    hardware: str,
+    sensitivity: bool,
+    store_url: str | None,
+    since: int | None,
+    until: int | None,
+    where: tuple[tuple[str, str], ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Replay the recorded calls on other hardware: what it would take and cost there."""
+    from inferometer.analyzer.replay import replay
+    from inferometer.analyzer.replay_fleet import build_step_model
+    from inferometer.analyzer.workload import load_workload
+    from inferometer.profiles.prices import load_prices
+    from inferometer.store import open_store
+
+    scenario = build_scenario(hardware=hardware, **options)
+    build_step_model(scenario)  # a wrong name is told before the store is read
+    prices = load_prices()
+    with open_store(store_url) as store:
+        workload = load_workload(
+            store, selection(since, until, where), lambda row: prices.price(row).effective_cost_usd
+        )
+    document = replay(workload, scenario).as_dict()
+    if sensitivity:
+        from inferometer.analyzer.replay_sensitivity import measure_sensitivity
+
+        document["sensitivity"] = measure_sensitivity(workload, scenario)
+    if as_json:
+        print_json(document)
+        return
+    from inferometer.reports.terminal_replay import print_replay
+
+    print_replay(document)
