@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from inferometer.ingest.dialects import dialect_of
+from inferometer.ingest.dialects import dialect_of, wrapper_of
 from inferometer.ingest.dialects.dialect import Dialect, Fields
+from inferometer.ingest.dialects.embedded import load_text
 from inferometer.ingest.fingerprint import argument_fingerprint, hashed_user
 from inferometer.ingest.raw import RawSpan
-from inferometer.ingest.retention import MAX_NAME, clean, retain
+from inferometer.ingest.retention import MAX_NAME, clean, is_name, retain
 from inferometer.ingest.sampling import weight_of
-from inferometer.ingest.usage import usage_of
+from inferometer.ingest.usage import USAGE_FIELDS, usage_of
 from inferometer.schema import attributes as ours
 from inferometer.schema.records import (
     Attempt,
@@ -26,6 +27,7 @@ from inferometer.schema.records import (
     RecordBatch,
     Span,
     SpanKind,
+    SpanLink,
     ToolCall,
     ToolOffered,
     UsageSource,
@@ -48,6 +50,10 @@ _PROVIDERS = {
 """Older and vendors' own names of providers to those of the convention."""
 
 
+_NO_TAGS = frozenset({"session_id", "sessionid", "user_id", "userid", "prompt", "input", "output"})
+"""Associations that are a field of their own, or content."""
+
+
 def normalise(raw_spans: Iterable[RawSpan], *, keep_content: bool = False, source: str | None = None) -> RecordBatch:
     """Return the canonical records of raw spans.
 
@@ -67,10 +73,10 @@ def _normalise_one(raw: RawSpan, keep_content: bool, source: str | None, batch: 
     fields: Fields = {}
     what: SpanKind | Operation | None = None
     if dialect is not None:
-        fields = dialect.read(raw.attributes)
-        if dialect.refine is not None:
-            dialect.refine(raw, fields)
-        what = dialect.kind(raw, fields)
+        fields, what = _read(dialect, raw)
+        wrapper = wrapper_of(raw.attributes)
+        if wrapper is not None and wrapper is not dialect:
+            what = _read_wrapper(wrapper, raw, fields, what)
     kind = SpanKind.INFERENCE if isinstance(what, Operation) else (what or SpanKind.OTHER)
     span = _span(raw, dialect, fields, kind, keep_content)
     span.source = raw.source or source
@@ -81,6 +87,27 @@ def _normalise_one(raw: RawSpan, keep_content: bool, source: str | None, batch: 
         batch.tool_calls.append(_tool_call(raw, fields, span))
     if raw.events:
         batch.outcomes.extend(_outcomes(raw))
+
+
+def _read(dialect: Dialect, raw: RawSpan) -> tuple[Fields, SpanKind | Operation | None]:
+    fields = dialect.read(raw.attributes)
+    if dialect.refine is not None:
+        dialect.refine(raw, fields)
+    return fields, dialect.kind(raw, fields)
+
+
+def _read_wrapper(
+    wrapper: Dialect, raw: RawSpan, fields: Fields, what: SpanKind | Operation | None
+) -> SpanKind | Operation | None:
+    """Fill in what only the wrapper says, its usage as a whole or not at all, and return what the span is."""
+    around, kind = _read(wrapper, raw)
+    has_usage = "input" in fields or "output" in fields
+    if not has_usage:
+        fields.setdefault("semantics", around.get("semantics", wrapper.semantics))
+    for name, value in around.items():
+        if not (has_usage and name in USAGE_FIELDS):
+            fields.setdefault(name, value)
+    return what if what is not None else kind
 
 
 def _span(raw: RawSpan, dialect: Dialect | None, fields: Fields, kind: SpanKind, keep_content: bool) -> Span:
@@ -103,13 +130,19 @@ def _span(raw: RawSpan, dialect: Dialect | None, fields: Fields, kind: SpanKind,
         agent_name=_agent_name(raw, fields, kind),
         session_id=_name(fields.get("session_id")),
         user_id=hashed_user(fields.get("user_id")),
-        tags=_tags(raw, fields),
-        links=raw.links,
+        tags=_tags(raw, fields, dialect),
+        links=_links(raw, dialect, keep_content),
         weight=weight_of(raw, fields),
         purpose=_purpose(raw, fields),
         attributes=attributes,
         attributes_dropped=cut,
     )
+
+
+def _links(raw: RawSpan, dialect: Dialect | None, keep_content: bool) -> list[SpanLink]:
+    return [
+        SpanLink(link.trace_id, link.span_id, retain(link.attributes, dialect, keep_content)[0]) for link in raw.links
+    ]
 
 
 def _inference(
@@ -206,12 +239,15 @@ def _error_type(raw: RawSpan, fields: Fields) -> str | None:
     return kind if kind is None or " " not in kind else None
 
 
-def _tags(raw: RawSpan, fields: Fields) -> dict[str, str]:
+def _tags(raw: RawSpan, fields: Fields, dialect: Dialect | None) -> dict[str, str]:
     tags: dict[str, str] = {}
+    prefixes = (ours.TAG, *dialect.tag_prefixes) if dialect is not None else (ours.TAG,)
     for key, value in raw.attributes.items():
-        if key.startswith(ours.TAG):
-            tags[clean(key[len(ours.TAG) :], MAX_NAME)] = clean(str(value), MAX_NAME)
-    labels = fields.get("tag_list")
+        if key.startswith(prefixes) and isinstance(value, (str, int, float)):
+            name = next(key[len(prefix) :] for prefix in prefixes if key.startswith(prefix))
+            if (name and key.startswith(ours.TAG)) or (name.lower() not in _NO_TAGS and is_name(value)):
+                tags[clean(name, MAX_NAME)] = clean(str(value), MAX_NAME)
+    labels = load_text(fields.get("tag_list"))
     for label in labels if isinstance(labels, list) else ():
         tags[clean(str(label), MAX_NAME)] = "true"
     extra = fields.get("tags")

@@ -122,7 +122,7 @@ def retain(attributes: Mapping[str, Any], dialect: Dialect | None, keep_content:
             kept[clean(key, MAX_NAME)] = _bounded(value, MAX_TEXT * 1024, 0)
         elif type(value) in {int, float, bool}:
             kept[clean(key, MAX_NAME)] = _number(value)
-        elif verdict == _KEEP or (verdict == _JUDGE and _is_name(value)):
+        elif verdict == _KEEP or (verdict == _JUDGE and is_name(value)):
             plain = _plain(value)
             if plain is None:
                 cut += value is not None
@@ -163,11 +163,12 @@ def _matches(key: str, pattern: str) -> bool:
     return key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern
 
 
-def _is_name(value: Any) -> bool:
+def is_name(value: Any) -> bool:
+    """Return whether a value looks like a name, a number or a list of them, and not like something said."""
     if isinstance(value, str):
         return len(value) <= MAX_UNKNOWN_TEXT and "\n" not in value and value.count(" ") < MAX_WORDS
     if isinstance(value, (list, tuple)):
-        return all(_is_name(item) for item in value[:MAX_ITEMS])
+        return all(is_name(item) for item in value[:MAX_ITEMS])
     return isinstance(value, (int, float, bool))
 
 

@@ -22,6 +22,15 @@ _SPLITS = (
     "output_audio",
     "output_image",
 )
+USAGE_FIELDS = frozenset(
+    {
+        *_SPLITS,
+        *("input", "output", "total", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning"),
+        *("semantics", "reasoning_beside"),
+    }
+)
+"""Fields that belong together: counts of one emitter are never filled up with those of another."""
+
 _COUNTS = ("input", "output", "total", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning")
 
 
@@ -52,7 +61,7 @@ def usage_of(fields: Fields, declared: UsageSemantics, warnings: Counter[str]) -
     five_minutes, one_hour = _writes(counts)
     cached = (counts.get("cache_read") or 0) + (five_minutes or 0) + (one_hour or 0)
 
-    inclusive = declared is not UsageSemantics.EXCLUSIVE
+    inclusive = fields.get("semantics", declared) is not UsageSemantics.EXCLUSIVE
     if given is not None and cached:
         inclusive = _is_inclusive(given, cached, output, total, reasoning, inclusive, usage.reasons)
     all_input = given if inclusive or given is None else given + cached

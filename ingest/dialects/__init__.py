@@ -5,11 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inferometer.ingest.dialects import gen_ai, openinference
+from inferometer.ingest.dialects import (
+    agent_framework,
+    ai_sdk,
+    anthropic_sdk,
+    claude_code,
+    codex,
+    crewai,
+    engine,
+    gemini_cli,
+    gen_ai,
+    google_adk,
+    langfuse,
+    langsmith,
+    litellm,
+    mcp,
+    mlflow,
+    monocle,
+    openinference,
+    openlit,
+    openllmetry,
+    pydantic_ai,
+    strands,
+)
 from inferometer.ingest.dialects.dialect import Dialect
 
 DIALECTS: tuple[Dialect, ...] = (
+    langfuse.DIALECT,
     openinference.DIALECT,
+    openllmetry.DIALECT,
+    ai_sdk.DIALECT,
+    pydantic_ai.DIALECT,
+    mlflow.DIALECT,
+    langsmith.DIALECT,
+    monocle.DIALECT,
+    google_adk.DIALECT,
+    strands.DIALECT,
+    anthropic_sdk.DIALECT,
+    claude_code.DIALECT,
+    codex.DIALECT,
+    gemini_cli.DIALECT,
+    engine.DIALECT,
+    litellm.DIALECT,
+    agent_framework.DIALECT,
+    crewai.DIALECT,
+    openlit.DIALECT,
+    mcp.DIALECT,
     gen_ai.DIALECT,
 )
 """All dialects; where a span carries the markers of two, the first is read."""
@@ -23,6 +64,7 @@ _MARKERS = {marker: rank for rank, dialect in enumerate(DIALECTS) for marker in 
 _MARKER_PREFIXES = tuple(
     (marker[:-1], rank) for rank, dialect in enumerate(DIALECTS) for marker in dialect.markers if marker[-1] == "*"
 )
+_WRAPPERS = tuple((marker, dialect) for dialect in DIALECTS if dialect.wraps for marker in dialect.markers)
 _KEY_RANKS: dict[str, int] = {}
 _KEYS_REMEMBERED = 4096
 _NONE = len(DIALECTS)
@@ -46,6 +88,14 @@ def dialect_of(scope: str | None, attributes: Mapping[str, Any]) -> Dialect | No
         if rank < best:
             best = rank
     return DIALECTS[best] if best < _NONE else None
+
+
+def wrapper_of(attributes: Mapping[str, Any]) -> Dialect | None:
+    """Return the dialect that stands around another's attributes, where one does."""
+    for marker, dialect in _WRAPPERS:
+        if marker in attributes:
+            return dialect
+    return None
 
 
 def _dialect_of_scope(scope: str) -> Dialect | None:

@@ -37,6 +37,8 @@ class Dialect:
         kind: says what a span is.
         semantics: whether its input count holds cached tokens.
         refine: reads what the table cannot say.
+        tag_prefixes: beginnings of keys whose rest names a tag.
+        wraps: whether it stands around the attributes of another dialect, which is then read first.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Dialect:
     content: tuple[str, ...] = ()
     semantics: UsageSemantics = UsageSemantics.INCLUSIVE
     refine: Refiner | None = None
+    tag_prefixes: tuple[str, ...] = ()
+    wraps: bool = False
     by_key: dict[str, tuple[tuple[str, int], ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from inferometer.ingest.importers import claude_code, otlp_json, pi, weka
+from inferometer.ingest.importers import claude_code, langfuse, otlp_json, pi, sdk_json, weka
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.schema.errors import InputError, UnknownNameError
 
 IMPORTERS: tuple[Importer, ...] = (
     otlp_json.JSON,
+    langfuse.IMPORTER,
+    sdk_json.JSON,
+    sdk_json.SINGLE,
     weka.IMPORTER,
     pi.IMPORTER,
     claude_code.IMPORTER,

@@ -14,7 +14,7 @@ from typing import Any
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.ingest.importers.lines import read_lines
 from inferometer.ingest.importers.session import Session
-from inferometer.ingest.importers.values import as_list, as_mapping, as_name, iso_ns
+from inferometer.ingest.values import as_list, as_mapping, as_name, iso_ns
 from inferometer.schema.records import Charge, Inference, RecordBatch, Span, UsageSource
 from inferometer.schema.usage import anthropic
 from inferometer.schema.usage.body import BodyUsage

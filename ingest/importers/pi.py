@@ -8,8 +8,8 @@ from typing import Any
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.ingest.importers.lines import read_lines
 from inferometer.ingest.importers.session import Session
-from inferometer.ingest.importers.values import as_list, as_mapping, as_money, as_name, iso_ns, unix_ns
 from inferometer.ingest.usage import read_count
+from inferometer.ingest.values import as_list, as_mapping, as_money, as_name, iso_ns, unix_ns
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import Inference, RecordBatch, Status, UsageSemantics, UsageSource
 

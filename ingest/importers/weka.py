@@ -13,8 +13,8 @@ from typing import Any
 
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.ingest.importers.session import Session
-from inferometer.ingest.importers.values import as_list, as_mapping, as_name, as_seconds
 from inferometer.ingest.usage import read_count
+from inferometer.ingest.values import as_list, as_mapping, as_name, as_seconds
 from inferometer.schema.errors import InputError
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import (

@@ -1,0 +1,171 @@
+"""Langfuse exports: a trace with its observations, the attributes of the original spans inside their metadata."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from inferometer.ingest.dialects.embedded import load_object, load_text
+from inferometer.ingest.importers.importer import Importer, Source
+from inferometer.ingest.importers.lines import read_lines
+from inferometer.ingest.normalise import normalise
+from inferometer.ingest.raw import RawSpan, resource_of
+from inferometer.ingest.values import as_list, as_mapping, as_name, iso_ns
+from inferometer.schema.ids import SPAN_ID_BYTES, TRACE_ID_BYTES, derived_span_id, derived_trace_id
+from inferometer.schema.records import Outcome, RecordBatch, Status
+
+_DIALECT = "langfuse"
+
+
+def matches(source: Source) -> bool:
+    """Return whether a file is a trace with observations."""
+    first = source.first
+    if isinstance(first, list):
+        first = first[0] if first else None
+    first = as_mapping(first)
+    observations = as_list(first.get("observations"))
+    return bool(observations) and "traceId" in as_mapping(observations[0]) and "type" in as_mapping(observations[0])
+
+
+def read(source: Source) -> Iterator[RecordBatch]:
+    """Yield the records of each trace."""
+    warnings: Counter[str] = Counter()
+    if source.is_whole:
+        document = source.take()
+        documents: Any = document if isinstance(document, list) else [document]
+    else:
+        documents = read_lines(source, warnings)
+    for document in documents:
+        if isinstance(document, dict):
+            yield _read_trace(document, source)
+    yield RecordBatch(warnings=warnings)
+
+
+def _read_trace(document: dict[str, Any], source: Source) -> RecordBatch:
+    trace = as_mapping(document.get("trace")) or document
+    observations = [entry for entry in as_list(document.get("observations")) if isinstance(entry, dict)]
+    warnings: Counter[str] = Counter()
+    known = {as_name(entry.get("id")) for entry in observations}
+    raws = []
+    for entry in observations:
+        raw = _raw_span(entry, trace, known, warnings)
+        if raw is not None:
+            raws.append(raw)
+    batch = normalise(raws, keep_content=source.options.keep_content, source=source.name)
+    batch.warnings.update(warnings)
+    if raws:
+        batch.outcomes.extend(_outcomes(trace, raws[0].trace_id, min(raws, key=_order).span_id))
+    return batch
+
+
+def _order(raw: RawSpan) -> tuple[bool, int, bytes]:
+    return (raw.parent_id is not None, raw.start_ns or 0, raw.span_id)
+
+
+def _raw_span(
+    entry: dict[str, Any], trace: dict[str, Any], known: set[str | None], warnings: Counter[str]
+) -> RawSpan | None:
+    span_id = as_name(entry.get("id"))
+    trace_id = as_name(entry.get("traceId")) or as_name(trace.get("id"))
+    if span_id is None or trace_id is None:
+        warnings["span_without_id"] += 1
+        return None
+    parent = as_name(entry.get("parentObservationId"))
+    if parent is not None and parent not in known:
+        warnings["orphan_span"] += 1
+    start_ns, end_ns = iso_ns(entry.get("startTime")), iso_ns(entry.get("endTime"))
+    if end_ns is None:
+        warnings["unfinished_span"] += 1
+    metadata = load_object(entry.get("metadata"))
+    scope = as_mapping(metadata.get("scope"))
+    return RawSpan(
+        _id(trace_id, TRACE_ID_BYTES),
+        _id(span_id, SPAN_ID_BYTES),
+        as_name(entry.get("name")) or str(entry.get("type", "")).lower(),
+        _id(parent, SPAN_ID_BYTES) if parent is not None else None,
+        None,
+        start_ns,
+        end_ns,
+        Status.ERROR if entry.get("level") == "ERROR" else Status.UNSET,
+        _attributes(entry, trace, metadata, is_root=parent is None or parent not in known),
+        resource=resource_of(as_mapping(metadata.get("resourceAttributes"))),
+        scope=as_name(scope.get("name")) or "langfuse-sdk",
+    )
+
+
+def _attributes(
+    entry: dict[str, Any], trace: dict[str, Any], metadata: dict[str, Any], *, is_root: bool
+) -> dict[str, Any]:
+    attributes = {key: _plain(value) for key, value in as_mapping(metadata.get("attributes")).items()}
+    usage = load_object(entry.get("usageDetails")) or _older_usage(entry)
+    cost = load_object(entry.get("costDetails")) or {
+        "total": entry.get("totalCost") or entry.get("calculatedTotalCost")
+    }
+    given = {
+        "langfuse.observation.type": str(entry.get("type", "")).lower(),
+        "langfuse.observation.model.name": entry.get("model"),
+        "langfuse.observation.usage_details": usage or None,
+        "langfuse.observation.cost_details": cost if cost.get("total") is not None else None,
+        "langfuse.observation.completion_start_time": entry.get("completionStartTime"),
+        "langfuse.observation.input": entry.get("input"),
+        "langfuse.observation.output": entry.get("output"),
+    }
+    if is_root:
+        given |= {
+            "session.id": trace.get("sessionId"),
+            "user.id": trace.get("userId"),
+            "langfuse.trace.tags": load_text(trace.get("tags")),
+        }
+    attributes.update({key: value for key, value in given.items() if value is not None})
+    return attributes
+
+
+def _older_usage(entry: dict[str, Any]) -> dict[str, Any]:
+    usage = as_mapping(entry.get("usage"))
+    return {key: usage[key] for key in ("input", "output", "total") if usage.get(key) is not None}
+
+
+def _plain(value: Any) -> Any:
+    """Return an attribute without the wrapping in which some exports leave it, such as ``{"intValue":0}``."""
+    if isinstance(value, str) and value.startswith('{"') and 'Value":' in value[:16]:
+        wrapped = load_object(value)
+        if len(wrapped) == 1:
+            return next(iter(wrapped.values()))
+    return value
+
+
+def _id(text: str, size: int) -> bytes:
+    plain = text.replace("-", "") if size == TRACE_ID_BYTES else text
+    try:
+        found = bytes.fromhex(plain)
+    except ValueError:
+        found = b""
+    if len(found) == size and any(found):
+        return found
+    return derived_trace_id(_DIALECT, text) if size == TRACE_ID_BYTES else derived_span_id(_DIALECT, text)
+
+
+def _outcomes(trace: dict[str, Any], trace_id: bytes, root_id: bytes) -> Iterator[Outcome]:
+    for score in as_list(load_text(trace.get("scores"))):
+        name = as_name(as_mapping(score).get("name"))
+        if name is None:
+            continue
+        observation = as_name(score.get("observationId"))
+        value = score.get("value")
+        yield Outcome(
+            trace_id,
+            _id(observation, SPAN_ID_BYTES) if observation else root_id,
+            name,
+            float(value) if isinstance(value, (int, float)) else None,
+            as_name(score.get("stringValue")),
+            f"langfuse score, {str(score.get('source', '')).lower()}".rstrip(", "),
+        )
+
+
+IMPORTER = Importer(
+    name="langfuse",
+    reads="Langfuse trace exports (JSON): observations with the original span attributes, usage and cost, scores",
+    matches=matches,
+    read=read,
+)
