@@ -30,7 +30,7 @@ APPLICATION_ID = 0x494E464A
 SCHEMA_VERSION = 1
 STORE_CONSUMER = "store"
 BUSY_TIMEOUT_MS = 10_000
-WAL_LIMIT_BYTES = 64 * 1024 * 1024
+WAL_LIMIT_BYTES = 128 * 1024 * 1024
 
 Execute = Callable[..., sqlite3.Cursor]
 
@@ -173,7 +173,7 @@ class Journal:
         run("PRAGMA synchronous=FULL")
         run("PRAGMA secure_delete=ON")
         run(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
-        run("PRAGMA wal_autocheckpoint=1000")
+        run("PRAGMA wal_autocheckpoint=4000")
         if not has_tables:
             self._create()
         self.journal_id: bytes = run("SELECT value FROM meta WHERE key='journal_id'").fetchone()[0]

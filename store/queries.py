@@ -89,9 +89,13 @@ def read_charges(connection: Connection, selection: Selection) -> list[Charge]:
 def read_placed_charges(connection: Connection, selection: Selection) -> Iterator[tuple[Charge, Placement]]:
     """Yield the charges on spans of selected runs and calls, with their placement."""
     width = len(CHARGES.columns)
-    for rows in _partitions(connection, _placed(CHARGES, selection)):
+    query = _placed(CHARGES, selection)
+    for table in (TOOL_CALLS, INFERENCES):
+        on = and_(table.c.trace_id == CHARGES.c.trace_id, table.c.span_id == CHARGES.c.span_id)
+        query = query.outerjoin(table, on).add_columns(table.c.agent_name)
+    for rows in _partitions(connection, query):
         for row in rows:
-            yield charge_of(row[:width]), _placement(row[width:], None)
+            yield charge_of(row[:width]), _placement(row[width:-2], row[-2] or row[-1])
 
 
 def read_attribute_values(connection: Connection, selection: Selection, name: str) -> dict[tuple[bytes, bytes], str]:
@@ -220,8 +224,7 @@ def _call_condition(table: Any, key: str, value: str) -> ColumnElement[bool]:
             return _is_model_or_provider(key, value)
         return _run_has_call(key, value, SPANS.c.run_id)
     if key == "agent":
-        names = [SPANS.c.agent_name, RUNS.c.agent_name]
-        return func.coalesce(*([] if table is None else [table.c.agent_name]), *names) == value
+        return _is_of_agent(table, value)
     if key == "run":
         return SPANS.c.run_id.startswith(value, autoescape=True)
     if key in {"session", "user", "purpose"}:
@@ -234,6 +237,21 @@ def _call_condition(table: Any, key: str, value: str) -> ColumnElement[bool]:
     if key.startswith("tag."):
         return or_(_has_tag(RUNS.c.tags, key, value), _has_tag(SPANS.c.tags, key, value))
     raise UnknownNameError("--where key", key, WHERE_KEYS)
+
+
+def _is_of_agent(table: Any, value: str) -> ColumnElement[bool]:
+    """Match the agent that was decided for a call, else its span's, else its run's."""
+    fallback = func.coalesce(SPANS.c.agent_name, RUNS.c.agent_name)
+    if table in (INFERENCES, TOOL_CALLS):
+        return func.coalesce(table.c.agent_name, fallback) == value
+    decided = [
+        select(calls.c.agent_name)
+        .where(calls.c.trace_id == SPANS.c.trace_id, calls.c.span_id == SPANS.c.span_id)
+        .correlate(SPANS)
+        .scalar_subquery()
+        for calls in (INFERENCES, TOOL_CALLS)
+    ]
+    return func.coalesce(*decided, fallback) == value
 
 
 def _run_conditions(selection: Selection) -> list[ColumnElement[bool]]:
@@ -250,7 +268,7 @@ def _run_condition(key: str, value: str) -> ColumnElement[bool]:
     if key in {"purpose", "service"}:
         return RUNS.c[key] == value
     if key == "agent":
-        return or_(RUNS.c.agent_name == value, _run_has_span(SPANS.c.agent_name == value))
+        return or_(RUNS.c.agent_name == value, _run_has_span(_is_of_agent(None, value)))
     if key in {"dialect", "source"}:
         return _run_has_span(SPANS.c[key] == value)
     if key.startswith("tag."):

@@ -135,6 +135,10 @@ def price_meters(meters: Meters, card: RateCard) -> tuple[dict[str, Decimal], tu
             notes.append(f"the list has no price for {part} of this model")
             continue
         cost[meter] = cost.get(meter, _ZERO) + tokens * rate.at(input_tokens) * _PER_MILLION
+    if (meters.input_audio or meters.cache_read_audio) and "input_audio" not in card.rates:
+        notes.append("the list has no price for audio input of this model: priced as text")
+    if meters.output_audio and "output_audio" not in card.rates:
+        notes.append("the list has no price for audio output of this model: priced as text")
     if fee := card.fees_usd.get("request"):
         cost["requests"] = fee
     return cost, tuple(notes)

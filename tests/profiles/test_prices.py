@@ -111,6 +111,13 @@ def test_audio_tokens_are_a_part_of_the_input_and_cost_more(prices: PriceList) -
     assert cost(prices, call(model, "google", meters=audio)) == Decimal("0.0084")
 
 
+def test_audio_without_a_price_of_its_own_is_marked(prices: PriceList) -> None:
+    meters = Meters(input_fresh=1000, input_audio=400, output=1000)
+    priced = prices.price_call(call("gpt-4o-audio-preview", "openai", meters=meters), NOW)
+    assert priced.partial
+    assert priced.notes == ("the list has no price for audio input of this model: priced as text",)
+
+
 def test_a_split_beyond_its_whole_is_paid_up_to_the_whole() -> None:
     card = RateCard(
         "p", "m", "list", "1", None, "standard", {"input": Rate(Decimal(1)), "input_audio": Rate(Decimal(9))}

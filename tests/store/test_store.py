@@ -228,9 +228,21 @@ def test_where_selects_calls(store: Store, key: str, value: str) -> None:
     assert list(store.inferences(Selection(where=((key, value + "x"),)))) == []
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [pair for pair in SELECTING if pair not in {("agent", "inner-agent"), ("tag.quote", 'a"b')}]
-)
+@pytest.mark.parametrize(("key", "value"), SELECTING)
+def test_where_selects_charges_and_outcomes_of_selected_calls(store: Store, key: str, value: str) -> None:
+    batch = full_batch()
+    batch.charges[0].span_id = CALL
+    written(store, batch)
+    with store.transaction() as tx:
+        tx.apply(full_decisions())
+    selection = Selection(where=((key, value),))
+    assert batch.charges[0] in store.charges(selection)
+    assert batch.charges[0] in [charge for charge, _ in store.placed_charges(selection)]
+    other = Selection(where=((key, value + "x"),))
+    assert [store.charges(other), list(store.placed_charges(other)), store.outcomes(other)] == [[], [], []]
+
+
+@pytest.mark.parametrize(("key", "value"), [pair for pair in SELECTING if pair[0] != "tag.quote"])
 def test_where_selects_runs(store: Store, key: str, value: str) -> None:
     written(store, full_batch())
     with store.transaction() as tx:
