@@ -1,51 +1,276 @@
-/* The plain loop: piece by piece. */
+/* Batches through the kernel; what the cache does not have is worked out here. */
+#if defined(__linux__)
+#define _DEFAULT_SOURCE /* madvise */
+#endif
 #include "encoder.h"
 
 #include <stdlib.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
-#include "merge.h"
+#include "backtrack.h"
 
-static int reserve(struct encoder *encoder, size_t size)
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/* Zeroed memory on large pages where the system has them: a table is probed all over. The advice must come before the
+ * first touch. */
+static void *allocate_table(size_t size)
+{
+    size_t alignment = size >= HUGE_PAGE ? HUGE_PAGE : 64;
+    size = (size + alignment - 1) / alignment * alignment;
+    void *table = aligned_alloc(alignment, size);
+    if (!table)
+        return 0;
+#if defined(MADV_HUGEPAGE)
+    if (size >= HUGE_PAGE)
+        madvise(table, size, MADV_HUGEPAGE);
+#endif
+    return memset(table, 0, size);
+}
+
+struct encoder *encoder_create(const struct vocabulary *v, const struct kernel *kernel, size_t cache_bytes)
+{
+    struct encoder *encoder = calloc(1, sizeof *encoder);
+    if (!encoder)
+        return 0;
+    uint32_t lines = v->seed_lines, long_lines = LONG_LINES;
+    while (cache_bytes && lines > 1 && (size_t)lines * 128 + long_lines * sizeof(struct long_piece) > cache_bytes) {
+        lines /= 2;
+        long_lines = long_lines > 1 ? long_lines / 2 : 1;
+    }
+    encoder->kernel = kernel;
+    encoder->line_mask = lines - 1;
+    encoder->long_mask = long_lines - 1;
+    encoder->keys = allocate_table((size_t)lines * 64);
+    encoder->long_pieces = allocate_table(long_lines * sizeof(struct long_piece));
+    if (!encoder->keys || !encoder->long_pieces) {
+        encoder_destroy(encoder);
+        return 0;
+    }
+    if (lines == v->seed_lines)
+        memcpy(encoder->keys, v->seed, (size_t)lines * 64);
+    return encoder;
+}
+
+void encoder_destroy(struct encoder *encoder)
+{
+    if (!encoder)
+        return;
+    free(encoder->keys);
+    free(encoder->ids);
+    free(encoder->long_pieces);
+    free(encoder->tokens);
+    free(encoder->dead);
+    free(encoder->out);
+    free(encoder);
+}
+
+static int reserve_piece(struct encoder *encoder, size_t size)
 {
     if (size <= encoder->capacity)
         return 0;
     size_t capacity = size < 1024 ? 1024 : size + size / 2;
     uint32_t *tokens = realloc(encoder->tokens, capacity * sizeof *tokens);
-    if (!tokens)
-        return -1;
-    encoder->tokens = tokens;
-    encoder->capacity = capacity;
-    return 0;
+    if (tokens)
+        encoder->tokens = tokens;
+    uint64_t *dead = realloc(encoder->dead, (capacity / 64 + 1) * sizeof *dead);
+    if (dead)
+        encoder->dead = dead;
+    encoder->capacity = tokens && dead ? capacity : encoder->capacity;
+    return tokens && dead ? 0 : -1;
 }
 
-size_t encode_text(struct encoder *encoder, const struct vocabulary *v, const uint8_t *text, size_t size,
-                   token_sink sink, void *state)
+/* Work a piece out: tokens in encoder->tokens, their number returned; SIZE_MAX where memory is short. */
+static size_t work_out(struct encoder *encoder, const struct vocabulary *v, const uint8_t *piece, size_t size)
 {
+    if (reserve_piece(encoder, size))
+        return SIZE_MAX;
+    encoder->tokens[0] = find_piece(v, piece, size);
+    if (encoder->tokens[0] != NO_TOKEN)
+        return 1;
+    memset(encoder->dead, 0, (size / 64 + 1) * sizeof *encoder->dead);
+    return backtrack_piece(v, piece, size, encoder->tokens, encoder->dead);
+}
+
+static void remember_short(struct encoder *encoder, const struct vocabulary *v, struct piece_key key, size_t count)
+{
+    struct piece_key *line = encoder->keys + LINE_KEYS * (size_t)key_line(key.low, key.high, encoder->line_mask);
+    unsigned slot = 0;
+    while (slot < LINE_KEYS && line[slot].high)
+        slot++;
+    if (slot == LINE_KEYS)
+        slot = 2 + (encoder->clock++ & 1);
+    key.high |= (uint64_t)count << 60;
+    line[slot] = key;
+    for (size_t at = 0; encoder->ids && at < 4 && at < count; at++)
+        encoder->ids[line - encoder->keys + slot].ids[at] = v->ids[encoder->tokens[at]];
+}
+
+static struct long_piece *find_long(struct encoder *encoder, const uint8_t *piece, size_t size)
+{
+    struct long_piece *entry = encoder->long_pieces + (hash_bytes(piece, size) & encoder->long_mask);
+    return entry->size == size && !memcmp(entry->bytes, piece, size) ? entry : 0;
+}
+
+static void remember_long(struct encoder *encoder, const struct vocabulary *v, const uint8_t *piece, size_t size,
+                          size_t count)
+{
+    struct long_piece *entry = encoder->long_pieces + (hash_bytes(piece, size) & encoder->long_mask);
+    memcpy(entry->bytes, piece, size);
+    entry->size = (uint8_t)size;
+    entry->count = (uint32_t)count;
+    for (size_t at = 0; at < 3 && at < count; at++)
+        entry->ids[at] = v->ids[encoder->tokens[at]];
+}
+
+static size_t count_piece(struct encoder *encoder, const struct vocabulary *v, const uint8_t *piece, size_t size)
+{
+    if (size <= SHORT_PIECE) {
+        struct piece_key key = make_key(piece, size);
+        const struct piece_key *line = encoder->keys + LINE_KEYS * (size_t)key_line(key.low, key.high, encoder->line_mask);
+        unsigned slot = find_slot(line, key); /* another piece of this batch may have brought it */
+        if (slot < LINE_KEYS)
+            return line[slot].high >> 60;
+        size_t count = work_out(encoder, v, piece, size);
+        if (count != SIZE_MAX)
+            remember_short(encoder, v, key, count);
+        return count;
+    }
+    if (size > LONGEST_CACHED)
+        return work_out(encoder, v, piece, size);
+    const struct long_piece *entry = find_long(encoder, piece, size);
+    if (entry)
+        return entry->count;
+    size_t count = work_out(encoder, v, piece, size);
+    if (count != SIZE_MAX)
+        remember_long(encoder, v, piece, size, count);
+    return count;
+}
+
+size_t encoder_count(struct encoder *encoder, const struct vocabulary *v, const uint8_t *text, size_t size, size_t limit)
+{
+    struct batch *batch = &encoder->batch;
     size_t total = 0;
-    for (size_t start = 0, end; start < size; start = end) {
-        end = v->scan(text, size, start);
-        if (reserve(encoder, end - start))
-            return SIZE_MAX;
-        uint32_t *tokens = encoder->tokens;
-        size_t count = 1;
-        tokens[0] = find_piece(v, text + start, end - start);
-        if (tokens[0] == NO_TOKEN)
-            count = merge_piece(v, text + start, end - start, tokens);
-        if (count == SIZE_MAX)
-            return SIZE_MAX;
-        total += count;
-        if (!sink)
-            continue;
-        for (size_t at = 0; at < count; at++)
-            tokens[at] = v->ids[tokens[at]];
-        if (sink(state, tokens, count))
-            return SIZE_MAX;
+    for (size_t at = 0; at < size && total <= limit; at = batch->ends[batch->count - 1]) {
+        batch->start = (uint32_t)at;
+        encoder->kernel->cut(v, text, size, batch);
+        encoder->kernel->prepare(encoder->keys, encoder->line_mask, text, size, batch);
+        total += encoder->kernel->count(encoder->keys, batch);
+        for (uint32_t miss = 0; miss < batch->missed; miss++) {
+            uint32_t piece = batch->misses[miss], start = piece ? batch->ends[piece - 1] : (uint32_t)at;
+            size_t count = count_piece(encoder, v, text + start, batch->ends[piece] - start);
+            if (count == SIZE_MAX)
+                return SIZE_MAX;
+            total += count;
+        }
     }
     return total;
 }
 
-void encoder_release(struct encoder *encoder)
+/* The ids of cached pieces: made from the vocabulary's own entries when ids are first asked for. */
+static int reserve_ids(struct encoder *encoder, const struct vocabulary *v)
 {
-    free(encoder->tokens);
-    *encoder = (struct encoder){0};
+    if (encoder->ids)
+        return 0;
+    size_t slots = LINE_KEYS * ((size_t)encoder->line_mask + 1);
+    encoder->ids = allocate_table(slots * sizeof *encoder->ids);
+    if (!encoder->ids)
+        return -1;
+    for (size_t slot = 0; slot < slots; slot++) {
+        struct piece_key key = encoder->keys[slot];
+        if (!key.high)
+            continue;
+        size_t size = key.high >> 56 & 15, count = key.high >> 60;
+        key.high &= ~(COUNT_BITS | LENGTH_BITS);
+        if (work_out(encoder, v, (const uint8_t *)&key, size) == SIZE_MAX)
+            return -1;
+        for (size_t at = 0; at < 4 && at < count; at++)
+            encoder->ids[slot].ids[at] = v->ids[encoder->tokens[at]];
+    }
+    return 0;
+}
+
+static int reserve_out(struct encoder *encoder, size_t count)
+{
+    if (count <= encoder->out_capacity)
+        return 0;
+    size_t capacity = count + count / 2;
+    uint32_t *out = realloc(encoder->out, capacity * sizeof *out);
+    if (!out)
+        return -1;
+    encoder->out = out;
+    encoder->out_capacity = capacity;
+    return 0;
+}
+
+/* Append the ids of one piece that has no slot to encoder->out[written]; the new length, SIZE_MAX where memory is short. */
+static size_t write_piece(struct encoder *encoder, const struct vocabulary *v, const uint8_t *piece, size_t size,
+                          size_t written)
+{
+    const struct long_piece *entry =
+        size > SHORT_PIECE && size <= LONGEST_CACHED ? find_long(encoder, piece, size) : 0;
+    if (reserve_out(encoder, written + size + 4 * BATCH_ROOM + 4))
+        return SIZE_MAX;
+    if (entry && entry->count <= 3) {
+        memcpy(encoder->out + written, entry->ids, entry->count * sizeof *entry->ids);
+        return written + entry->count;
+    }
+    size_t count = work_out(encoder, v, piece, size);
+    if (count == SIZE_MAX)
+        return SIZE_MAX;
+    for (size_t at = 0; at < count; at++)
+        encoder->out[written + at] = v->ids[encoder->tokens[at]];
+    if (size <= SHORT_PIECE) {
+        struct piece_key key = make_key(piece, size);
+        if (find_slot(encoder->keys + LINE_KEYS * (size_t)key_line(key.low, key.high, encoder->line_mask), key) == LINE_KEYS)
+            remember_short(encoder, v, key, count);
+    } else if (size <= LONGEST_CACHED) {
+        remember_long(encoder, v, piece, size, count);
+    }
+    return written + count;
+}
+
+/* The ids of one batch in encoder->out. A slot found before may be overwritten by a piece that comes in between, so the
+ * ids are only taken where the key still stands. */
+static size_t write_batch(struct encoder *encoder, const struct vocabulary *v, const uint8_t *text)
+{
+    struct batch *batch = &encoder->batch;
+    size_t written = 0;
+    uint32_t start = batch->start;
+    for (uint32_t at = 0; at < batch->count; at++) {
+        uint32_t slot = encoder->slots[at], end = batch->ends[at];
+        struct piece_key found = slot == UINT32_MAX ? (struct piece_key){0, ~0ull} : encoder->keys[slot];
+        size_t count = found.high >> 60;
+        if (count <= 4 && found.low == batch->keys[at].low && (found.high & ~COUNT_BITS) == batch->keys[at].high) {
+            memcpy(encoder->out + written, encoder->ids + slot, sizeof *encoder->ids);
+            written += count;
+        } else {
+            written = write_piece(encoder, v, text + start, end - start, written);
+            if (written == SIZE_MAX)
+                return SIZE_MAX;
+        }
+        start = end;
+    }
+    return written;
+}
+
+size_t encoder_encode(struct encoder *encoder, const struct vocabulary *v, const uint8_t *text, size_t size, id_sink sink,
+                      void *state)
+{
+    struct batch *batch = &encoder->batch;
+    size_t total = 0;
+    if (reserve_ids(encoder, v) || reserve_out(encoder, 4 * BATCH_ROOM + 4))
+        return SIZE_MAX;
+    for (size_t at = 0; at < size; at = batch->ends[batch->count - 1]) {
+        batch->start = (uint32_t)at;
+        encoder->kernel->cut(v, text, size, batch);
+        encoder->kernel->prepare(encoder->keys, encoder->line_mask, text, size, batch);
+        encoder->kernel->locate(encoder->keys, batch, encoder->slots);
+        size_t written = write_batch(encoder, v, text);
+        if (written == SIZE_MAX || sink(state, encoder->out, written))
+            return SIZE_MAX;
+        total += written;
+    }
+    return total;
 }

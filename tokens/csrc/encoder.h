@@ -1,23 +1,48 @@
-/* From text to tokens: cut into pieces, look each up, merge what is not there. */
+/* From text to tokens: cut into pieces, look them up, work out what is not there and remember it. */
 #ifndef INFEROMETER_ENCODER_H
 #define INFEROMETER_ENCODER_H
 
-#include "prefix_chain.h"
-#include "vocabulary.h"
+#include "kernel.h"
 
-/* Scratch memory of one thread. Start with zeros. */
-struct encoder {
-    uint32_t *tokens;
-    size_t capacity;
+#define LONGEST_CACHED 47u
+#define LONG_LINES 16384u
+
+/* A longer piece and its tokens: one line of memory. */
+struct long_piece {
+    uint8_t bytes[LONGEST_CACHED];
+    uint8_t size; /* 0: free */
+    uint32_t count;
+    uint32_t ids[3];
 };
 
-/* What is done with the tokens besides counting them; NULL for nothing. Ids are the outside numbers. Returns -1 to stop. */
-typedef int (*token_sink)(void *state, const uint32_t *ids, size_t count);
+/* The memory of one thread at work. Everything in it can be forgotten; results never depend on it. */
+struct encoder {
+    const struct kernel *kernel;
+    struct piece_key *keys;
+    struct piece_ids *ids; /* beside the keys; NULL until ids are asked for */
+    struct long_piece *long_pieces;
+    uint32_t line_mask, long_mask, clock;
+    struct batch batch;
+    uint32_t slots[BATCH_ROOM];
+    uint32_t *tokens; /* of one piece */
+    uint64_t *dead;
+    size_t capacity;
+    uint32_t *out; /* ids of one batch */
+    size_t out_capacity;
+};
 
-/* Count the tokens of valid UTF-8; SIZE_MAX where memory is short. Needs no GIL. */
-size_t encode_text(struct encoder *encoder, const struct vocabulary *v, const uint8_t *text, size_t size,
-                   token_sink sink, void *state);
+/* Make an encoder whose cache takes about `cache_bytes` at most, 0 for the size that fits the vocabulary. NULL where memory
+ * is short. */
+struct encoder *encoder_create(const struct vocabulary *v, const struct kernel *kernel, size_t cache_bytes);
+void encoder_destroy(struct encoder *encoder);
 
-void encoder_release(struct encoder *encoder);
+/* What is done with the ids of a text, as they come; returns -1 to stop. */
+typedef int (*id_sink)(void *state, const uint32_t *ids, size_t count);
+
+/* Both take valid UTF-8 of less than 4 GiB and return the number of tokens, SIZE_MAX where memory is short or the sink
+ * said stop. `encoder_count` may stop early once there are more than `limit`. Neither needs the GIL. */
+size_t encoder_count(struct encoder *encoder, const struct vocabulary *v, const uint8_t *text, size_t size, size_t limit);
+size_t encoder_encode(struct encoder *encoder, const struct vocabulary *v, const uint8_t *text, size_t size, id_sink sink,
+                      void *state);
 
 #endif

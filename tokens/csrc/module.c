@@ -3,6 +3,7 @@
 #include <Python.h>
 
 #include "encoder.h"
+#include "prefix_chain.h"
 #include "unicode.h"
 
 struct module_state {
@@ -13,6 +14,9 @@ typedef struct {
     PyObject_HEAD
     Py_buffer block; /* the compiled vocabulary; held as long as the object lives */
     struct vocabulary vocabulary;
+    const struct kernel *kernel;
+    size_t cache_bytes;       /* of one encoder; 0: what fits the vocabulary */
+    struct encoder *idle[4];  /* encoders nobody works with; guarded by the GIL */
 } VocabularyObject;
 
 /* UTF-8 of a str or of bytes, borrowed from the object where it is ASCII, else owned. */
@@ -99,12 +103,52 @@ static int text_open(struct text *text, PyObject *object)
     return 0;
 }
 
-static size_t count_object(VocabularyObject *self, struct encoder *encoder, PyObject *object, token_sink sink, void *state)
+/* An encoder to work with, NULL with an exception. Needs the GIL. */
+static struct encoder *take_encoder(VocabularyObject *self)
+{
+    for (unsigned at = 0; at < 4; at++) {
+        struct encoder *encoder = self->idle[at];
+        if (encoder) {
+            self->idle[at] = NULL;
+            return encoder;
+        }
+    }
+    struct encoder *encoder = encoder_create(&self->vocabulary, self->kernel, self->cache_bytes);
+    if (!encoder)
+        PyErr_NoMemory();
+    return encoder;
+}
+
+/* Give an encoder back; one too many is freed. Needs the GIL. */
+static void give_encoder(VocabularyObject *self, struct encoder *encoder)
+{
+    for (unsigned at = 0; encoder && at < 4; at++) {
+        if (!self->idle[at]) {
+            self->idle[at] = encoder;
+            return;
+        }
+    }
+    encoder_destroy(encoder);
+}
+
+static size_t count_object(VocabularyObject *self, struct encoder *encoder, PyObject *object)
 {
     struct text text;
     if (text_open(&text, object))
         return SIZE_MAX;
-    size_t count = encode_text(encoder, &self->vocabulary, text.bytes, text.size, sink, state);
+    size_t count = encoder_count(encoder, &self->vocabulary, text.bytes, text.size, SIZE_MAX - 1);
+    text_close(&text);
+    if (count == SIZE_MAX && !PyErr_Occurred())
+        PyErr_NoMemory();
+    return count;
+}
+
+static size_t encode_object(VocabularyObject *self, struct encoder *encoder, PyObject *object, id_sink sink, void *state)
+{
+    struct text text;
+    if (text_open(&text, object))
+        return SIZE_MAX;
+    size_t count = encoder_encode(encoder, &self->vocabulary, text.bytes, text.size, sink, state);
     text_close(&text);
     if (count == SIZE_MAX && !PyErr_Occurred())
         PyErr_NoMemory();
@@ -113,9 +157,11 @@ static size_t count_object(VocabularyObject *self, struct encoder *encoder, PyOb
 
 static PyObject *vocabulary_count(VocabularyObject *self, PyObject *object)
 {
-    struct encoder encoder = {0};
-    size_t count = count_object(self, &encoder, object, NULL, NULL);
-    encoder_release(&encoder);
+    struct encoder *encoder = take_encoder(self);
+    if (!encoder)
+        return NULL;
+    size_t count = count_object(self, encoder, object);
+    give_encoder(self, encoder);
     return count == SIZE_MAX ? NULL : PyLong_FromSize_t(count);
 }
 
@@ -124,18 +170,18 @@ static PyObject *vocabulary_count_batch(VocabularyObject *self, PyObject *object
     PyObject *texts = PySequence_Fast(objects, "texts must be a sequence");
     if (!texts)
         return NULL;
-    struct encoder encoder = {0};
+    struct encoder *encoder = take_encoder(self);
     Py_ssize_t length = PySequence_Fast_GET_SIZE(texts);
-    PyObject *counts = PyList_New(length);
+    PyObject *counts = encoder ? PyList_New(length) : NULL;
     for (Py_ssize_t at = 0; counts && at < length; at++) {
-        size_t count = count_object(self, &encoder, PySequence_Fast_GET_ITEM(texts, at), NULL, NULL);
+        size_t count = count_object(self, encoder, PySequence_Fast_GET_ITEM(texts, at));
         PyObject *number = count == SIZE_MAX ? NULL : PyLong_FromSize_t(count);
         if (number)
             PyList_SET_ITEM(counts, at, number);
         else
             Py_CLEAR(counts);
     }
-    encoder_release(&encoder);
+    give_encoder(self, encoder);
     Py_DECREF(texts);
     return counts;
 }
@@ -154,11 +200,11 @@ static int append_to_list(void *list, const uint32_t *ids, size_t count)
 
 static PyObject *vocabulary_encode(VocabularyObject *self, PyObject *object)
 {
-    struct encoder encoder = {0};
-    PyObject *list = PyList_New(0);
-    if (list && count_object(self, &encoder, object, append_to_list, list) == SIZE_MAX)
+    struct encoder *encoder = take_encoder(self);
+    PyObject *list = encoder ? PyList_New(0) : NULL;
+    if (list && encode_object(self, encoder, object, append_to_list, list) == SIZE_MAX)
         Py_CLEAR(list);
-    encoder_release(&encoder);
+    give_encoder(self, encoder);
     return list;
 }
 
@@ -176,7 +222,7 @@ static PyObject *vocabulary_chain(VocabularyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "OIy*", &objects, &block, &key))
         return NULL;
     PyObject *texts = PySequence_Fast(objects, "texts must be a sequence");
-    struct encoder encoder = {0};
+    struct encoder *encoder = NULL;
     struct prefix_chain chain = {0};
     size_t total = 0;
     if (!texts)
@@ -187,8 +233,10 @@ static PyObject *vocabulary_chain(VocabularyObject *self, PyObject *args)
     }
     uint64_t words[2] = {load64(key.buf), load64((const uint8_t *)key.buf + 8)};
     chain_start(&chain, words, block, 0);
+    if (!(encoder = take_encoder(self)))
+        goto error;
     for (Py_ssize_t at = 0; at < PySequence_Fast_GET_SIZE(texts); at++) {
-        size_t count = count_object(self, &encoder, PySequence_Fast_GET_ITEM(texts, at), append_to_chain, &chain);
+        size_t count = encode_object(self, encoder, PySequence_Fast_GET_ITEM(texts, at), append_to_chain, &chain);
         if (count == SIZE_MAX)
             goto error;
         total += count;
@@ -200,7 +248,7 @@ static PyObject *vocabulary_chain(VocabularyObject *self, PyObject *args)
     }
 error:
     chain_release(&chain);
-    encoder_release(&encoder);
+    give_encoder(self, encoder);
     Py_XDECREF(texts);
     PyBuffer_Release(&key);
     return result;
@@ -208,16 +256,22 @@ error:
 
 static PyObject *vocabulary_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
+    static char *names[] = {"block", "kernel", "cache_bytes", NULL};
     PyObject *buffer;
-    if (kwargs && PyDict_GET_SIZE(kwargs)) {
-        PyErr_SetString(PyExc_TypeError, "Vocabulary takes no keyword arguments");
+    const char *kernel_name = NULL;
+    Py_ssize_t cache_bytes = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$zn", names, &buffer, &kernel_name, &cache_bytes))
+        return NULL;
+    const struct kernel *kernel = choose_kernel(kernel_name);
+    if (!kernel || cache_bytes < 0) {
+        PyErr_SetString(PyExc_ValueError, "this machine has no such kernel, or the cache has a negative size");
         return NULL;
     }
-    if (!PyArg_ParseTuple(args, "O", &buffer))
-        return NULL;
     VocabularyObject *self = (VocabularyObject *)type->tp_alloc(type, 0);
     if (!self)
         return NULL;
+    self->kernel = kernel;
+    self->cache_bytes = (size_t)cache_bytes;
     if (PyObject_GetBuffer(buffer, &self->block, PyBUF_SIMPLE))
         goto error;
     const char *problem = (uintptr_t)self->block.buf & 7 ? "not aligned"
@@ -233,6 +287,8 @@ error:
 static void vocabulary_dealloc(VocabularyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    for (unsigned at = 0; at < 4; at++)
+        encoder_destroy(self->idle[at]);
     if (self->block.obj)
         PyBuffer_Release(&self->block);
     type->tp_free(self);
@@ -262,35 +318,60 @@ static PyType_Spec vocabulary_spec = {
     .slots = vocabulary_slots,
 };
 
-/* compile_vocabulary(bytes, offsets, ids, family, sha256) -> bytes: see vocabulary.h; offsets and ids are arrays of u32. */
+static int is_source_sound(const struct vocabulary_source *source, size_t bytes, size_t offsets, size_t merges)
+{
+    if (!source->tokens || source->tokens >= MAX_TOKENS || offsets != 4 * ((size_t)source->tokens + 1) ||
+        (source->merges && merges != 8 * (size_t)source->tokens) || !scan_of_family(source->family) ||
+        source->offsets[0] || source->offsets[source->tokens] != bytes)
+        return 0;
+    for (uint32_t at = 0; at < source->tokens; at++)
+        if (source->offsets[at] > source->offsets[at + 1])
+            return 0;
+    for (uint32_t at = 0; source->merges && at < 2 * source->tokens; at++)
+        if (source->merges[at] >= source->tokens && source->merges[at] != NO_TOKEN)
+            return 0;
+    return 1;
+}
+
+/* compile_vocabulary(bytes, offsets, ids, merges | None, family, whole_pieces, sha256) -> bytes: see vocabulary.h; offsets,
+ * ids and merges are arrays of u32. */
 static PyObject *module_compile(PyObject *module, PyObject *args)
 {
     (void)module;
-    Py_buffer bytes, offsets, ids, sha256;
+    Py_buffer bytes, offsets, ids, merges, sha256;
     unsigned int family;
+    int whole_pieces;
     PyObject *result = NULL;
-    if (!PyArg_ParseTuple(args, "y*y*y*Iy*", &bytes, &offsets, &ids, &family, &sha256))
+    if (!PyArg_ParseTuple(args, "y*y*y*z*Ipy*", &bytes, &offsets, &ids, &merges, &family, &whole_pieces, &sha256))
         return NULL;
-    size_t tokens = (size_t)ids.len / 4, size;
-    const uint32_t *ends = offsets.buf;
-    const char *problem = "offsets and ids do not fit the bytes";
-    if (tokens && tokens < MAX_TOKENS && (size_t)offsets.len == 4 * (tokens + 1) && sha256.len == 32 && !ends[0] &&
-        ends[tokens] == (size_t)bytes.len && scan_of_family(family)) {
-        int ordered = 1;
-        for (size_t at = 0; at < tokens; at++)
-            ordered &= ends[at] <= ends[at + 1];
-        if (ordered) {
-            uint8_t *block = vocabulary_compile(bytes.buf, ends, ids.buf, (uint32_t)tokens, family, sha256.buf, &size, &problem);
-            if (block)
-                result = PyBytes_FromStringAndSize((char *)block, (Py_ssize_t)size);
-            free(block);
-        }
+    struct vocabulary_source source = {
+        .bytes = bytes.buf,
+        .offsets = offsets.buf,
+        .ids = ids.buf,
+        .merges = merges.buf,
+        .tokens = ids.len / 4 < (Py_ssize_t)MAX_TOKENS ? (uint32_t)(ids.len / 4) : 0,
+        .family = family,
+        .sha256 = sha256.buf,
+        .whole_pieces = whole_pieces,
+    };
+    const char *problem = "the tables of the vocabulary do not fit each other";
+    if (sha256.len == 32 && is_source_sound(&source, (size_t)bytes.len, (size_t)offsets.len, (size_t)merges.len)) {
+        size_t size;
+        uint8_t *block;
+        Py_BEGIN_ALLOW_THREADS
+        block = vocabulary_compile(&source, &size, &problem);
+        Py_END_ALLOW_THREADS
+        if (block)
+            result = PyBytes_FromStringAndSize((char *)block, (Py_ssize_t)size);
+        free(block);
     }
     if (!result && !PyErr_Occurred())
         PyErr_SetString(PyExc_ValueError, problem);
     PyBuffer_Release(&bytes);
     PyBuffer_Release(&offsets);
     PyBuffer_Release(&ids);
+    if (merges.obj)
+        PyBuffer_Release(&merges);
     PyBuffer_Release(&sha256);
     return result;
 }

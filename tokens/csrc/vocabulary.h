@@ -1,10 +1,15 @@
 /* A compiled vocabulary: one flat block of memory, mapped from a file, never written to.
  *
  *   header | token offsets u32[n+1] | token bytes | ids u32[n] | tokens of single bytes u32[256]
- *          | pieces: open-addressed u32 (token + 1) | pairs: lines of eight u64
+ *          | pieces: open-addressed u32 (token + 1)     | pairs: lines of eight u64
+ *          | splits u64[n]: left, right << 32           | prefixes u32[n]: the longest shorter token it begins with
+ *          | trie: double array of u64                  | seed: a piece cache that knows the vocabulary
  *
  * Tokens are numbered by rank (the order of merging); `ids` gives the number the outside knows. A pair slot packs
- * left:21 | right:21 | merged:21 | used:1, and a line that has a free slot ends the search.
+ * left:21 | right:21 | merged:21 | used:1, and a line that has a free slot ends the search. Each token has at most one
+ * pair: of all cuts into two tokens only the one that merging its own bytes ends with can ever stand side by side, since
+ * merges inside a span go the same way whatever surrounds it. A token that merging never reaches (split NO_TOKEN) is in
+ * `pieces` alone, where the vocabulary lets a whole piece win.
  */
 #ifndef INFEROMETER_VOCABULARY_H
 #define INFEROMETER_VOCABULARY_H
@@ -15,11 +20,11 @@
 #include "hash.h"
 #include "scan.h"
 
-#define VOCABULARY_FORMAT 1u
+#define VOCABULARY_FORMAT 2u
 #define MAX_TOKENS (1u << 21)
 #define NO_TOKEN UINT32_MAX
 
-enum vocabulary_section { OFFSETS, BYTES, IDS, BYTE_TOKENS, PIECES, PAIRS, SECTIONS };
+enum vocabulary_section { OFFSETS, BYTES, IDS, BYTE_TOKENS, PIECES, PAIRS, SPLITS, PREFIXES, TRIE, SEED, SECTIONS };
 
 struct vocabulary_header {
     char magic[8];
@@ -36,20 +41,35 @@ struct vocabulary_header {
 struct vocabulary {
     const struct vocabulary_header *header;
     uint32_t tokens;
-    const uint32_t *offsets, *ids, *byte_tokens, *pieces;
-    const uint8_t *bytes;
-    const uint64_t *pairs;
+    const uint32_t *offsets, *ids, *byte_tokens, *pieces, *prefixes;
+    const uint8_t *bytes, *seed;
+    const uint64_t *pairs, *splits, *trie;
     uint32_t piece_mask, pair_mask; /* number of slots, of lines, less one */
+    uint32_t seed_lines;
     scan_piece scan;
+};
+
+/* What a vocabulary is made of. `offsets` has tokens + 1 entries; tokens are distinct and not empty, every single byte
+ * is one of them. `merges` (left, right for each token, NO_TOKEN for single bytes) is NULL where ranks alone decide;
+ * then whole pieces win even over merges that do not lead to them. */
+struct vocabulary_source {
+    const uint8_t *bytes;
+    const uint32_t *offsets, *ids, *merges;
+    uint32_t tokens, family;
+    const uint8_t *sha256;
+    int whole_pieces;
 };
 
 /* Look at a block of memory that must outlive `vocabulary`. Return NULL, or what is wrong with it. */
 const char *vocabulary_open(struct vocabulary *vocabulary, const uint8_t *block, size_t size);
 
-/* Compile. `offsets` has tokens + 1 entries; tokens must be distinct and not empty, and every single byte must be one
- * of them. Return a malloc'ed block of *size bytes; NULL with *problem set on failure. */
-uint8_t *vocabulary_compile(const uint8_t *bytes, const uint32_t *offsets, const uint32_t *ids, uint32_t tokens,
-                            uint32_t family, const uint8_t sha256[32], size_t *size, const char **problem);
+/* Return a malloc'ed block of *size bytes; NULL with *problem set on failure. */
+uint8_t *vocabulary_compile(const struct vocabulary_source *source, size_t *size, const char **problem);
+
+static inline uint32_t token_size(const struct vocabulary *v, uint32_t token)
+{
+    return v->offsets[token + 1] - v->offsets[token];
+}
 
 static inline uint32_t find_piece(const struct vocabulary *v, const uint8_t *piece, size_t size)
 {
@@ -58,8 +78,7 @@ static inline uint32_t find_piece(const struct vocabulary *v, const uint8_t *pie
         uint32_t token = v->pieces[slot] - 1;
         if (token == NO_TOKEN)
             return NO_TOKEN;
-        uint32_t offset = v->offsets[token];
-        if (v->offsets[token + 1] - offset == size && !memcmp(v->bytes + offset, piece, size))
+        if (token_size(v, token) == size && !memcmp(v->bytes + v->offsets[token], piece, size))
             return token;
     }
 }
@@ -69,10 +88,16 @@ static inline uint64_t pair_key(uint32_t left, uint32_t right)
     return (uint64_t)left << 43 | (uint64_t)right << 22;
 }
 
+static inline uint32_t pair_line(uint32_t left, uint32_t right, uint32_t mask)
+{
+    uint64_t hash = left * 0x9E3779B97F4A7C15u + right * 0xC2B2AE3D27D4EB4Fu;
+    return (uint32_t)(hash >> 32 ^ hash >> 47) & mask;
+}
+
 static inline uint32_t find_pair(const struct vocabulary *v, uint32_t left, uint32_t right)
 {
     uint64_t key = pair_key(left, right);
-    uint32_t line = (uint32_t)mix64(key) & v->pair_mask;
+    uint32_t line = pair_line(left, right, v->pair_mask);
     for (;; line = (line + 1) & v->pair_mask) {
         const uint64_t *slots = v->pairs + 8 * (size_t)line;
         for (unsigned slot = 0; slot < 8; slot++) {

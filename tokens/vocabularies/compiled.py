@@ -72,7 +72,7 @@ def compile_table(table: TokenTable, family: str, digest: bytes) -> bytes:
         end += len(token)
         offsets.append(end)
     return _native.compile_vocabulary(
-        b"".join(table.tokens), offsets, array("I", table.ids), _native.FAMILIES[family], digest
+        b"".join(table.tokens), offsets, array("I", table.ids), None, _native.FAMILIES[family], True, digest
     )
 
 

@@ -1,0 +1,62 @@
+/* Longest token first; a token is kept if merging would leave it and its neighbour apart, else the next shorter one is
+ * tried, and where none fits the last token is taken back. A position found to lead nowhere is never visited again.
+ *
+ * Source: H. van Antwerpen, A. Neubeck, "So many tokens, so little time" (GitHub, 2024): a sequence of tokens is what
+ * byte pair merging gives if and only if every two neighbours are.
+ */
+#include "backtrack.h"
+
+#include "trie.h"
+
+/* Whether merging the bytes of both tokens leaves exactly these two: undo their merges, latest first, and see whether any
+ * pair across the border would have merged before. */
+static inline int stay_apart(const struct vocabulary *v, uint32_t left, uint32_t right)
+{
+    uint32_t limit = UINT32_MAX;
+    for (;;) {
+        if (find_pair(v, left, right) < limit)
+            return 0;
+        if (left > right) {
+            limit = left;
+            left = (uint32_t)(v->splits[left] >> 32);
+            if (left == limit) {
+                limit = right + 1;
+                right = (uint32_t)v->splits[right];
+                if (right + 1 == limit)
+                    return 1;
+            }
+        } else {
+            limit = right + 1;
+            right = (uint32_t)v->splits[right];
+            if (right + 1 == limit) {
+                limit = left;
+                left = (uint32_t)(v->splits[left] >> 32);
+                if (left == limit)
+                    return 1;
+            }
+        }
+    }
+}
+
+size_t backtrack_piece(const struct vocabulary *v, const uint8_t *piece, size_t size, uint32_t *tokens, uint64_t *dead)
+{
+    size_t count = 0, at = 0;
+    uint32_t token = longest_token(v, piece, size);
+    for (;;) {
+        size_t end = at + token_size(v, token);
+        if (!(dead[end >> 6] >> (end & 63) & 1) && (!count || stay_apart(v, tokens[count - 1], token))) {
+            tokens[count++] = token;
+            at = end;
+            if (at == size)
+                return count;
+            token = longest_token(v, piece + at, size - at);
+            continue;
+        }
+        token = v->prefixes[token];
+        if (token == NO_TOKEN) {
+            dead[at >> 6] |= 1ull << (at & 63);
+            token = tokens[--count];
+            at -= token_size(v, token);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+/* The inner loops, compiled once for each instruction set. */
+#ifndef INFEROMETER_KERNEL_H
+#define INFEROMETER_KERNEL_H
+
+#include "piece_cache.h"
+#include "vocabulary.h"
+
+#define BATCH 256u
+#define BATCH_ROOM (BATCH + 64u)
+
+/* One batch of pieces: piece i is text[start of i, ends[i]), where it starts at the end of the one before. */
+struct batch {
+    uint32_t start, count;
+    uint32_t ends[BATCH_ROOM];
+    uint32_t lines[BATCH_ROOM];
+    struct piece_key keys[BATCH_ROOM];
+    uint32_t misses[BATCH_ROOM]; /* numbers of the pieces the cache does not have */
+    uint32_t missed;
+};
+
+struct kernel {
+    const char *name;
+    /* Cut text from batch->start until the batch or the text is full. */
+    void (*cut)(const struct vocabulary *v, const uint8_t *text, size_t size, struct batch *batch);
+    /* Make keys and ask for their lines; a piece too long for a key gets one that no line has. */
+    void (*prepare)(const struct piece_key *keys, uint32_t line_mask, const uint8_t *text, size_t size,
+                    struct batch *batch);
+    /* Sum up the tokens of the pieces that are cached and note those that are not. */
+    size_t (*count)(const struct piece_key *keys, struct batch *batch);
+    /* The slot of every piece, UINT32_MAX where it is not cached or has more tokens than ids are kept for. */
+    void (*locate)(const struct piece_key *keys, struct batch *batch, uint32_t *slots);
+};
+
+/* The best kernel this machine runs; `name` asks for one, NULL for the best; NULL where it cannot run. */
+const struct kernel *choose_kernel(const char *name);
+
+#endif

@@ -1,0 +1,52 @@
+/* A bounded cache from short pieces to their tokens.
+ *
+ * A key is sixteen bytes: the piece, at most fifteen bytes, filled up with zeros; the last byte holds its length in the
+ * low and its number of tokens in the high four bits. Four keys make a line of 64 bytes, the unit of look-up. The first
+ * two of a line, set from the vocabulary in the order of rank, stay; the other two give way to what comes. Ids, up to
+ * four a piece, lie beside the keys and are only touched by who wants them.
+ */
+#ifndef INFEROMETER_PIECE_CACHE_H
+#define INFEROMETER_PIECE_CACHE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define SHORT_PIECE 15u
+#define LINE_KEYS 4u
+#define COUNT_BITS 0xF000000000000000u /* of the upper word of a key */
+#define LENGTH_BITS 0x0F00000000000000u
+
+struct piece_key {
+    uint64_t low, high;
+};
+
+struct piece_ids {
+    uint32_t ids[4];
+};
+
+static inline uint32_t key_line(uint64_t low, uint64_t high, uint32_t line_mask)
+{
+    uint64_t hash = low * 0x9E3779B97F4A7C15u + high * 0xD6E8FEB86659FD93u;
+    return (uint32_t)(hash >> 32 ^ hash >> 50) & line_mask;
+}
+
+/* The key of a piece of 1 to 15 bytes, read byte by byte. */
+static inline struct piece_key make_key(const uint8_t *piece, size_t size)
+{
+    struct piece_key key = {0, 0};
+    memcpy(&key, piece, size);
+    key.high |= (uint64_t)size << 56;
+    return key;
+}
+
+/* The slot of a key within a line, LINE_KEYS where it is not there. */
+static inline unsigned find_slot(const struct piece_key *line, struct piece_key key)
+{
+    unsigned slot = 0;
+    while (slot < LINE_KEYS && (line[slot].low != key.low || (line[slot].high & ~COUNT_BITS) != key.high))
+        slot++;
+    return slot;
+}
+
+#endif

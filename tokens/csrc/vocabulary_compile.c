@@ -1,0 +1,274 @@
+/* Compiling a vocabulary: every table that look-ups need is made once, here. */
+#include <stdlib.h>
+
+#include "piece_cache.h"
+#include "trie.h"
+#include "unicode.h"
+#include "vocabulary_file.h"
+
+#define LONGEST_TOKEN 512u
+
+struct compiler {
+    const struct vocabulary_source *source;
+    struct vocabulary v;
+    uint32_t *pieces, *prefixes, byte_tokens[256];
+    uint64_t *pairs, *splits, *trie;
+    struct piece_key *seed;
+    size_t trie_units;
+};
+
+static uint32_t power_of_two(uint64_t least)
+{
+    uint32_t power = 1024;
+    while (power < least)
+        power *= 2;
+    return power;
+}
+
+static void add_piece(struct compiler *c, uint32_t token)
+{
+    const struct vocabulary *v = &c->v;
+    uint32_t slot = (uint32_t)hash_bytes(v->bytes + v->offsets[token], token_size(v, token)) & v->piece_mask;
+    while (c->pieces[slot])
+        slot = (slot + 1) & v->piece_mask;
+    c->pieces[slot] = token + 1;
+}
+
+static const char *add_pieces(struct compiler *c)
+{
+    const struct vocabulary *v = &c->v;
+    for (uint32_t token = 0; token < v->tokens; token++) {
+        uint32_t size = token_size(v, token);
+        if (!size || size > LONGEST_TOKEN)
+            return "a token is empty or longer than 512 bytes";
+        if (find_piece(v, v->bytes + v->offsets[token], size) != NO_TOKEN)
+            return "a token is there twice";
+        add_piece(c, token);
+    }
+    for (unsigned byte = 0; byte < 256; byte++) {
+        c->byte_tokens[byte] = find_piece(v, (const uint8_t[]){(uint8_t)byte}, 1);
+        if (c->byte_tokens[byte] == NO_TOKEN)
+            return "a byte has no token";
+    }
+    return 0;
+}
+
+static void add_pair(struct compiler *c, uint32_t token)
+{
+    uint32_t left = (uint32_t)c->splits[token], right = (uint32_t)(c->splits[token] >> 32);
+    uint64_t slot = 8 * (uint64_t)pair_line(left, right, c->v.pair_mask), slots = 8 * ((uint64_t)c->v.pair_mask + 1);
+    while (c->pairs[slot])
+        slot = (slot + 1) % slots;
+    c->pairs[slot] = pair_key(left, right) | (uint64_t)token << 1 | 1;
+}
+
+/* Merge a token's own bytes to the end. Returns the last two parts where that leads to the token, else UINT64_MAX. */
+static uint64_t find_split(const struct compiler *c, uint32_t token)
+{
+    const struct vocabulary *v = &c->v;
+    const uint8_t *bytes = v->bytes + v->offsets[token];
+    uint32_t count = token_size(v, token), starts[LONGEST_TOKEN + 1], parts[LONGEST_TOKEN], merged[LONGEST_TOKEN];
+    for (uint32_t at = 0; at <= count; at++)
+        starts[at] = at;
+    for (uint32_t at = 0; at < count; at++) {
+        parts[at] = c->byte_tokens[bytes[at]];
+        merged[at] = at + 1 < count ? find_piece(v, bytes + at, 2) : NO_TOKEN;
+    }
+    while (count > 1) {
+        uint32_t best = 0;
+        for (uint32_t at = 1; at + 1 < count; at++)
+            best = merged[at] < merged[best] ? at : best;
+        if (merged[best] == NO_TOKEN)
+            return UINT64_MAX;
+        if (count == 2)
+            return parts[0] | (uint64_t)parts[1] << 32;
+        parts[best] = merged[best];
+        count--;
+        for (uint32_t at = best + 1; at < count; at++) {
+            parts[at] = parts[at + 1];
+            starts[at] = starts[at + 1];
+            merged[at] = merged[at + 1];
+        }
+        starts[count] = starts[count + 1];
+        for (uint32_t at = best ? best - 1 : 0; at <= best && at + 1 < count; at++)
+            merged[at] = find_piece(v, bytes + starts[at], starts[at + 2] - starts[at]);
+    }
+    return parts[0] | (uint64_t)parts[0] << 32;
+}
+
+/* Whether listed merges lead from a token's bytes to the token. */
+static int is_reached(const struct compiler *c, uint32_t token)
+{
+    const struct vocabulary *v = &c->v;
+    const uint8_t *bytes = v->bytes + v->offsets[token];
+    uint32_t count = token_size(v, token), parts[LONGEST_TOKEN];
+    for (uint32_t at = 0; at < count; at++)
+        parts[at] = c->byte_tokens[bytes[at]];
+    while (count > 1) {
+        uint32_t best = NO_TOKEN, where = 0;
+        for (uint32_t at = 0; at + 1 < count; at++) {
+            uint32_t merged = find_pair(v, parts[at], parts[at + 1]);
+            if (merged < best) {
+                best = merged;
+                where = at;
+            }
+        }
+        if (best == NO_TOKEN)
+            return 0;
+        parts[where] = best;
+        count--;
+        memmove(parts + where + 1, parts + where + 2, (count - where - 1) * sizeof *parts);
+    }
+    return parts[0] == token;
+}
+
+static void add_pairs(struct compiler *c)
+{
+    for (uint32_t token = 0; token < c->v.tokens; token++) {
+        const uint32_t *merges = c->source->merges;
+        if (!merges)
+            c->splits[token] = find_split(c, token);
+        else if (merges[2 * token] == NO_TOKEN)
+            c->splits[token] = token_size(&c->v, token) == 1 ? token | (uint64_t)token << 32 : UINT64_MAX;
+        else
+            c->splits[token] = merges[2 * token] | (uint64_t)merges[2 * token + 1] << 32;
+        if (c->splits[token] != UINT64_MAX && token_size(&c->v, token) > 1)
+            add_pair(c, token);
+    }
+    for (uint32_t token = 0; c->source->merges && token < c->v.tokens; token++)
+        if (c->splits[token] != UINT64_MAX && !is_reached(c, token))
+            c->splits[token] = UINT64_MAX;
+}
+
+/* Where merges have the last word, a token they do not reach is not to be found whole. */
+static void drop_unreached(struct compiler *c)
+{
+    memset(c->pieces, 0, ((size_t)c->v.piece_mask + 1) * sizeof *c->pieces);
+    for (uint32_t token = 0; token < c->v.tokens; token++)
+        if (c->splits[token] != UINT64_MAX)
+            add_piece(c, token);
+}
+
+static void add_prefixes(struct compiler *c)
+{
+    const struct vocabulary *v = &c->v;
+    for (uint32_t token = 0; token < v->tokens; token++) {
+        uint32_t size = token_size(v, token);
+        c->prefixes[token] = size > 1 ? longest_token(v, v->bytes + v->offsets[token], size - 1) : NO_TOKEN;
+    }
+}
+
+static void add_seeds(struct compiler *c)
+{
+    const struct vocabulary *v = &c->v;
+    for (uint32_t token = 0; token < v->tokens; token++) {
+        uint32_t size = token_size(v, token);
+        const uint8_t *bytes = v->bytes + v->offsets[token];
+        if (size > SHORT_PIECE || find_piece(v, bytes, size) == NO_TOKEN)
+            continue;
+        struct piece_key key = make_key(bytes, size);
+        struct piece_key *line = c->seed + LINE_KEYS * (size_t)key_line(key.low, key.high, v->seed_lines - 1);
+        unsigned slot = 0;
+        while (slot < LINE_KEYS && line[slot].high)
+            slot++;
+        key.high |= 1ull << 60;
+        if (slot < LINE_KEYS)
+            line[slot] = key;
+    }
+}
+
+static const char *build_tables(struct compiler *c)
+{
+    static const char *const NO_MEMORY = "out of memory";
+    struct vocabulary *v = &c->v;
+    v->piece_mask = power_of_two(2 * (uint64_t)v->tokens) - 1;
+    v->pair_mask = power_of_two(v->tokens / 4) - 1;
+    v->seed_lines = power_of_two(v->tokens / 2);
+    c->pieces = calloc((size_t)v->piece_mask + 1, sizeof *c->pieces);
+    c->pairs = calloc((size_t)v->pair_mask + 1, 64);
+    c->splits = malloc(v->tokens * sizeof *c->splits);
+    c->prefixes = malloc(v->tokens * sizeof *c->prefixes);
+    c->seed = calloc(v->seed_lines, 64);
+    if (!c->pieces || !c->pairs || !c->splits || !c->prefixes || !c->seed)
+        return NO_MEMORY;
+    v->pieces = c->pieces, v->pairs = c->pairs, v->splits = c->splits, v->byte_tokens = c->byte_tokens;
+    const char *problem = add_pieces(c);
+    if (problem)
+        return problem;
+    add_pairs(c);
+    v->trie = c->trie = trie_build(v, &c->trie_units);
+    if (!c->trie)
+        return NO_MEMORY;
+    add_prefixes(c);
+    if (!c->source->whole_pieces)
+        drop_unreached(c);
+    add_seeds(c);
+    return 0;
+}
+
+static uint64_t aligned(uint64_t offset)
+{
+    return (offset + 63) & ~(uint64_t)63;
+}
+
+/* Lay all tables one after another behind the header. */
+static uint8_t *write_block(const struct compiler *c, size_t *size)
+{
+    const struct vocabulary_source *source = c->source;
+    const struct {
+        const void *bytes;
+        uint64_t size;
+    } tables[SECTIONS] = {
+        [OFFSETS] = {source->offsets, 4 * ((uint64_t)source->tokens + 1)},
+        [BYTES] = {source->bytes, source->offsets[source->tokens]},
+        [IDS] = {source->ids, 4 * (uint64_t)source->tokens},
+        [BYTE_TOKENS] = {c->byte_tokens, sizeof c->byte_tokens},
+        [PIECES] = {c->pieces, 4 * ((uint64_t)c->v.piece_mask + 1)},
+        [PAIRS] = {c->pairs, 64 * ((uint64_t)c->v.pair_mask + 1)},
+        [SPLITS] = {c->splits, 8 * (uint64_t)source->tokens},
+        [PREFIXES] = {c->prefixes, 4 * (uint64_t)source->tokens},
+        [TRIE] = {c->trie, 8 * (uint64_t)c->trie_units},
+        [SEED] = {c->seed, 64 * (uint64_t)c->v.seed_lines},
+    };
+    struct vocabulary_header header = {
+        .format = VOCABULARY_FORMAT, .tokens = source->tokens, .family = source->family};
+    uint64_t total = aligned(sizeof header);
+    for (unsigned section = 0; section < SECTIONS; section++) {
+        header.sections[section].offset = total;
+        header.sections[section].size = tables[section].size;
+        total = aligned(total + tables[section].size);
+    }
+    uint8_t *block = calloc(1, total);
+    if (!block)
+        return 0;
+    for (unsigned section = 0; section < SECTIONS; section++)
+        memcpy(block + header.sections[section].offset, tables[section].bytes, tables[section].size);
+    memcpy(header.magic, VOCABULARY_MAGIC, sizeof header.magic);
+    memcpy(header.source_sha256, source->sha256, 32);
+    strncpy(header.unicode, unicode_version, sizeof header.unicode - 1);
+    header.size = total;
+    header.checksum = hash_block(block + sizeof header, total - sizeof header);
+    header.header_checksum = header_checksum(&header);
+    memcpy(block, &header, sizeof header);
+    *size = total;
+    return block;
+}
+
+uint8_t *vocabulary_compile(const struct vocabulary_source *source, size_t *size, const char **problem)
+{
+    struct compiler c = {
+        .source = source,
+        .v = {.tokens = source->tokens, .offsets = source->offsets, .bytes = source->bytes, .ids = source->ids},
+    };
+    uint8_t *block = 0;
+    *problem = build_tables(&c);
+    if (!*problem && !(block = write_block(&c, size)))
+        *problem = "out of memory";
+    free(c.pieces);
+    free(c.pairs);
+    free(c.splits);
+    free(c.prefixes);
+    free(c.trie);
+    free(c.seed);
+    return block;
+}
