@@ -34,6 +34,7 @@ MAX_GROUP_BYTES = 8 * 1024 * 1024
 IDLE_WAIT_S = 0.2
 MAX_BACKOFF_S = 5.0
 MAX_ATTEMPTS = 3
+NICENESS = 15
 ATTEMPT_STATE = "normaliser.attempt"
 ENTRY_MEMORY_NS = 3600 * 1_000_000_000
 
@@ -252,6 +253,8 @@ def main() -> int:
     parent = ParentLine(sys.stdin.fileno())
     settings = NormaliserSettings(**json.loads(parent.read_line()))
     configure_logging(settings.log_format, settings.log_level)
+    # acknowledgements come first where both share a core: what is journalled can wait, a sender cannot
+    os.nice(NICENESS)
 
     def report(counts: dict[str, Any]) -> None:
         try:

@@ -98,7 +98,6 @@ class Supervisor:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=(self._lock_fd,),
-            start_new_session=True,
             limit=REPORT_LIMIT_BYTES,
         )
         self._process = process
