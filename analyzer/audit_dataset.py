@@ -218,7 +218,7 @@ class Dataset:
 
     @cached_property
     def days(self) -> float:
-        """Length of the observed window in days, an hour at least so that rates stay finite; 0 where nothing is dated."""
+        """Length of the observed window in days, at least an hour so that rates stay finite; 0 where none is dated."""
         span = self.span_ns
         return max((span[1] - span[0]) / 86_400e9, 1 / 24) if span else 0.0
 

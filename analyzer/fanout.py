@@ -70,6 +70,7 @@ def _shape(
     run: Run, calls: Sequence[CostedCall], tools: Sequence[ToolCallRow], spans: Sequence[Span], cost_usd: Decimal
 ) -> RunShape:
     inputs = [call.input_tokens for call in calls]
+    largest = max(inputs, default=0)
     total = sum(inputs) + sum(call.output_tokens for call in calls)
     user = max((call.inference.composition.user or 0 for call in calls if call.inference.composition), default=0)
     work = _leaves(calls, tools)
@@ -83,7 +84,7 @@ def _shape(
         depth=agent_depth(spans) if spans else None,
         width=width((leaf.start_ns, leaf.end_ns) for leaf in work),
         amplification=total / user if user else None,
-        resend=sum(inputs) / max(inputs) if inputs and max(inputs) else None,
+        resend=sum(inputs) / largest if largest else None,
         path_ns=_path(run, work, calls, spans),
     )
 

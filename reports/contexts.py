@@ -218,9 +218,10 @@ Block = Figures | Table | Chart | Timeline | Icicle | Split | Cards | Note
 
 @dataclass(slots=True)
 class Chapter:
-    """A part of the report."""
+    """A part of the report; ``short`` is its name in the navigation."""
 
     id: str
+    short: str
     title: str
     lead: str
     blocks: list[Block]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
@@ -57,5 +58,6 @@ def _vega() -> Markup:
     """Return Vega, Vega-Lite and Vega-Embed as one script, safe inside a script element."""
     import vl_convert
 
-    bundle: str = vl_convert.javascript_bundle(None)
-    return Markup(bundle.replace("</", "<\\/"))
+    # its stub wants a snippet; without one the whole of Vega-Embed comes, as window.vegaEmbed
+    bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
+    return Markup(re.sub(r"</(script)", r"<\\/\1", bundle, flags=re.IGNORECASE))

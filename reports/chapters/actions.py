@@ -16,7 +16,7 @@ def actions_chapter(document: Document, links: Links) -> Chapter:
     found = document["recommendations"]
     if not found:
         lead = "Every change that could be priced or replayed was; none would have saved a thousandth of the bill."
-        return Chapter("actions", "What to do", lead, [])
+        return Chapter("actions", "What to do", "What to do", lead, [])
     chosen = set(document["best_set"]["ids"])
     highest = max(float(one["saving_usd"]["high"]) for one in found)
     cards = [_card(one, highest, one["id"] in chosen, links) for one in found]
@@ -38,7 +38,7 @@ def actions_chapter(document: Document, links: Links) -> Chapter:
             )
         )
     blocks.append(Cards(cards))
-    return Chapter("actions", "What to do", _lead(document), blocks)
+    return Chapter("actions", "What to do", "What to do", _lead(document), blocks)
 
 
 def _lead(document: Document) -> str:

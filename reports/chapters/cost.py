@@ -38,7 +38,7 @@ def cost_chapter(document: Document, links: Links) -> Chapter:
     blocks.append(_meters(document))
     blocks += _allocation(document)
     blocks.append(_calls(document, links))
-    return Chapter("cost", "Where the money goes", _lead(document), blocks)
+    return Chapter("cost", "Cost", "Where the money goes", _lead(document), blocks)
 
 
 def _source(document: Document) -> str:

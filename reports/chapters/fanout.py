@@ -41,7 +41,7 @@ def fanout_chapter(document: Document) -> Chapter:
     """Return the chapter on fan-out."""
     fan = document["fanout"]
     if fan["inferences_per_run"]["p50"] is None:
-        return Chapter("fanout", "What one request sets in motion", "No run holds a model call.", [])
+        return Chapter("fanout", "Fan-out", "What one request sets in motion", "No run holds a model call.", [])
     blocks: list[Block] = [_quantiles(fan)]
     runs = document["runs"]
     for field, title in (("inferences", "Model calls per run"), ("cost_usd", "US dollars per run")):
@@ -59,7 +59,7 @@ def fanout_chapter(document: Document) -> Chapter:
     blocks += _path(fan)
     blocks.append(_agents(fan))
     blocks += _run(document["costliest_run"])
-    return Chapter("fanout", "What one request sets in motion", _lead(fan), blocks)
+    return Chapter("fanout", "Fan-out", "What one request sets in motion", _lead(fan), blocks)
 
 
 def _lead(fan: dict[str, Any]) -> str:

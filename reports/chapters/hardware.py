@@ -21,7 +21,7 @@ def hardware_chapter(document: Document) -> Chapter:
     scenarios = document["scenarios"]
     if not scenarios:
         note = Note("No replay was made: the calls carry no usage, or the command ran with --no-replay.", "empty")
-        return Chapter("hardware", "The same calls on other hardware", "", [note])
+        return Chapter("hardware", "Hardware", "The same calls on other hardware", "", [note])
     lead = scenarios[0].get("note") or "These calls, replayed on hardware of one's own."
     why = Why(METHOD, None, "inferometer replay --hardware H --engine E --model M")
     blocks: list[Block] = []
@@ -51,7 +51,7 @@ def hardware_chapter(document: Document) -> Chapter:
         Column("Confidence"),
     ]
     blocks.append(Table("scenarios", "Replays of these calls", columns, rows, why))
-    return Chapter("hardware", "The same calls on other hardware", lead, blocks)
+    return Chapter("hardware", "Hardware", "The same calls on other hardware", lead, blocks)
 
 
 def _point(row: dict[str, Any]) -> dict[str, Any] | None:

@@ -59,7 +59,7 @@ def training_chapter(document: Document) -> Chapter:
     blocks.append(_purposes(ratio))
     if document["claims"]:
         blocks.append(_claims(document["claims"]))
-    return Chapter("training", "Inference against training", _lead(ratio), blocks)
+    return Chapter("training", "Training", "Inference against training", _lead(ratio), blocks)
 
 
 def _lead(ratio: dict[str, Any]) -> str:
@@ -188,7 +188,7 @@ def change_chapter(document: Document) -> Chapter:
     steps = document["bridge"]
     if not steps:
         text = "The selection is too short, or its calls carry too few dates, to be halved and compared."
-        return Chapter("change", "Why the bill changed", text, [])
+        return Chapter("change", "Change", "Why the bill changed", text, [])
     before, after = steps[0]["amount_usd"], steps[-1]["amount_usd"]
     moved = sorted(steps[1:-1], key=lambda step: -abs(float(step["amount_usd"])))
     lead = (
@@ -202,7 +202,7 @@ def change_chapter(document: Document) -> Chapter:
         "bill-bridge", "Bill bridge", "Waterfall from the spend before to the spend after.", bill_bridge(steps), why
     )
     table = Table("bridge-steps", "The same in figures", [Column("Step"), Column("US dollars", True)], rows, why)
-    return Chapter("change", "Why the bill changed", lead, [chart, table])
+    return Chapter("change", "Change", "Why the bill changed", lead, [chart, table])
 
 
 def _change(step: dict[str, Any]) -> str:

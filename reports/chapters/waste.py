@@ -16,7 +16,7 @@ def waste_chapter(document: Document, links: Links) -> Chapter:
     findings = document["waste"]
     if not findings:
         text = "None of the passes found anything in these calls."
-        return Chapter("waste", "What bought nothing", text, [])
+        return Chapter("waste", "Waste", "What bought nothing", text, [])
     largest = max((float(found["cost_usd"] or 0) for found in findings), default=0.0)
     total = float(document["totals"]["cost_usd"] or 0)
     lead = (
@@ -25,7 +25,7 @@ def waste_chapter(document: Document, links: Links) -> Chapter:
         "they do not add up; what can be saved together is in the next chapter."
     )
     cards = [_card(found, largest, total, links) for found in findings]
-    return Chapter("waste", "What bought nothing", lead, [Cards(cards)])
+    return Chapter("waste", "Waste", "What bought nothing", lead, [Cards(cards)])
 
 
 def _card(found: dict[str, Any], largest: float, total: float, links: Links) -> Card:
@@ -87,7 +87,7 @@ def record_chapter(document: Document, links: Links) -> Chapter:
         blocks += [_price_card(found, index, links) for index, found in enumerate(document["price_findings"])]
     if len(blocks) == 1:
         blocks.append(Note("Nothing is wrong with it: every call has usage, a price and a date, and is counted once."))
-    return Chapter("record", "How far the record can be trusted", _lead(document), blocks)
+    return Chapter("record", "Record", "How far the record can be trusted", _lead(document), blocks)
 
 
 def _lead(document: Document) -> str:

@@ -1,0 +1,316 @@
+"""The audited calls replayed elsewhere: a few hardware profiles, and for self-hosted calls the levers of serving.
+
+Calls to a closed model are replayed on an open stand-in, which says what the same tokens would take, not what another
+model would answer. Recommendations about serving are made only for calls that were served by an engine of one's own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from inferometer.analyzer.audit import Replayed
+from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
+from inferometer.analyzer.ledger import Ledger
+from inferometer.analyzer.recommend import MINIMUM_SHARE, Money, Recommendation
+from inferometer.analyzer.replay import Payment, ReplayResult, Scenario, replay
+from inferometer.analyzer.workload import Workload, build_workload
+from inferometer.profiles.hardware import load_hardware
+from inferometer.profiles.models import load_model
+from inferometer.profiles.prices.published import SELF_HOSTED
+from inferometer.schema.errors import InfeasibleError, UnknownNameError, UserError
+
+STAND_IN = "meta-llama/Llama-3.1-70B"
+BASELINE = "h100_sxm"
+HARDWARE = ("h100_sxm", "h200_sxm", "b200_sxm", "mi300x", "tpu_v6e", "cerebras_cs3", "sambanova_sn50")
+ENGINES = {"gpu": "vllm"}
+"""Engine by kind of hardware; others run what their vendor ships."""
+PARALLELISM = (1, 2, 4, 8, 16, 32)
+SHARED = "shared"
+
+
+@dataclass(slots=True)
+class Served:
+    """Calls that are replayed, and what is known of how they were served."""
+
+    calls: Sequence[CostedCall]
+    model: str
+    self_hosted: bool
+    note: str
+
+
+def open_model(name: str | None) -> str | None:
+    """Return the profile id of an open model, None where the model is closed or has no profile."""
+    if not name:
+        return None
+    try:
+        return load_model(name).id
+    except UnknownNameError:
+        return None
+
+
+def is_self_hosted(call: CostedCall) -> bool:
+    """Whether an engine of one's own served a call."""
+    return (call.inference.provider or "").lower() in SELF_HOSTED
+
+
+def served_calls(dataset: Dataset, stand_in: str | None) -> Served | None:
+    """Return what to replay: the self-hosted calls where there are any, else all, on a stand-in for closed models."""
+    own = [call for call in dataset.calls if is_self_hosted(call)]
+    for calls, self_hosted in ((own, True), (dataset.calls, False)):
+        models = Counter(found for call in calls if (found := open_model(call.inference.model)) is not None)
+        if models and stand_in is None:
+            model, count = models.most_common(1)[0]
+            kept = [call for call in calls if open_model(call.inference.model) == model]
+            return Served(kept, model, self_hosted, f"{count:,} calls that went to {model}, replayed on it.")
+    if not dataset.calls:
+        return None
+    model = load_model(stand_in or STAND_IN).id
+    note = (
+        f"No call went to an open model, so {model} stands in: what these tokens would take there, not what it would "
+        "answer. Behaviour is held fixed."
+    )
+    if stand_in is not None:
+        note = f"All calls, replayed on {model} as asked. Behaviour is held fixed."
+    return Served(dataset.calls, model, False, note)
+
+
+def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) -> Replayed:
+    """Replay an audit's calls; nothing is returned where no call states its lengths.
+
+    Args:
+        dataset: the audited calls.
+        ledger: reserved hardware turns savings into freed capacity.
+        stand_in: the open model to replay on; the one that most calls went to, else a default, where None.
+
+    Raises:
+        UnknownNameError: the stand-in has no profile.
+    """
+    served = served_calls(dataset, stand_in)
+    if served is None:
+        return Replayed()
+    try:
+        workload = build_workload([call.row for call in served.calls])
+    except UserError:
+        return Replayed()
+    rows: list[dict[str, Any]] = []
+    results: dict[str, ReplayResult] = {}
+    for hardware in HARDWARE:
+        result = _on_hardware(workload, served.model, hardware)
+        if result is not None:
+            results[hardware] = result
+            rows.append(_row("hardware", _title(result), served.note, result))
+    baseline = results.get(BASELINE)
+    if baseline is None:
+        return Replayed(scenarios=rows)
+    found: list[Recommendation] = []
+    for lever in LEVERS:
+        result = _lever(workload, baseline, lever)
+        if result is not None:
+            rows.append(_row(lever.id, lever.title, served.note, result))
+            if served.self_hosted:
+                found += _worth(lever.id, lever.title, lever.action, lever.condition, baseline, result, dataset, ledger)
+    if served.self_hosted:
+        found += _other_hardware(baseline, results, dataset, ledger)
+    found.sort(key=lambda one: -one.saving_usd.mid)
+    shared = _range(baseline, SHARED)
+    per_day = float(shared.mid) / dataset.days if shared is not None and dataset.days else None
+    return Replayed(rows, found, per_day)
+
+
+def _on_hardware(workload: Workload, model: str, hardware: str) -> ReplayResult | None:
+    """Replay on a machine at the best precision and the smallest parallelism that fit; None where none does."""
+    profile = load_hardware(hardware)
+    engine = ENGINES.get(profile.kind, "vendor_runtime")
+    for precision in ("fp8", "bf16"):
+        for ranks in PARALLELISM:
+            scenario = Scenario(hardware, engine, model, precision=precision, tp=ranks, payment=_payment(hardware))
+            try:
+                result = replay(workload, scenario, with_interval=False)
+            except InfeasibleError:
+                continue
+            except UserError:
+                break
+            if result.as_dict()["refused"]["over_memory"] == 0 or ranks == PARALLELISM[-1]:
+                return replay(workload, scenario)
+    return None
+
+
+def _payment(hardware: str) -> Payment:
+    """Return on-demand prices, else the first basis that the profile has."""
+    for basis in ("on_demand", "rental_3_years", "reserved", "spot", "owned"):
+        if load_hardware(hardware).price_range(basis) is not None:
+            return Payment(basis=basis)
+    return Payment()
+
+
+def _title(result: ReplayResult) -> str:
+    scenario = result.as_dict()["scenario"]
+    name = load_hardware(scenario["hardware"]).name
+    return f"{scenario['chips']} × {name}, {scenario['precision']}"
+
+
+def _row(kind: str, title: str, note: str, result: ReplayResult) -> dict[str, Any]:
+    document = result.as_dict()
+    hardware = document["scenario"]["hardware"]
+    return {"id": f"{kind}-{hardware}", "kind": kind, "title": title, "note": note, **document}
+
+
+@dataclass(slots=True, frozen=True)
+class Lever:
+    """One change to how a model is served, on the baseline's machine."""
+
+    id: str
+    title: str
+    action: str
+    condition: str
+    change: Callable[[Scenario], Scenario]
+
+
+LEVERS = (
+    Lever(
+        "bf16_weights",
+        "Weights left in bf16",
+        "",
+        "",
+        lambda scenario: replace(scenario, precision="bf16"),
+    ),
+    Lever(
+        "quantise_kv",
+        "Keep the KV cache in fp8",
+        "Store keys and values in fp8.",
+        "long contexts (above some 7,000 tokens); measured accuracy recovery is 94 to 99 % (vLLM blog, 2026-04-22)",
+        lambda scenario: replace(scenario, kv_precision="fp8"),
+    ),
+    Lever(
+        "speculative_decoding",
+        "Draft three tokens a step",
+        "Turn speculative decoding on (EAGLE-3 or the model's own draft head).",
+        "small batches: the gain vanishes where the machine is busy computing (arXiv 2503.01840)",
+        lambda scenario: replace(scenario, speculative_tokens=3, speculative_kind="eagle"),
+    ),
+    Lever(
+        "kv_offload",
+        "Offload the KV cache to host memory",
+        "Give each replica 256 GiB of host memory for evicted blocks.",
+        "prefixes that come back after they were evicted",
+        lambda scenario: replace(scenario, offload_gib=256.0),
+    ),
+    Lever(
+        "no_prefix_cache",
+        "Without a prefix cache",
+        "",
+        "",
+        lambda scenario: replace(scenario, prefix_cache=False),
+    ),
+)
+
+
+def _lever(workload: Workload, baseline: ReplayResult, lever: Lever) -> ReplayResult | None:
+    changed = lever.change(baseline.scenario)
+    for ranks in (changed.tp, *(ranks for ranks in PARALLELISM if ranks > changed.tp)):
+        try:
+            return replay(workload, replace(changed, tp=ranks))
+        except InfeasibleError:
+            continue
+        except UserError:
+            return None
+    return None
+
+
+def _range(result: ReplayResult, basis: str) -> Money | None:
+    if result.bill is None:
+        return None
+    found = result.bill.by_basis.get(basis)
+    return None if found is None else Money(found.low, found.mid, found.high)
+
+
+def _worth(
+    id_: str,
+    title: str,
+    action: str,
+    condition: str,
+    baseline: ReplayResult,
+    result: ReplayResult,
+    dataset: Dataset,
+    ledger: Ledger,
+) -> list[Recommendation]:
+    """Return a recommendation where a replay is cheaper than its baseline and refuses no more calls."""
+    before, after = _range(baseline, SHARED), _range(result, SHARED)
+    one, other = baseline.as_dict(), result.as_dict()
+    if not action or before is None or after is None or sum(other["refused"].values()) > sum(one["refused"].values()):
+        return []
+    mid = before.mid - after.mid
+    if mid < before.mid * MINIMUM_SHARE or not before.mid:
+        return []
+    share = mid / before.mid
+    saving = Money.ordered(before.low * share, mid, before.high * share)
+    reserved = bool(ledger.reserved)
+    nothing = Money(ZERO, ZERO, ZERO)
+    return [
+        Recommendation(
+            id=id_,
+            title=title,
+            action=action,
+            method=f"The same calls replayed on {_title(baseline)} and with the change; hours of busy hardware, shared "
+            "at "
+            f"{baseline.scenario.payment.utilisation:.0%} utilisation, at the profile's low, middle and high price.",
+            saving_usd=saving,
+            saving_share=float(share),
+            period_days=dataset.days,
+            cash_usd=nothing if reserved else saving,
+            freed_capacity_usd=saving if reserved else nothing,
+            latency_effect=_latency(one, other),
+            effort="low: an engine flag"
+            if result.scenario.hardware == baseline.scenario.hardware
+            else "high: other machines",
+            payback_days=None,
+            one_off_usd=ZERO,
+            preconditions=[condition, f"step times are {other['confidence']}: {other['confidence_reason']}"],
+            evidence=[],
+            exclusive_with=(),
+            confidence=f"replay, {other['confidence']}",
+            calls=other["calls"],
+            basis="own_hardware",
+            details={"baseline": one["scenario"], "scenario": other["scenario"]},
+        )
+    ]
+
+
+def _latency(before: dict[str, Any], after: dict[str, Any]) -> str:
+    old, new = before["run_e2e_s"]["p50"], after["run_e2e_s"]["p50"]
+    if not old or not new:
+        return "unknown"
+    change = new / old - 1
+    if abs(change) < 0.005:
+        return "median run unchanged"
+    return f"median run {abs(change):.0%} {'slower' if change > 0 else 'faster'} ({old:.1f} s to {new:.1f} s)"
+
+
+def _other_hardware(
+    baseline: ReplayResult, results: dict[str, ReplayResult], dataset: Dataset, ledger: Ledger
+) -> list[Recommendation]:
+    """Return the cheapest other machine, where it is cheaper than the baseline."""
+    costs: list[tuple[Decimal, str]] = []
+    for hardware, result in results.items():
+        found = _range(result, SHARED)
+        if hardware != BASELINE and found is not None:
+            costs.append((found.mid, hardware))
+    for _, hardware in sorted(costs):
+        result = results[hardware]
+        found_here = _worth(
+            "other_hardware",
+            f"Serve on {load_hardware(hardware).name}",
+            f"Move these calls from {_title(baseline)} to {_title(result)}.",
+            "the price of your own contract: list prices of one chip differ several times over between providers",
+            baseline,
+            result,
+            dataset,
+            ledger,
+        )
+        if found_here:
+            return found_here
+    return []

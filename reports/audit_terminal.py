@@ -1,0 +1,72 @@
+"""The audit on a terminal: its first screen in text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from inferometer.reports.chapters.summary import summary
+from inferometer.reports.numbers import count, share, usd
+
+
+def print_audit(document: Mapping[str, Any], stream: TextIO, written: Sequence[str] = ()) -> None:
+    """Print the summary of an audit, its first recommendations and findings, and the files that were written."""
+    console = Console(file=stream, highlight=False, soft_wrap=False)
+    page = summary(document)
+    console.print(page.reconciliation, style=None if page.reconciled else "yellow", markup=False)
+    console.print(page.lead, markup=False)
+    for warning in page.warnings:
+        console.print(warning, style="red", markup=False)
+    console.print()
+    figures = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    figures.add_column()
+    figures.add_column(justify="right", style="bold")
+    figures.add_column(style="dim")
+    for figure in page.figures:
+        figures.add_row(*map(_plain, (figure.label, figure.value, figure.note)))
+    console.print(figures)
+    for title, table in (("What to do", _actions(document)), ("What bought nothing", _waste(document))):
+        if table.row_count:
+            console.print(f"\n[bold]{title}[/bold]")
+            console.print(table)
+    for path in written:
+        console.print(f"\nwritten: {path}", markup=False)
+
+
+def _plain(text: str) -> str:
+    """Return text in which nothing is markup."""
+    return text.replace("[", r"\[")
+
+
+def _table(*columns: tuple[str, bool]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for title, numeric in columns:
+        table.add_column(title, justify="right" if numeric else "left")
+    return table
+
+
+def _actions(document: Mapping[str, Any]) -> Table:
+    table = _table(("", False), ("saves", True), ("of the bill", True), ("low to high", False), ("effort", False))
+    chosen = set(document["best_set"]["ids"])
+    for found in document["recommendations"][:8]:
+        saving = found["saving_usd"]
+        mark = "* " if found["id"] in chosen else "  "
+        table.add_row(
+            mark + _plain(found["title"]),
+            usd(saving["mid"]),
+            share(found["saving_share"]),
+            f"{usd(saving['low'])} to {usd(saving['high'])}",
+            _plain(found["effort"]),
+        )
+    return table
+
+
+def _waste(document: Mapping[str, Any]) -> Table:
+    table = _table(("", False), ("calls", True), ("cost", True))
+    for found in document["waste"][:8]:
+        cost = usd(found["cost_usd"]) if found["cost_usd"] is not None else "no price"
+        table.add_row("  " + _plain(found["title"]), count(found["calls"]), cost)
+    return table

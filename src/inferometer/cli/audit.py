@@ -1,0 +1,113 @@
+"""``inferometer audit``: the report, as HTML, JSON and on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inferometer.cli.options import selection, selection_options, store_option
+from inferometer.schema.errors import InputError
+
+
+@click.command("audit")
+@click.option("--ledger", "ledger_file", type=click.Path(), metavar="FILE", help="A ledger.toml: training, contracts.")
+@click.option(
+    "--bill", "bill_files", multiple=True, type=click.Path(), metavar="FILE", help="A provider's bill or usage."
+)
+@click.option("--html", "html_file", type=click.Path(), metavar="FILE", help="Write the report as one HTML file.")
+@click.option(
+    "--json", "json_file", is_flag=False, flag_value="-", metavar="[FILE]", help="Write the document [default: stdout]."
+)
+@click.option("--focus", "focus_file", type=click.Path(), metavar="FILE", help="Write the calls as FOCUS 1.2 rows.")
+@click.option("--redact", is_flag=True, help="Replace names of agents, tools, sessions, users and tags.")
+@click.option(
+    "--model", "stand_in", metavar="NAME", help="Open model to replay on [default: the one used, else a stand-in]."
+)
+@click.option("--replay/--no-replay", "with_replay", default=True, help="Replay the calls on other hardware.")
+@click.option(
+    "--trace-url", metavar="URL", help="Link to your tracing UI, with {trace_id}, {span_id} or {run_id} in it."
+)
+@click.option("--prices", "price_file", type=click.Path(), metavar="FILE", help="A prices.toml of one's own.")
+@store_option
+@selection_options
+def command(
+    ledger_file: str | None,
+    bill_files: tuple[str, ...],
+    html_file: str | None,
+    json_file: str | None,
+    focus_file: str | None,
+    redact: bool,
+    stand_in: str | None,
+    with_replay: bool,
+    trace_url: str | None,
+    price_file: str | None,
+    store_url: str | None,
+    since: int | None,
+    until: int | None,
+    where: tuple[tuple[str, str], ...],
+) -> None:
+    """Audit what inference costs: where money goes, what is wasted, how it stands against training, what to do."""
+    from inferometer.analyzer.audit import build_audit
+    from inferometer.analyzer.audit_dataset import load_dataset
+    from inferometer.analyzer.audit_knowledge import knowledge_of
+    from inferometer.analyzer.audit_scenarios import replay_audit
+    from inferometer.analyzer.ledger import Ledger, load_ledger
+    from inferometer.profiles.prices import load_prices
+    from inferometer.store import open_store
+
+    for path in filter(None, (html_file, focus_file, None if json_file == "-" else json_file)):
+        _writable(path)
+    ledger = load_ledger(ledger_file) if ledger_file else Ledger()
+    prices = load_prices(price_file)
+    chosen = selection(since, until, where)
+    with open_store(store_url) as store:
+        dataset = load_dataset(store, chosen, prices)
+        replayed = replay_audit(dataset, ledger, stand_in) if with_replay else None
+        document = build_audit(
+            dataset,
+            knowledge_of(prices, ledger),
+            generated_at=datetime.now(UTC),
+            replayed=replayed,
+            window=(since, until),
+        )
+    if redact:
+        from inferometer.analyzer.audit_redaction import redacted
+
+        document = redacted(document)
+    _write(document, html_file, json_file, trace_url)
+
+
+def _writable(path: str) -> None:
+    parent = Path(path).absolute().parent
+    if not parent.is_dir():
+        raise InputError(path, f"there is no folder {parent}")
+
+
+def _write(document: dict[str, Any], html_file: str | None, json_file: str | None, trace_url: str | None) -> None:
+    if html_file:
+        from inferometer.reports.evidence import Links
+        from inferometer.reports.html import render_audit
+
+        _save(html_file, render_audit(document, Links(trace_url)))
+    if json_file:
+        from inferometer.reports.document import document_text
+
+        text = document_text(document)
+        if json_file == "-":
+            click.echo(text)
+            return
+        _save(json_file, text + "\n")
+    from inferometer.reports.audit_terminal import print_audit
+
+    print_audit(document, sys.stdout, [path for path in (html_file, json_file) if path])
+
+
+def _save(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(path, error.strerror or "cannot be written") from error
