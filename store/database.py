@@ -40,22 +40,23 @@ def open_store(url: str | None = None) -> Store:
     name = name_of(located)
     try:
         with _errors_named(name, "cannot be opened"):
-            migrate(engine, name)
+            before = migrate(engine, name)
     except BaseException:
         engine.dispose()
         if created:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{located.database}{suffix}").unlink(missing_ok=True)
         raise
-    return Store(engine, name)
+    return Store(engine, name, before)
 
 
 class Store:
     """All records of all traces; a context manager, safe to use from several threads."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, name: str, revision_before: str | None) -> None:
         self.engine = engine
         self.name = name
+        self.revision_before = revision_before
 
     def __enter__(self) -> Store:
         return self

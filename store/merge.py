@@ -20,7 +20,7 @@ _SOURCE_ORDER = {UsageSource.ABSENT: 0, UsageSource.ESTIMATED: 1, UsageSource.CO
 def merge_spans(one: Span, other: Span) -> Span:
     """Return one span from two views of it: the later normaliser's, else the ended one, else the richer one leads."""
     lead, rest = _ordered(one, other, _span_rank)
-    merged = _filled(lead, rest)
+    merged = filled(lead, rest)
     merged.kind = rest.kind if lead.kind is SpanKind.OTHER else lead.kind
     merged.status = max(lead.status, rest.status, key=_STATUS_ORDER.__getitem__)
     starts = [start for start in (lead.start_ns, rest.start_ns) if start is not None]
@@ -36,7 +36,7 @@ def merge_spans(one: Span, other: Span) -> Span:
 def merge_inferences(one: Inference, other: Inference) -> Inference:
     """Return one inference from two views of it; the meters are those of the better source, else the larger ones."""
     lead, rest = _ordered(one, other, _inference_rank)
-    merged = _filled(lead, rest)
+    merged = filled(lead, rest)
     # never meters of one view beside those of another: they may count cached tokens differently
     merged.meters = lead.meters
     merged.raw_usage = lead.raw_usage
@@ -48,7 +48,7 @@ def merge_inferences(one: Inference, other: Inference) -> Inference:
 def merge_tool_calls(one: ToolCall, other: ToolCall) -> ToolCall:
     """Return one tool call from two views of it."""
     lead, rest = _ordered(one, other, lambda call: (call.result_tokens or -1, call.duration_ns or -1))
-    merged = _filled(lead, rest)
+    merged = filled(lead, rest)
     merged.reasons = _union(lead.reasons, rest.reasons)
     return merged
 
@@ -72,7 +72,8 @@ def _text(record: Any) -> str:
     return dump_json([repr(getattr(record, entry.name)) for entry in fields(record)])
 
 
-def _filled(lead: Record, rest: Record) -> Record:
+def filled(lead: Record, rest: Record) -> Record:
+    """Return the leading record with what it does not know taken from the other."""
     merged = replace(lead)
     for entry in fields(lead):
         value = getattr(lead, entry.name)

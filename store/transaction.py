@@ -73,7 +73,7 @@ class Transaction:
     """One transaction on a store; what it wrote is gone if its block raises."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
         self._writer = writer_for(connection)
         self._segments = SegmentPlacer(connection)
 
@@ -96,9 +96,36 @@ class Transaction:
             serving_samples=self._write_samples(batch.serving_samples),
         )
 
+    def rewrite(self, batch: RecordBatch) -> None:
+        """Write spans, inferences and tool calls in place of those of the same key, with nothing of the old ones.
+
+        A call without a prefix chain keeps the one it had: chains cannot be read again.
+        """
+        self._write_resources(batch)
+        self._writer.upsert(tables.SPANS, [span_row(span) for span in batch.spans])
+        keys = [(call.trace_id, call.span_id) for call in batch.inferences]
+        known = {(row.trace_id, row.span_id): row for row in self._rows(tables.INFERENCES, keys)}
+        rows = []
+        for key, call in zip(keys, batch.inferences, strict=True):
+            if call.prefix is not None:
+                place: tuple[bytes | None, int | None] = self._segments.place(call.prefix)
+            else:
+                place = (known[key].prefix_segment, known[key].prefix_blocks) if key in known else (None, None)
+            rows.append(inference_row(call, *place))
+        self._writer.upsert(tables.INFERENCES, rows)
+        self._writer.insert_new(tables.PREFIX_SEGMENTS, self._segments.take_rows())
+        self._writer.upsert(tables.TOOL_CALLS, [tool_call_row(call) for call in batch.tool_calls])
+
+    def remove_calls(self, keys: Iterable[Key]) -> None:
+        """Delete the inferences and tool calls of spans that turned out to be neither."""
+        wanted = sorted(set(keys))
+        for table in (tables.INFERENCES, tables.TOOL_CALLS):
+            for chunk in _chunks(wanted):
+                self.connection.execute(delete(table).where(tuple_(table.c.trace_id, table.c.span_id).in_(chunk)))
+
     def load_traces(self, trace_ids: Iterable[bytes]) -> RecordBatch:
         """Return all that the store holds of some traces, as their sources said it, decisions left out."""
-        return load_traces(self._connection, trace_ids)
+        return load_traces(self.connection, trace_ids)
 
     def linked_trace_ids(self, session_ids: Iterable[str]) -> list[bytes]:
         """Return the traces that hold a span of any of these sessions."""
@@ -106,7 +133,7 @@ class Transaction:
         column = tables.SPANS.c.session_id
         for chunk in _chunks(sorted(set(session_ids))):
             query = select(tables.SPANS.c.trace_id).where(column.in_(chunk)).distinct()
-            found.update(self._connection.scalars(query))
+            found.update(self.connection.scalars(query))
         return sorted(found)
 
     def apply(self, decisions: Decisions) -> None:
@@ -148,7 +175,7 @@ class Transaction:
     def forget_entries(self, before_ns: int) -> None:
         """Forget the journal entries committed before a time; their journal no longer holds them."""
         column = tables.JOURNAL_ENTRIES.c.committed_ns
-        self._connection.execute(delete(tables.JOURNAL_ENTRIES).where(column < before_ns))
+        self.connection.execute(delete(tables.JOURNAL_ENTRIES).where(column < before_ns))
 
     def _write_resources(self, batch: RecordBatch) -> None:
         resources = {span.resource for span in batch.spans} | {sample.resource for sample in batch.serving_samples}
@@ -208,11 +235,11 @@ class Transaction:
     def _rows(self, table: Table, keys: Sequence[Key]) -> Iterable[Any]:
         key = tuple_(table.c.trace_id, table.c.span_id)
         for chunk in _chunks(keys):
-            yield from self._connection.execute(select(*table.columns).where(key.in_(chunk)))
+            yield from self.connection.execute(select(*table.columns).where(key.in_(chunk)))
 
     def _load_spans(self, keys: Sequence[Key]) -> dict[Key, Span]:
         rows = list(self._rows(tables.SPANS, keys))
-        resources = load_resources(self._connection, {row.resource_id for row in rows})
+        resources = load_resources(self.connection, {row.resource_id for row in rows})
         spans = {}
         for row in rows:
             span = span_of(row, resources.get(row.resource_id))
@@ -245,9 +272,9 @@ class Transaction:
         gone: list[str] = []
         for chunk in _chunks(sorted(traces)):
             query = select(tables.RUNS.c.run_id).where(tables.RUNS.c.trace_id.in_(chunk))
-            gone.extend(run_id for run_id in self._connection.scalars(query) if run_id not in kept)
+            gone.extend(run_id for run_id in self.connection.scalars(query) if run_id not in kept)
         for names in _chunks(gone):
-            self._connection.execute(delete(tables.RUNS).where(tables.RUNS.c.run_id.in_(names)))
+            self.connection.execute(delete(tables.RUNS).where(tables.RUNS.c.run_id.in_(names)))
 
 
 def _without_decisions(record: Span | Inference | ToolCall) -> Span | Inference | ToolCall:
