@@ -28,7 +28,9 @@ from inferometer.schema.meters import Meters
 from inferometer.schema.records import Inference, Status
 from inferometer.schema.rows import InferenceRow, Placement
 from inferometer.tracer import span as spans
+from inferometer.tracer.composition import memory as prefix_memory
 from inferometer.tracer.guard import logger, report
+from inferometer.tracer.metrics import Metrics
 from inferometer.tracer.pipeline import BATCH_SPANS, INTERVAL_S, QUEUE_SPANS, Pipeline, PipelineProcessor
 from inferometer.tracer.privacy import CONTENT_BYTES, Privacy, Redact
 from inferometer.tracer.recording import Price, Recording, activate, global_provider
@@ -104,6 +106,8 @@ def configure(
             logger.info("inferometer: OTEL_SDK_DISABLED is set, nothing is recorded")
             return
         version = _version()
+        price = prices or _installed_prices()
+        observe = Metrics(price, version).observe
         pipeline = Pipeline(
             _destination(exporter, store, endpoint),
             _resource(service, resource),
@@ -111,7 +115,10 @@ def configure(
             queue_spans=queue_spans,
             batch_spans=batch_spans,
             interval_s=interval_s,
+            observe=observe,
+            on_loss=prefix_memory.clear,
         )
+        prefix_memory.clear()
         chosen = sampler or sampler_from_environment()
         own_provider = _place_provider(pipeline, chosen) if set_global_provider else None
         activate(
@@ -120,8 +127,9 @@ def configure(
                 privacy=privacy,
                 sampler=chosen,
                 limits=Limits.from_environment(),
-                price=prices or _installed_prices(),
+                price=price,
                 version=version,
+                observe=observe,
                 baggage_tags=frozenset(tags),
                 propagate_to=tuple(propagate_to),
                 own_provider=own_provider,

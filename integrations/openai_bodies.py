@@ -244,6 +244,7 @@ class ChatAccumulator:
             finish_reasons=list(self._finish.values()),
             service_tier=self._tier,
             output="".join(self.text) or None,
+            text="".join(self.text),
             attributes={name: value for name, value in attributes.items() if value is not None},
         )
 
@@ -269,6 +270,7 @@ class ResponsesAccumulator:
     def answer(self) -> Answer:
         """Return what has come so far."""
         answer = read_body(RESPONSES, self._response)
+        answer.text = "".join(self.text)
         if not answer.output:
-            answer.output = "".join(self.text) or None
+            answer.output = answer.text or None
         return answer

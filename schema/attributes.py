@@ -111,7 +111,7 @@ COMPOSITION_TOOL_RESULTS = "inferometer.composition.tool_results_tokens"  # int
 COMPOSITION_USER = "inferometer.composition.user_tokens"  # int
 TOOLS_OFFERED = "inferometer.tools_offered.names"  # str[]
 TOOLS_OFFERED_TOKENS = "inferometer.tools_offered.tokens"  # int[], beside the names
-PREFIX_BASE = "inferometer.prefix.base"  # str: 16 hex digits, the span whose chain this one continues; absent: none
+PREFIX_BASE = "inferometer.prefix.base"  # str: trace and span id, 48 hex digits, whose chain goes on here; or absent
 PREFIX_SHARED = "inferometer.prefix.shared_blocks"  # int: blocks taken over from the base's chain
 PREFIX_HASHES = "inferometer.prefix.hashes"  # str: hex of the 8-byte little-endian hashes after the shared ones
 PREFIX_BLOCK_TOKENS = "inferometer.prefix.block_tokens"  # int
@@ -119,6 +119,8 @@ PREFIX_VOCABULARY = "inferometer.prefix.vocabulary"  # str
 PURPOSE = "inferometer.purpose"  # str: a Purpose
 TAG = "inferometer.tag."  # + name: str
 SAMPLING_WEIGHT = "inferometer.sampling.weight"  # float: inverse probability of our own sampler
+INFERENCE_CALLS = "inferometer.agent.inference_calls"  # int: model calls directly under an agent or workflow
+TOOL_CALLS = "inferometer.agent.tool_calls"  # int: tool calls directly under it
 BUDGET_EXCEEDED = "inferometer.budget.exceeded"  # str: the limit that stopped the run
 ATTRIBUTES_CUT = "inferometer.attributes_cut"  # int: values shortened by a size cap
 

@@ -75,7 +75,7 @@ def detach(token: Token[Context]) -> None:
 class Activity:
     """A span from ``open`` to ``close``; ``suspend`` and ``resume`` bracket what must not see it as current."""
 
-    __slots__ = ("_args", "_context", "_kwargs", "_plan", "_recording", "_token", "span")
+    __slots__ = ("_args", "_context", "_counts", "_kwargs", "_plan", "_recording", "_token", "span")
 
     def __init__(self, plan: Plan, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> None:
         self._plan = plan
@@ -84,6 +84,7 @@ class Activity:
         self._recording: Recording | None = None
         self._token: Token[Context] | None = None
         self._context: Context | None = None
+        self._counts: CallCounts | None = None
         self.span: Span = INVALID_SPAN
 
     def open(self) -> Span:
@@ -122,11 +123,7 @@ class Activity:
 
     def _frame_below(self, frame: Frame) -> Frame:
         plan = self._plan
-        if plan.kind == "workflow":
-            counts = CallCounts()
-        else:
-            above = frame.counts
-            counts = CallCounts(None if above is None else above.workflow or above)
+        counts = self._counts = CallCounts.below(frame.counts, is_workflow=plan.kind == "workflow")
         spending = None if plan.budget is None else Spending(plan.name, plan.budget, frame.budget)
         return frame.under(spending, counts)
 
@@ -165,6 +162,9 @@ class Activity:
                 return
             if error is not None:
                 mark_error(span, error)
+            if self._counts is not None:
+                span.set_attribute(names.INFERENCE_CALLS, self._counts.inferences)
+                span.set_attribute(names.TOOL_CALLS, self._counts.tool_calls)
             now.end(span, self._work(now, result) if span.is_recording() else None)
         except Exception as failure:
             report("span end", failure)

@@ -84,6 +84,7 @@ class Answer:
         finish_reasons: of the choices.
         service_tier: that served.
         output: the message or messages that came back, for content capture.
+        text: what a stream said, from which tokens are counted where the provider tells none.
         attributes: others of the convention.
     """
 
@@ -97,6 +98,7 @@ class Answer:
         "response_id",
         "service_tier",
         "source",
+        "text",
     )
 
     def __init__(
@@ -110,6 +112,7 @@ class Answer:
         finish_reasons: Sequence[str] = (),
         service_tier: str | None = None,
         output: Any = None,
+        text: str | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
         self.meters = meters
@@ -120,6 +123,7 @@ class Answer:
         self.finish_reasons = finish_reasons
         self.service_tier = service_tier
         self.output = output
+        self.text = text
         self.attributes = attributes
 
 

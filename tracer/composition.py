@@ -2,38 +2,140 @@
 
 from __future__ import annotations
 
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, format_span_id, format_trace_id
 
 from inferometer.schema import attributes as names
-from inferometer.tracer.privacy import Privacy
+from inferometer.schema.records import UsageSource
+from inferometer.tracer.guard import report
+from inferometer.tracer.messages import Origin, Part, parts_of
+from inferometer.tracer.prefixes import PrefixMemory
+from inferometer.tracer.privacy import Privacy, to_json
 
 if TYPE_CHECKING:
     from inferometer.tracer.calls import Answer, Request
     from inferometer.tracer.span import Work
 
+VOCABULARY = "o200k_base"
+COUNTS_KEPT = 4096
+_COMPOSITION = {
+    Origin.SYSTEM: names.COMPOSITION_SYSTEM,
+    Origin.TOOLS: names.COMPOSITION_TOOLS,
+    Origin.HISTORY: names.COMPOSITION_HISTORY,
+    Origin.TOOL_RESULTS: names.COMPOSITION_TOOL_RESULTS,
+    Origin.USER: names.COMPOSITION_USER,
+}
+
+memory = PrefixMemory()
+if hasattr(os, "register_at_fork"):
+    # the child's spans reach the destination apart from the parent's: they may not lean on each other
+    os.register_at_fork(after_in_child=memory.clear)
+
+
+class CountMemo:
+    """Token counts of messages: agents send the same ones again with each call. Bounded; one thread at a time."""
+
+    def __init__(self, size: int = COUNTS_KEPT) -> None:
+        self._size = size
+        self._counts: OrderedDict[bytes, int] = OrderedDict()
+
+    def count(self, texts: Sequence[str], count_batch: Callable[[list[str]], Sequence[int]]) -> list[int]:
+        """Return the tokens of each text, counting only those that are new."""
+        keys = [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._counts}
+        found = dict(zip(new, count_batch(list(new.values())), strict=True)) if new else {}
+        counts = [found[key] if key in found else self._counts[key] for key in keys]
+        self._counts.update(found)
+        while len(self._counts) > self._size:
+            self._counts.popitem(last=False)
+        return counts
+
+
+_memo = CountMemo()
+
 
 def call_work(span: Span, request: Request, answer: Answer | None, privacy: Privacy) -> Work:
-    """Return the work of one model call."""
-    system, messages, tools = request.system, snapshot(request.messages), request.tools
+    """Return the work of one model call; it holds the messages until it is done, then nothing does."""
+    system, messages, tools = request.system, _snapshot(request.messages), request.tools
+    context = span.get_span_context()
     output = answer.output if answer is not None else None
     raw_usage = answer.raw_usage if answer is not None else None
+    unmetered = answer is not None and (answer.meters is None or not answer.meters.is_known)
+    text = answer.text if answer is not None and unmetered else None
 
     def work(attributes: dict[str, Any]) -> None:
         if raw_usage:
-            from inferometer.tracer.privacy import to_json
-
             attributes[names.USAGE_RAW] = to_json(raw_usage)
         if privacy.keeps_content:
             privacy.write(attributes, names.SYSTEM_INSTRUCTIONS, system)
             privacy.write(attributes, names.INPUT_MESSAGES, messages)
             privacy.write(attributes, names.TOOL_DEFINITIONS, tools)
             privacy.write(attributes, names.OUTPUT_MESSAGES, output)
+        try:
+            parts = parts_of(system, messages, tools)
+            compose(attributes, parts)
+            if parts:
+                chain(attributes, parts, f"{format_trace_id(context.trace_id)}{format_span_id(context.span_id)}")
+            if text:
+                estimate_usage(attributes, request.model, parts, text)
+        except Exception as error:
+            report("composition", error)
 
     return work
 
 
-def snapshot(messages: Any) -> Any:
+def compose(attributes: dict[str, Any], parts: Sequence[Part]) -> None:
+    """Add the tokens of each origin, and of each tool offered."""
+    from inferometer.tokens import encoding
+
+    counts = _memo.count([part.text for part in parts], encoding(VOCABULARY).count_batch)
+    for origin, name in _COMPOSITION.items():
+        tokens = [count for part, count in zip(parts, counts, strict=True) if part.origin is origin]
+        if tokens:
+            attributes[name] = sum(tokens)
+    offered = [(part.name, count) for part, count in zip(parts, counts, strict=True) if part.origin is Origin.TOOLS]
+    if offered:
+        attributes[names.TOOLS_OFFERED], attributes[names.TOOLS_OFFERED_TOKENS] = zip(*offered, strict=True)
+
+
+def chain(attributes: dict[str, Any], parts: Sequence[Part], span: str) -> None:
+    """Add the prefix hashes of an input: what is new in them since an earlier span of this process."""
+    from inferometer.tokens import encoding
+
+    _, found = encoding(VOCABULARY).prefix_chain([part.text for part in parts])
+    segment = memory.place(span, found.hashes)
+    if segment.base is not None:
+        attributes[names.PREFIX_BASE] = segment.base
+        attributes[names.PREFIX_SHARED] = segment.shared
+    attributes[names.PREFIX_HASHES] = segment.new.hex()
+    attributes[names.PREFIX_BLOCK_TOKENS] = found.block_tokens
+    attributes[names.PREFIX_VOCABULARY] = found.vocabulary
+    attributes[names.KEY_ID] = found.key_id
+
+
+def estimate_usage(attributes: dict[str, Any], model: str | None, parts: Sequence[Part], output: str) -> None:
+    """Count the text of a call whose provider told no usage, with the model's own vocabulary where it is known.
+
+    It is marked ``counted`` where the vocabulary is the model's, else ``estimated``.
+    """
+    from inferometer import tokens
+
+    name = tokens.encoding_name_for_model(model) if model else None
+    source = UsageSource.COUNTED if name is not None else UsageSource.ESTIMATED
+    try:
+        encoding = tokens.encoding(name or VOCABULARY)
+    except Exception:
+        encoding, source = tokens.encoding(VOCABULARY), UsageSource.ESTIMATED
+    attributes[names.USAGE_INPUT] = sum(encoding.count_batch([part.text for part in parts]))
+    attributes[names.USAGE_OUTPUT] = encoding.count(output)
+    attributes[names.USAGE_SOURCE] = str(source)
+
+
+def _snapshot(messages: Any) -> Any:
     """Return messages so that a list which grows after the call does not change what is kept of it."""
     return list(messages) if isinstance(messages, (list, tuple)) else messages

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 
 class CallCounts:
-    """How many model and tool calls happened directly under one agent, and under its workflow."""
+    """How many model and tool calls happened directly under one agent, and under all agents of one workflow."""
 
-    __slots__ = ("inferences", "tool_calls", "workflow")
+    __slots__ = ("inferences", "is_workflow", "tool_calls", "workflow")
 
-    def __init__(self, workflow: CallCounts | None = None) -> None:
+    def __init__(self, workflow: CallCounts | None, is_workflow: bool) -> None:
         self.inferences = 0
         self.tool_calls = 0
         self.workflow = workflow
+        self.is_workflow = is_workflow
+
+    @classmethod
+    def below(cls, above: CallCounts | None, *, is_workflow: bool) -> CallCounts:
+        """Return the counts of an agent or workflow that runs inside another."""
+        workflow = above if above is not None and above.is_workflow else getattr(above, "workflow", None)
+        return cls(None if is_workflow else workflow, is_workflow)
 
     def count_inference(self) -> None:
         """Count one model call here and in the workflow."""

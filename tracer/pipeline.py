@@ -18,6 +18,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from inferometer.tracer.conversion import readable
 from inferometer.tracer.guard import report
+from inferometer.tracer.metrics import Observe
 from inferometer.tracer.span import LeanSpan
 
 QUEUE_SPANS = 65_536
@@ -39,7 +40,8 @@ class Pipeline:
         queue_spans: ended spans kept while the exporter is slow; over it the oldest are dropped and counted.
         batch_spans: most spans handed over at once.
         interval_s: longest wait of a span, in seconds.
-        observe: called with each lean span on the export thread, for metrics.
+        observe: told attributes, identity and duration (ns) of each lean span, on the export thread, for metrics.
+        on_loss: called when a batch did not reach its destination.
     """
 
     def __init__(
@@ -51,7 +53,8 @@ class Pipeline:
         queue_spans: int = QUEUE_SPANS,
         batch_spans: int = BATCH_SPANS,
         interval_s: float = INTERVAL_S,
-        observe: Callable[[LeanSpan], None] | None = None,
+        observe: Observe | None = None,
+        on_loss: Callable[[], None] | None = None,
     ) -> None:
         self.resource = resource
         self.scope = scope
@@ -60,6 +63,7 @@ class Pipeline:
         self.failed = 0
         self._make_exporter = make_exporter
         self._observe = observe
+        self._on_loss = on_loss
         self._queue_spans = queue_spans
         self._batch_spans = batch_spans
         self._interval_s = interval_s
@@ -129,8 +133,7 @@ class Pipeline:
                 try:
                     self._export(batch)
                 except Exception as error:
-                    self.failed += len(batch)
-                    report("export", error)
+                    self._lose(batch, error)
                 finally:
                     self._in_hand = 0
 
@@ -158,8 +161,13 @@ class Pipeline:
         if result is SpanExportResult.SUCCESS:
             self.exported += len(batch)
         else:
-            self.failed += len(batch)
-            report("export", "the exporter refused a batch")
+            self._lose(batch, "the exporter refused a batch")
+
+    def _lose(self, batch: list[Finished], error: BaseException | str) -> None:
+        self.failed += len(batch)
+        report("export", error)
+        if self._on_loss is not None:
+            self._on_loss()
 
     def _complete(self, span: LeanSpan) -> None:
         work, span.work = span.work, None
@@ -170,7 +178,7 @@ class Pipeline:
                 report("span completion", error)
         if self._observe is not None:
             try:
-                self._observe(span)
+                self._observe(span.attributes, span.get_span_context(), (span.end_ns or 0) - span.start_ns)
             except Exception as error:
                 report("metrics", error)
 

@@ -16,6 +16,7 @@ from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, TracerProvid
 from inferometer.schema.attributes import SAMPLING_WEIGHT, SCHEMA_URL, SCOPE
 from inferometer.tracer import span as spans
 from inferometer.tracer.guard import report
+from inferometer.tracer.metrics import Observe
 from inferometer.tracer.pipeline import Pipeline
 from inferometer.tracer.privacy import Privacy
 from inferometer.tracer.span import DEFAULT_LIMITS, EMPTY_STATE, LeanSpan, Limits, Work
@@ -43,6 +44,7 @@ class Recording:
         limits: of one span.
         price: what a call costs, for budgets and metrics.
         version: of Inferometer, for the scope.
+        observe: told of each span that goes through the program's provider, for metrics.
         baggage_tags: names of tags that travel as W3C baggage.
         propagate_to: host patterns that get trace context and those tags in HTTP headers.
         own_provider: a provider of ours for frameworks that trace themselves; our own spans need not go through it.
@@ -58,6 +60,7 @@ class Recording:
         limits: Limits = DEFAULT_LIMITS,
         price: Price | None = None,
         version: str = "",
+        observe: Observe | None = None,
         baggage_tags: frozenset[str] = frozenset(),
         propagate_to: tuple[str, ...] = (),
         own_provider: TracerProvider | None = None,
@@ -68,6 +71,7 @@ class Recording:
         self.limits = limits
         self.price = price
         self.version = version
+        self._observe = observe
         self.baggage_tags = baggage_tags
         self.propagate_to = propagate_to
         self._sampler = None if sampler is ALWAYS_ON else sampler
@@ -164,7 +168,18 @@ class Recording:
                 except Exception as error:
                     report("span completion", error)
                 span.set_attributes({key: value for key, value in late.items() if value is not None})
+        observed = None if type(span) is LeanSpan or self._observe is None else dict(span_attributes(span))
         span.end(end_ns)
+        if observed and self._observe is not None:
+            self._observe_ended(span, observed)
+
+    def _observe_ended(self, span: Span, attributes: Mapping[str, Any]) -> None:
+        start_ns, end_ns = getattr(span, "start_time", None), getattr(span, "end_time", None)
+        if self._observe is not None and start_ns and end_ns:
+            try:
+                self._observe(attributes, span.get_span_context(), end_ns - start_ns)
+            except Exception as error:
+                report("metrics", error)
 
 
 def _discard(span: LeanSpan) -> None:
