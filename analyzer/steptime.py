@@ -137,7 +137,7 @@ def step_model(
         terms = corrected(terms, correction)
     if speculation is not None:
         terms = _with_drafts(terms, model, speculation, hardware, constants, tp, precision)
-    weights, kv_bytes, capacity = _memory(hardware, engine, model, parallelism, precision, kv_precision)
+    weights, kv_bytes, capacity = replica_memory(hardware, engine, model, parallelism, precision, kv_precision)
     spread = spread_of(engine, calibration, confidence, model.family)
     return StepModel(
         terms=terms,
@@ -270,7 +270,7 @@ def _with_drafts(
     )
 
 
-def _memory(
+def replica_memory(
     hardware: Hardware, engine: Engine, model: Model, parallelism: Parallelism, precision: str, kv_precision: str
 ) -> tuple[float, float, int]:
     """Return (weight bytes per chip, KV bytes per token per chip, KV tokens of the replica).

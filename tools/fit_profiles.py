@@ -1,0 +1,177 @@
+"""Fit the engines' constants to measured rows and write profiles/engines/*.calibration.toml and docs/accuracy.md.
+
+    python tools/fit_profiles.py [--peer FILE.csv]
+
+Reads nothing but ``../shared/groundtruth`` and the other profiles. Prices and predictions never enter. ``--peer`` is
+the output of ``tools/compare_aiconfigurator.py``, shown beside our own errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from accuracy import Study, write_accuracy
+from fitting import Data, Estimate, fit, gather
+from ground_truth import read_ground_truth
+from holdout import (
+    Band,
+    band,
+    bands_of_pairs,
+    by_chip,
+    by_configuration,
+    by_length,
+    by_model,
+    hold_out,
+    hull_of,
+    main_ratio,
+    ratios,
+)
+
+from inferometer.profiles.engines import ANY_VERSION, CALIBRATION, CONSTANT_NAMES, CORRECTION_FACTORS, Constants
+
+ROOT = Path(__file__).parent.parent
+SOURCE = "tools/fit_profiles.py over the ground truth described in docs/accuracy.md"
+
+
+def study(data: Data) -> Study:
+    """Hold out configurations, long prompts, chips and models in turn."""
+    return Study(
+        configurations=hold_out(data, by_configuration(data)),
+        lengths=hold_out(data, by_length(data)),
+        chips=hold_out(data, by_chip(data), known="engine"),
+        models=hold_out(data, by_model(data)),
+    )
+
+
+def number(value: float) -> str:
+    """Write a number with five significant digits as TOML."""
+    text = f"{value:.5g}"
+    return text if any(mark in text for mark in ".e") else f"{text}.0"
+
+
+def spread_lines(header: str, of: str, found: Band) -> list[str]:
+    """Write one interval; a factor that would not hold the prediction itself is moved to it."""
+    low, high = (lambda x: min(x, -0.005)), (lambda x: max(x, 0.005))
+    ttft = (
+        (found.ttft_low, found.ttft_high) if np.isfinite(found.ttft_low) else (found.tpot_low * 2, found.tpot_high * 2)
+    )
+    return [
+        f"[[{header}spread]]",
+        f'of = "{of}"',
+        f"tpot_p10_factor = {number(float(np.exp(low(found.tpot_low))))}",
+        f"tpot_p90_factor = {number(float(np.exp(high(found.tpot_high))))}",
+        f"ttft_p10_factor = {number(float(np.exp(low(ttft[0]))))}",
+        f"ttft_p90_factor = {number(float(np.exp(high(ttft[1]))))}",
+        f"rows = {found.rows}",
+        "",
+    ]
+
+
+def constant_lines(constants: Constants) -> list[str]:
+    """Write constants."""
+    return [f"{name} = {number(getattr(constants, name))}" for name in CONSTANT_NAMES]
+
+
+def dated(as_of: date, confidence: str) -> list[str]:
+    """Write where values come from."""
+    return [f"as_of = {as_of.isoformat()}", f'source = "{SOURCE}"', f'confidence = "{confidence}"', ""]
+
+
+def correction_lines(data: Data, estimate: Estimate, pair: int) -> list[str]:
+    """Write each model's corrections: over all versions, and of each where there are several."""
+    lines = []
+    for model, key in enumerate(data.models):
+        if key[:2] != data.pairs[pair]:
+            continue
+        rows = data.of_model == model
+        versions = sorted(set(data.of_version[rows].tolist()))
+        entries = [(ANY_VERSION, None if len(versions) > 1 else versions[0], int(rows.sum()))]
+        if len(versions) > 1:
+            entries += [(data.versions[v][4], v, int((data.of_version == v).sum())) for v in versions]
+        for name, version, count in entries:
+            factors = estimate.factors(model, version)
+            lines += ["[[calibration.correction]]", f'model = "{key[2]}"', f'precision = "{key[3]}"']
+            lines += [f'version = "{name}"', *(f"{each} = {number(factors[each])}" for each in CORRECTION_FACTORS)]
+            lines += [f"rows = {count}", ""]
+    return lines
+
+
+def calibration_file(data: Data, estimate: Estimate, result: Study, engine: int, as_of: date) -> str:
+    """Return the text of one engine's calibration file."""
+    found = ratios(data, result.configurations)
+    calibrated = np.where(result.configurations.confidence == "calibrated")[0]
+    bands = bands_of_pairs(data, found, calibrated)
+    lines = ["# Written by tools/fit_profiles.py; change the fit, not this file.", "", "[defaults]"]
+    lines += constant_lines(estimate.constants(engine, None)) + dated(as_of, "low")
+    for of, wide in class_bands(data, result).items():
+        lines += spread_lines("", of, wide)
+    for pair, (name, hardware) in enumerate(data.pairs):
+        if name != data.engines[engine]:
+            continue
+        rows = np.where(data.of_pair == pair)[0]
+        versions = sorted({data.observations[row].version for row in rows})
+        lines += ["[[calibration]]", f'hardware = "{hardware}"', f"versions = {versions!r}".replace("'", '"'), ""]
+        lines += ["[calibration.constants]", *constant_lines(estimate.constants(engine, pair)), ""]
+        lines += ["[calibration.fit]", f"rows = {len(rows)}"]
+        own = calibrated[data.of_pair[calibrated] == pair]
+        lines.append(f"held_out_rows = {len(own)}")
+        for key, values in (("tpot", main_ratio(data, found)), ("ttft", found.ttft)):
+            errors = np.abs(np.expm1(-values[own]))
+            if np.isfinite(errors).any():
+                lines.append(f"{key}_median_error = {number(float(np.nanmedian(errors)))}")
+        lines += dated(as_of, "high" if len(rows) >= 30 else "medium")
+        lines.append("[calibration.fit.hull]")
+        for key, limits in hull_of(data, rows).items():
+            lines += [f"{key}_low = {number(limits.low)}", f"{key}_high = {number(limits.high)}"]
+        lines += ["hit_rate_low = 0.0", "hit_rate_high = 0.0", ""]
+        for (of_pair, family), wide in bands.items():
+            if of_pair == pair:
+                lines += spread_lines("calibration.", family, wide)
+        lines += correction_lines(data, estimate, pair)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def class_bands(data: Data, result: Study) -> dict[str, Band]:
+    """Return the intervals of what is not calibrated; ``extrapolated`` is what each factor of two adds."""
+    found = {
+        "family": band(data, ratios(data, result.models), np.where(result.models.confidence == "family")[0]),
+        "uncalibrated": band(data, ratios(data, result.chips), np.where(result.chips.confidence == "uncalibrated")[0]),
+    }
+    calibrated = np.where(result.configurations.confidence == "calibrated")[0]
+    near = band(data, ratios(data, result.configurations), calibrated)
+    far = band(data, ratios(data, result.lengths), np.where(result.lengths.confidence == "extrapolated")[0])
+    found["extrapolated"] = Band(
+        min(far.tpot_low - near.tpot_low, -0.03), max(far.tpot_high - near.tpot_high, 0.03),
+        min(far.ttft_low - near.ttft_low, -0.05), max(far.ttft_high - near.ttft_high, 0.05), far.rows,
+    )  # fmt: skip
+    return found
+
+
+def main() -> None:
+    """Fit, write the profiles, write the accuracy page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--ground-truth", type=Path, default=ROOT.parent / "shared" / "groundtruth")
+    parser.add_argument("--peer", type=Path, help="predictions of a peer, by row of silicon_serving.csv")
+    parser.add_argument("--as-of", type=date.fromisoformat, default=date.today())
+    options = parser.parse_args()
+    observations, left_out = read_ground_truth(options.ground_truth)
+    data, refused = gather(observations)
+    left_out["does not fit in the memory that the profile leaves"] += len(refused)
+    result = study(data)
+    estimate = fit(data, np.arange(len(data.observations)))
+    for engine, name in enumerate(data.engines):
+        path = ROOT / "profiles" / "engines" / f"{name}{CALIBRATION}.toml"
+        path.write_text(calibration_file(data, estimate, result, engine, options.as_of), encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
+    page = ROOT / "docs" / "accuracy.md"
+    page.write_text(
+        write_accuracy(data, result, class_bands(data, result), left_out, options.peer, options.as_of), encoding="utf-8"
+    )
+    print(f"wrote {page.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
