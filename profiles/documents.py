@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -205,12 +205,7 @@ def read_documents(kind: str) -> list[Document]:
     Raises:
         ProfileError: a folder of INFEROMETER_PROFILES is missing, or a file cannot be read.
     """
-    shipped = files(f"inferometer.profiles.{kind}")
-    found = [
-        Document(f"profiles/{kind}/{entry.name}", entry.name.removesuffix(".toml"), entry.read_text(encoding="utf-8"))
-        for entry in sorted(shipped.iterdir(), key=lambda entry: entry.name)
-        if entry.name.endswith(".toml")
-    ]
+    found = list(_shipped(kind))
     folders = user_folders()
     for folder in folders[:-1]:
         if not folder.is_dir():
@@ -222,6 +217,15 @@ def read_documents(kind: str) -> list[Document]:
             except (OSError, UnicodeDecodeError) as error:
                 raise ProfileError(str(path), f"cannot be read: {error}") from error
     return found
+
+
+@cache
+def _shipped(kind: str) -> tuple[Document, ...]:
+    return tuple(
+        Document(f"profiles/{kind}/{entry.name}", entry.name.removesuffix(".toml"), entry.read_text(encoding="utf-8"))
+        for entry in sorted(files(f"inferometer.profiles.{kind}").iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".toml")
+    )
 
 
 def parse(document: Document) -> Table:
@@ -238,16 +242,14 @@ def parse(document: Document) -> Table:
 
 def load_all(kind: str, read: Callable[[Document], Profile]) -> dict[str, Profile]:
     """Return all profiles of a kind by id; a user's file replaces the shipped one of the same id."""
-    return dict(_load_all(kind, read, tuple((d.path, d.stem, d.text) for d in read_documents(kind))))
+    return dict(_load_all(read, tuple(read_documents(kind))))
 
 
 @lru_cache(maxsize=32)
-def _load_all(
-    kind: str, read: Callable[[Document], Profile], documents: tuple[tuple[str, str, str], ...]
-) -> dict[str, Profile]:
+def _load_all(read: Callable[[Document], Profile], documents: tuple[Document, ...]) -> dict[str, Profile]:
     profiles: dict[str, Profile] = {}
     for document in documents:
-        profile = read(Document(*document))
+        profile = read(document)
         profiles[profile.id] = profile
     return profiles
 

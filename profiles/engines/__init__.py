@@ -209,34 +209,29 @@ def list_engines() -> dict[str, Engine]:
     Raises:
         ProfileError: a profile breaks its rules.
     """
-    documents = read_documents("engines")
-    return dict(_list_engines(tuple((d.path, d.stem, d.text) for d in documents)))
+    return dict(_read_engines(tuple(read_documents("engines")))[0])
 
 
 def _scheduler_of(id_: str, version: str) -> Scheduler | None:
     key = version_key(version)
     if not key:
         return None
-    _, earlier = _read_engines(tuple((d.path, d.stem, d.text) for d in read_documents("engines")))
+    _, earlier = _read_engines(tuple(read_documents("engines")))
     for before, scheduler in earlier.get(id_, ()):
         if key < before:
             return scheduler
     return None
 
 
-def _list_engines(documents: tuple[tuple[str, str, str], ...]) -> dict[str, Engine]:
-    return _read_engines(documents)[0]
-
-
 @lru_cache(maxsize=8)
 def _read_engines(
-    documents: tuple[tuple[str, str, str], ...],
+    documents: tuple[Document, ...],
 ) -> tuple[dict[str, Engine], dict[str, list[tuple[tuple[int, ...], Scheduler]]]]:
     engines: dict[str, Engine] = {}
     earlier: dict[str, list[tuple[tuple[int, ...], Scheduler]]] = {}
     fits: dict[str, Fitted] = {}
-    for path, stem, text in documents:
-        document = Document(path, stem, text)
+    for document in documents:
+        stem = document.stem
         if stem.endswith(CALIBRATION):
             fits[stem.removesuffix(CALIBRATION)] = read_calibrations(document)
         else:
