@@ -9,9 +9,8 @@ from typing import Any
 from inferometer.ingest.dialects.dialect import Fields
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import UsageSemantics
-
-ABSURD_TOKENS = 100_000_000
-"""Tokens beyond which a count of one call is taken for a mistake: ten times the longest context window there is."""
+from inferometer.schema.usage.arithmetic import all_output, is_inclusive
+from inferometer.schema.usage.body import count_of
 
 _SPLITS = (
     "input_text",
@@ -63,7 +62,8 @@ def usage_of(fields: Fields, declared: UsageSemantics, warnings: Counter[str]) -
 
     inclusive = fields.get("semantics", declared) is not UsageSemantics.EXCLUSIVE
     if given is not None and cached:
-        inclusive = _is_inclusive(given, cached, output, total, reasoning, inclusive, usage.reasons)
+        inclusive, why = is_inclusive(given, cached, output, total, reasoning, inclusive)
+        usage.reasons += [why] if why else []
     all_input = given if inclusive or given is None else given + cached
     output = _output(all_input, output, total, reasoning, bool(fields.get("reasoning_beside")), usage.reasons)
     if all_input is None and total is not None and output is not None and total >= output:
@@ -96,17 +96,11 @@ def usage_of(fields: Fields, declared: UsageSemantics, warnings: Counter[str]) -
 
 def read_count(value: Any, name: str, warnings: Counter[str], reasons: list[str]) -> int | None:
     """Return a token count; None, counted and with a reason, where it is negative, absurd or no whole number."""
-    if type(value) is not int:
-        try:
-            number = float(value)
-            value = int(number) if not isinstance(value, bool) and number.is_integer() else None
-        except (TypeError, ValueError, OverflowError):
-            value = None
-    if value is None or not 0 <= value <= ABSURD_TOKENS:
+    count = count_of(value)
+    if count is None:
         warnings["broken_token_count"] += 1
         reasons.append(f"{name} count kept out: not a number of tokens")
-        return None
-    return int(value)
+    return count
 
 
 def _writes(counts: dict[str, int | None]) -> tuple[int | None, int | None]:
@@ -119,28 +113,6 @@ def _writes(counts: dict[str, int | None]) -> tuple[int | None, int | None]:
     return max(five or 0, whole - (hour or 0)), hour
 
 
-def _is_inclusive(
-    given: int,
-    cached: int,
-    output: int | None,
-    total: int | None,
-    reasoning: int | None,
-    default: bool,
-    notes: list[str],
-) -> bool:
-    if total is not None and output is not None:
-        sums = {output, output + (reasoning or 0)}
-        inside, beside = total - given in sums, total - given - cached in sums
-        if inside != beside:
-            if inside != default:
-                notes.append(f"total shows cached tokens {'inside' if inside else 'beside'} the input count")
-            return inside
-    if default and cached > given:
-        notes.append("more cached tokens than input: they stand beside the input count")
-        return False
-    return default
-
-
 def _output(
     all_input: int | None, output: int | None, total: int | None, reasoning: int | None, beside: bool, notes: list[str]
 ) -> int | None:
@@ -149,16 +121,6 @@ def _output(
             notes.append("output taken as total minus input")
             return total - all_input
         return None
-    if not reasoning:
-        return output
-    if all_input is not None and total is not None:
-        rest = total - all_input
-        if rest in {output, output + reasoning}:
-            if (rest != output) != beside:
-                notes.append(f"total shows reasoning {'beside' if rest != output else 'inside'} the output count")
-            return rest
-    if beside or reasoning > output:
-        if not beside:
-            notes.append("more reasoning than output: it stands beside the output count")
-        return output + reasoning
-    return output
+    found, why = all_output(output, reasoning, all_input, total, beside)
+    notes += [why] if why else []
+    return found

@@ -5,7 +5,8 @@ Source: docs.anthropic.com, Messages API, `usage`; recorded bodies of 2023 to 20
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from inferometer.schema.meters import Meters
@@ -46,3 +47,65 @@ def read_usage(usage: Mapping[str, Any]) -> BodyUsage:
         if quantity:
             body.fees.append(Fee(sku, quantity, "request"))
     return body
+
+
+def read_body(answer: Mapping[str, Any]) -> BodyUsage:
+    """Return what a message says."""
+    usage = mapping_of(answer.get("usage"))
+    body = read_usage(usage) if usage else BodyUsage(semantics=SEMANTICS)
+    _read_head(answer, body)
+    content = answer.get("content")
+    for part in content if isinstance(content, list) else ():
+        part = mapping_of(part)
+        for key in ("text", "thinking", "name"):
+            if isinstance(part.get(key), str) and part[key]:
+                body.texts.append(part[key])
+        if part.get("type") in {"tool_use", "server_tool_use"}:
+            body.texts.append(json.dumps(part.get("input"), ensure_ascii=False))
+    return body
+
+
+def read_stream(events: Iterable[Mapping[str, Any]]) -> BodyUsage:
+    """Return what a stream of events says; what a later event repeats replaces what an earlier one said."""
+    usage: dict[str, Any] = {}
+    head = BodyUsage()
+    texts: dict[Any, list[str]] = {}
+    finished = False
+    for event in events:
+        kind = event.get("type")
+        if kind == "message_start":
+            message = mapping_of(event.get("message"))
+            usage |= _told(mapping_of(message.get("usage")))
+            _read_head(message, head)
+        elif kind == "message_delta":
+            usage |= _told(mapping_of(event.get("usage")))
+            head.finish_reason = text_of(mapping_of(event.get("delta")).get("stop_reason")) or head.finish_reason
+            finished = finished or head.finish_reason is not None
+        elif kind == "content_block_delta":
+            delta = mapping_of(event.get("delta"))
+            for key in ("text", "thinking", "partial_json"):
+                if isinstance(delta.get(key), str):
+                    texts.setdefault(event.get("index"), []).append(delta[key])
+        elif kind == "content_block_start":
+            name = text_of(mapping_of(event.get("content_block")).get("name"))
+            if name:
+                texts.setdefault(event.get("index"), []).append(name)
+    body = read_usage(usage) if usage else BodyUsage(semantics=SEMANTICS)
+    body.model, body.response_id, body.finish_reason = head.model, head.response_id, head.finish_reason
+    body.texts = ["".join(parts) for parts in texts.values()]
+    body.is_complete = finished
+    if usage and not finished and body.meters.output is not None:
+        # the first event tells a count of a few tokens, which the last one would have replaced
+        body.meters.output = None
+        body.reasons.append("the stream broke off: its output count is that of its start and was left out")
+    return body
+
+
+def _told(usage: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in usage.items() if value is not None}
+
+
+def _read_head(message: Mapping[str, Any], body: BodyUsage) -> None:
+    body.model = text_of(message.get("model"))
+    body.response_id = text_of(message.get("id"))
+    body.finish_reason = text_of(message.get("stop_reason"))

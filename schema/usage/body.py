@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from inferometer.schema.meters import Meters
@@ -37,6 +38,10 @@ class BodyUsage:
     response_id: str | None = None
     finish_reason: str | None = None
     service_tier: str | None = None
+    cost_usd: Decimal | None = None
+    queue_ns: int | None = None
+    prefill_ns: int | None = None
+    decode_ns: int | None = None
     operation: Operation = Operation.CHAT
     fees: list[Fee] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -55,6 +60,17 @@ def count_of(value: Any) -> int | None:
     except ValueError:
         return None
     return int(number) if number.is_integer() and 0 <= number <= ABSURD_TOKENS else None
+
+
+def money_of(value: Any) -> Decimal | None:
+    """Return a cost in US dollars; None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and 0 <= amount < 10**9 else None
 
 
 def mapping_of(value: Any) -> Mapping[str, Any]:
