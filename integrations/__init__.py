@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from inferometer.integrations.base import Integration
 
 INTEGRATIONS: dict[str, str] = {
-    # name: module below inferometer.integrations; http and executors come first, the others lean on them
+    # name: module below inferometer.integrations; the first two serve the others
+    "executors": "executors",
     "http": "http",
     "openai": "openai",
 }
+
+SERVANTS = ("executors", "http")
+"""Put in place with any other: they carry context into threads and count the attempts behind a call."""
 
 _loaded: dict[str, Integration] = {}
 _watched: set[str] = set()
@@ -47,8 +51,8 @@ def instrument(*names: str) -> list[str]:
             integration.install()
         elif integration.installed:
             _install_when_imported(integration)
-    if names:
-        _load("http").install()
+    for name in SERVANTS if names else ():
+        _load(name).install()
     return [name for name, integration in _loaded.items() if integration.active or integration.awaited]
 
 

@@ -37,7 +37,7 @@ def extract(carrier: Mapping[str, str], context: Context | None = None) -> Conte
 
     A caller's other baggage is not taken over: it is not ours, and may come from anyone.
     """
-    lowered = {key.lower(): value for key, value in carrier.items() if isinstance(key, str)}
+    lowered = {key.lower(): value for key, value in carrier.items()}
     context = _propagator.extract(lowered, context)
     now = recording.active
     allowed = now.baggage_tags if now is not None else frozenset()
