@@ -44,6 +44,10 @@ class ReplayResult:
         """The middle cost on the answer's basis, None where unknown."""
         return None if self.bill is None else self.bill.by_basis[self.bill.basis].mid
 
+    def run_seconds(self) -> Float:
+        """Return seconds from the first start to the last end of every run that was served whole."""
+        return self._run_spans(self.simulation.ready_s, self.simulation.end_s, self._feasible_runs())
+
     def as_dict(self) -> dict[str, Any]:
         """Return the `replay` document, its seconds as numbers and its money as Decimal."""
         simulation, workload = self.simulation, self.workload
@@ -70,7 +74,7 @@ class ReplayResult:
             "ttft_s": distribution(ttft),
             "tpot_s": distribution(tpot),
             "e2e_s": distribution(e2e),
-            "run_e2e_s": distribution(self._run_spans(ready, end, self._feasible_runs())),
+            "run_e2e_s": distribution(self.run_seconds()),
             "queue_s": distribution((simulation.entered_s - ready)[served]),
             "input_tokens": int(workload.input_tokens[served].sum()),
             "output_tokens": produced,

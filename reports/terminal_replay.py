@@ -1,0 +1,109 @@
+"""What ``replay`` and ``sweep`` print for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from inferometer.reports.terminal import UNKNOWN, open_console, show_count, show_money
+
+
+def show_seconds(value: float | None) -> str:
+    """Return a time as shown: milliseconds below a second, hours above one."""
+    if value is None:
+        return UNKNOWN
+    if value < 1:
+        return f"{value * 1000:.3g} ms"
+    return f"{value:.3g} s" if value < 3600 else f"{value / 3600:.3g} h"
+
+
+def show_share(value: float | None) -> str:
+    """Return a share as percent."""
+    return UNKNOWN if value is None else f"{100 * value:.1f} %"
+
+
+def print_replay(answer: dict[str, Any]) -> None:
+    """Print one replay document."""
+    scenario, cost, recorded = answer["scenario"], answer["cost_usd"], answer["recorded"]
+    console = open_console()
+    table = Table(
+        title=f"{scenario['model']} ({scenario['precision']}) on {scenario['chips']} x {scenario['hardware']}, "
+        f"{scenario['engine']}",
+        show_header=True,
+    )
+    for column in ("", "p50", "p90", "p99", "recorded p50"):
+        table.add_column(column, justify="left" if not column else "right")
+    for title, key in (
+        ("time to first token", "ttft_s"),
+        ("time per output token", "tpot_s"),
+        ("call", "e2e_s"),
+        ("run", "run_e2e_s"),
+    ):
+        before = recorded.get(key, {}).get("p50")
+        table.add_row(title, *(show_seconds(answer[key][name]) for name in ("p50", "p90", "p99")), show_seconds(before))
+    console.print(table)
+    refused = answer["refused"]
+    lines = {
+        "calls": f"{show_count(answer['calls'])} in {show_count(answer['runs'])} runs; refused "
+        f"{show_count(refused['over_context'])} over the window, {show_count(refused['over_memory'])} over memory; "
+        f"{show_share(answer['infeasible_runs_share'])} of runs infeasible",
+        "arrivals": str(answer["arrivals"]["note"]),
+        "prefix cache": f"{show_share(answer['prefix_hit_rate'])} of prompt blocks found "
+        f"({show_share(answer['prefix_hit_rate_infinite'])} in one that never forgets)",
+        "busy": f"{show_share(answer['busy_share'])} of {show_seconds(answer['makespan_s'])}; "
+        f"MFU {show_share(answer['mfu'])}, MBU {show_share(answer['mbu'])}",
+        "cost": f"{show_money(cost['mid'])} {answer['cost_basis'] or ''} "
+        f"({show_money(cost['low'])} to {show_money(cost['high'])}); recorded {show_money(recorded['cost_usd'])}",
+        "energy": f"{answer['energy_kwh']:.3g} kWh, {answer['gco2e']:,.0f} g CO2e"
+        if answer["energy_kwh"] is not None
+        else UNKNOWN,
+        "trust": f"{answer['confidence']}: {answer['confidence_reason']}; "
+        f"{show_share(answer['extrapolated_share'])} of working time extrapolated",
+    }
+    for title, text in lines.items():
+        console.print(f"[bold]{title}[/bold]  ", end="")
+        console.print(text, markup=False)
+    if answer["warnings"]:
+        console.print("warnings: " + ", ".join(f"{kind} {count}" for kind, count in answer["warnings"].items()))
+    if capacity := answer.get("capacity"):
+        console.print(
+            f"capacity: {capacity['replicas']} replicas and {capacity['spare']} spare, "
+            f"{show_money(capacity['usd_per_day']['fixed'])} a day"
+        )
+    for line in answer.get("sensitivity", ()):
+        console.print(
+            f"output x {line['output']:g}, steps x {line['steps']:g}: {show_money(line['cost_usd'])}, "
+            f"run {show_seconds(line['run_e2e_s']['p50'])}"
+        )
+
+
+def print_sweep(answer: dict[str, Any]) -> None:
+    """Print the rows of a sweep, those that nothing beats marked."""
+    table = Table(title="* serves as many runs as any, and no such one is both cheaper and faster")
+    for column in (
+        "",
+        "hardware",
+        "precision",
+        "chips",
+        "cost",
+        "$/M out",
+        "ttft p50",
+        "tpot p50",
+        "run p50",
+        "infeasible",
+        "trust",
+    ):
+        table.add_column(column)
+    for row in answer["scenarios"]:
+        table.add_row(
+            "*" if row["pareto"] else "",
+            *(row["hardware"], row["precision"], str(row["chips"])),
+            *(show_money(row["cost_usd"]["mid"]), show_money(row["cost_usd_per_mtok_output"])),
+            *(show_seconds(row[key]["p50"]) for key in ("ttft_s", "tpot_s", "run_e2e_s")),
+            *(show_share(row["infeasible_runs_share"]), row["confidence"]),
+        )
+    console = open_console()
+    console.print(table)
+    for skipped in answer["skipped"]:
+        console.print(f"{skipped['hardware']} {skipped['precision']}: {skipped['reason']}", markup=False, style="dim")

@@ -1,0 +1,56 @@
+"""``inferometer sweep``: the store on every profile that fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
+from inferometer.cli.scenario import build_scenario, scenario_options
+
+
+@click.command("sweep")
+@scenario_options
+@click.option("--hardware", multiple=True, metavar="H", help="Only these profiles, repeatable [default: all].")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Replays at a time [default: the processors].")
+@store_option
+@selection_options
+@json_option
+def command(
+    hardware: tuple[str, ...],
+    jobs: int | None,
+    precision: str | None,
+    store_url: str | None,
+    since: int | None,
+    until: int | None,
+    where: tuple[tuple[str, str], ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Replay the recorded calls on every profile that fits; mark what no other one beats."""
+    from inferometer.analyzer.replay_sweep import sweep
+    from inferometer.analyzer.workload import load_workload
+    from inferometer.profiles.hardware import load_hardware
+    from inferometer.profiles.models import load_model
+    from inferometer.profiles.prices import load_prices
+    from inferometer.store import open_store
+
+    for name in hardware:
+        load_hardware(name)  # a wrong name is told before the store is read
+    load_model(options["model"])
+    base = build_scenario(hardware=hardware[0] if hardware else "", precision=precision, **options)
+    prices = load_prices()
+    with open_store(store_url) as store:
+        workload = load_workload(
+            store, selection(since, until, where), lambda row: prices.price(row).effective_cost_usd
+        )
+    document = sweep(
+        workload, base, hardware=hardware, precisions=[precision] if precision else (), jobs=jobs
+    ).as_dict()
+    if as_json:
+        print_json(document)
+        return
+    from inferometer.reports.terminal_replay import print_sweep
+
+    print_sweep(document)
