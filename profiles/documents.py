@@ -128,6 +128,10 @@ class Table:
             raise self._fail(key, f"is {value!r}; write a date as YYYY-MM-DD, without quotes")
         return value
 
+    def __contains__(self, key: str) -> bool:
+        """Return whether the table has a key."""
+        return key in self._values
+
     def provenance(self) -> Provenance:
         """Return the table's date, source and confidence; all three are required."""
         return Provenance(self.day("as_of"), self.text("source"), self.text("confidence", among=CONFIDENCES))
