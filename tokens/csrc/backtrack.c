@@ -41,22 +41,25 @@ static inline int stay_apart(const struct vocabulary *v, uint32_t left, uint32_t
 size_t backtrack_piece(const struct vocabulary *v, const uint8_t *piece, size_t size, uint32_t *tokens, uint64_t *dead)
 {
     size_t count = 0, at = 0;
-    uint32_t token = longest_token(v, piece, size);
+    uint32_t length, token = longest_token(v, piece, size, &length);
     for (;;) {
-        size_t end = at + token_size(v, token);
+        size_t end = at + length;
         if (!(dead[end >> 6] >> (end & 63) & 1) && (!count || stay_apart(v, tokens[count - 1], token))) {
             tokens[count++] = token;
             at = end;
             if (at == size)
                 return count;
-            token = longest_token(v, piece + at, size - at);
+            token = longest_token(v, piece + at, size - at, &length);
             continue;
         }
-        token = v->prefixes[token];
-        if (token == NO_TOKEN) {
+        uint32_t shorter = v->prefixes[token];
+        token = (shorter & (2 * MAX_TOKENS - 1)) - 1;
+        length = shorter >> 22;
+        if (!length) {
             dead[at >> 6] |= 1ull << (at & 63);
             token = tokens[--count];
-            at -= token_size(v, token);
+            length = token_size(v, token);
+            at -= length;
         }
     }
 }

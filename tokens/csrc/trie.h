@@ -15,21 +15,22 @@
 /* Build over the tokens whose split is known; returns a malloc'ed array of *units, NULL where memory is short. */
 uint64_t *trie_build(const struct vocabulary *v, size_t *units);
 
-/* The longest token that `text` begins with; a single byte always is one. */
-static inline uint32_t longest_token(const struct vocabulary *v, const uint8_t *text, size_t size)
+/* The longest token that `text` begins with; a single byte always is one. Its size goes to *found. */
+static inline uint32_t longest_token(const struct vocabulary *v, const uint8_t *text, size_t size, uint32_t *found)
 {
     const uint64_t *trie = v->trie;
-    uint64_t unit = trie[0];
-    uint32_t token = NO_TOKEN;
-    for (size_t at = 0; at < size; at++) {
-        uint64_t child = trie[TRIE_BASE(unit) ^ text[at]];
-        if (TRIE_LABEL(child) != (text[at] | 0x100u))
+    uint64_t unit = trie[0], best = 0;
+    size_t length = 0;
+    for (size_t at = 0; at < size;) {
+        unit = trie[TRIE_BASE(unit) ^ text[at]];
+        if (TRIE_LABEL(unit) != (text[at] | 0x100u))
             break;
-        unit = child;
-        uint32_t here = TRIE_TOKEN(unit);
-        token = here == NO_TOKEN ? token : here;
+        at++;
+        length = unit >> 33 ? at : length;
+        best = unit >> 33 ? unit : best;
     }
-    return token;
+    *found = (uint32_t)length;
+    return TRIE_TOKEN(best);
 }
 
 #endif

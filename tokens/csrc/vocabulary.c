@@ -29,10 +29,12 @@ const char *vocabulary_open(struct vocabulary *v, const uint8_t *block, size_t s
         .bytes = at[BYTES],
         .seed = at[SEED],
         .pairs = (const uint64_t *)at[PAIRS],
+        .pair_filter = (const uint64_t *)at[PAIR_FILTER],
         .splits = (const uint64_t *)at[SPLITS],
         .trie = (const uint64_t *)at[TRIE],
         .piece_mask = (uint32_t)(header->sections[PIECES].size / sizeof(uint32_t)) - 1,
         .pair_mask = (uint32_t)(header->sections[PAIRS].size / 64) - 1,
+        .filter_mask = (uint32_t)(header->sections[PAIR_FILTER].size / sizeof(uint64_t)) - 1,
         .seed_lines = (uint32_t)(header->sections[SEED].size / 64),
         .scan = scan_of_family(header->family),
     };

@@ -1,15 +1,17 @@
 /* A compiled vocabulary: one flat block of memory, mapped from a file, never written to.
  *
  *   header | token offsets u32[n+1] | token bytes | ids u32[n] | tokens of single bytes u32[256]
- *          | pieces: open-addressed u32 (token + 1)     | pairs: lines of eight u64
- *          | splits u64[n]: left, right << 32           | prefixes u32[n]: the longest shorter token it begins with
+ *          | odd pieces: open-addressed u32 (token + 1) | pairs: lines of eight u64
+ *          | pair filter: two bits of one u64 for every pair
+ *          | splits u64[n]: left, right << 32           | prefixes u32[n]: the longest shorter token it begins
+ *            with, size << 22 | token + 1
  *          | trie: double array of u64                  | seed: a piece cache that knows the vocabulary
  *
  * Tokens are numbered by rank (the order of merging); `ids` gives the number the outside knows. A pair slot packs
  * left:21 | right:21 | merged:21 | used:1, and a line that has a free slot ends the search. Each token has at most one
  * pair: of all cuts into two tokens only the one that merging its own bytes ends with can ever stand side by side, since
- * merges inside a span go the same way whatever surrounds it. A token that merging never reaches (split NO_TOKEN) is in
- * `pieces` alone, where the vocabulary lets a whole piece win.
+ * merges inside a span go the same way whatever surrounds it. A token that merging never reaches has no split and is in
+ * `odd pieces` alone, where the vocabulary lets a whole piece win.
  */
 #ifndef INFEROMETER_VOCABULARY_H
 #define INFEROMETER_VOCABULARY_H
@@ -20,11 +22,11 @@
 #include "hash.h"
 #include "scan.h"
 
-#define VOCABULARY_FORMAT 2u
+#define VOCABULARY_FORMAT 4u
 #define MAX_TOKENS (1u << 21)
 #define NO_TOKEN UINT32_MAX
 
-enum vocabulary_section { OFFSETS, BYTES, IDS, BYTE_TOKENS, PIECES, PAIRS, SPLITS, PREFIXES, TRIE, SEED, SECTIONS };
+enum vocabulary_section { OFFSETS, BYTES, IDS, BYTE_TOKENS, PIECES, PAIRS, PAIR_FILTER, SPLITS, PREFIXES, TRIE, SEED, SECTIONS };
 
 struct vocabulary_header {
     char magic[8];
@@ -43,8 +45,8 @@ struct vocabulary {
     uint32_t tokens;
     const uint32_t *offsets, *ids, *byte_tokens, *pieces, *prefixes;
     const uint8_t *bytes, *seed;
-    const uint64_t *pairs, *splits, *trie;
-    uint32_t piece_mask, pair_mask; /* number of slots, of lines, less one */
+    const uint64_t *pairs, *pair_filter, *splits, *trie;
+    uint32_t piece_mask, pair_mask, filter_mask; /* number of slots, of lines, of words, less one */
     uint32_t seed_lines;
     scan_piece scan;
 };
@@ -71,6 +73,7 @@ static inline uint32_t token_size(const struct vocabulary *v, uint32_t token)
     return v->offsets[token + 1] - v->offsets[token];
 }
 
+/* The token of a whole piece: of all tokens while compiling, of those that merging does not reach in the compiled form. */
 static inline uint32_t find_piece(const struct vocabulary *v, const uint8_t *piece, size_t size)
 {
     uint32_t slot = (uint32_t)hash_bytes(piece, size) & v->piece_mask;
@@ -88,17 +91,29 @@ static inline uint64_t pair_key(uint32_t left, uint32_t right)
     return (uint64_t)left << 43 | (uint64_t)right << 22;
 }
 
-static inline uint32_t pair_line(uint32_t left, uint32_t right, uint32_t mask)
+static inline uint64_t pair_hash(uint32_t left, uint32_t right)
 {
     uint64_t hash = left * 0x9E3779B97F4A7C15u + right * 0xC2B2AE3D27D4EB4Fu;
-    return (uint32_t)(hash >> 32 ^ hash >> 47) & mask;
+    return hash ^ hash >> 32;
+}
+
+static inline uint32_t pair_line(uint64_t hash, uint32_t mask)
+{
+    return (uint32_t)(hash >> 12) & mask;
+}
+
+/* Most pairs that are asked for are none; two bits in memory that stays near say so. */
+static inline uint64_t filter_bits(uint64_t hash)
+{
+    return 1ull << (hash >> 52 & 63) | 1ull << (hash >> 58);
 }
 
 static inline uint32_t find_pair(const struct vocabulary *v, uint32_t left, uint32_t right)
 {
-    uint64_t key = pair_key(left, right);
-    uint32_t line = pair_line(left, right, v->pair_mask);
-    for (;; line = (line + 1) & v->pair_mask) {
+    uint64_t key = pair_key(left, right), hash = pair_hash(left, right), bits = filter_bits(hash);
+    if ((v->pair_filter[hash & v->filter_mask] & bits) != bits)
+        return NO_TOKEN;
+    for (uint32_t line = pair_line(hash, v->pair_mask);; line = (line + 1) & v->pair_mask) {
         const uint64_t *slots = v->pairs + 8 * (size_t)line;
         for (unsigned slot = 0; slot < 8; slot++) {
             if (!slots[slot])

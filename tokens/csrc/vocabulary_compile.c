@@ -12,7 +12,7 @@ struct compiler {
     const struct vocabulary_source *source;
     struct vocabulary v;
     uint32_t *pieces, *prefixes, byte_tokens[256];
-    uint64_t *pairs, *splits, *trie;
+    uint64_t *pairs, *pair_filter, *splits, *trie;
     struct piece_key *seed;
     size_t trie_units;
 };
@@ -56,9 +56,11 @@ static const char *add_pieces(struct compiler *c)
 static void add_pair(struct compiler *c, uint32_t token)
 {
     uint32_t left = (uint32_t)c->splits[token], right = (uint32_t)(c->splits[token] >> 32);
-    uint64_t slot = 8 * (uint64_t)pair_line(left, right, c->v.pair_mask), slots = 8 * ((uint64_t)c->v.pair_mask + 1);
+    uint64_t hash = pair_hash(left, right);
+    uint64_t slot = 8 * (uint64_t)pair_line(hash, c->v.pair_mask), slots = 8 * ((uint64_t)c->v.pair_mask + 1);
     while (c->pairs[slot])
         slot = (slot + 1) % slots;
+    c->pair_filter[hash & c->v.filter_mask] |= filter_bits(hash);
     c->pairs[slot] = pair_key(left, right) | (uint64_t)token << 1 | 1;
 }
 
@@ -140,12 +142,17 @@ static void add_pairs(struct compiler *c)
             c->splits[token] = UINT64_MAX;
 }
 
-/* Where merges have the last word, a token they do not reach is not to be found whole. */
-static void drop_unreached(struct compiler *c)
+/* The trie finds every token that merging reaches; what it cannot find stays in the table of pieces, if it is to be found
+ * at all. */
+static void keep_odd_pieces(struct compiler *c)
 {
-    memset(c->pieces, 0, ((size_t)c->v.piece_mask + 1) * sizeof *c->pieces);
+    uint32_t odd = 0;
     for (uint32_t token = 0; token < c->v.tokens; token++)
-        if (c->splits[token] != UINT64_MAX)
+        odd += c->splits[token] == UINT64_MAX;
+    memset(c->pieces, 0, ((size_t)c->v.piece_mask + 1) * sizeof *c->pieces);
+    c->v.piece_mask = power_of_two(2 * (uint64_t)odd) - 1;
+    for (uint32_t token = 0; c->source->whole_pieces && token < c->v.tokens; token++)
+        if (c->splits[token] == UINT64_MAX)
             add_piece(c, token);
 }
 
@@ -154,7 +161,10 @@ static void add_prefixes(struct compiler *c)
     const struct vocabulary *v = &c->v;
     for (uint32_t token = 0; token < v->tokens; token++) {
         uint32_t size = token_size(v, token);
-        c->prefixes[token] = size > 1 ? longest_token(v, v->bytes + v->offsets[token], size - 1) : NO_TOKEN;
+        uint32_t length = 0, prefix = NO_TOKEN;
+        if (size > 1)
+            prefix = longest_token(v, v->bytes + v->offsets[token], size - 1, &length);
+        c->prefixes[token] = length << 22 | (prefix + 1);
     }
 }
 
@@ -164,7 +174,7 @@ static void add_seeds(struct compiler *c)
     for (uint32_t token = 0; token < v->tokens; token++) {
         uint32_t size = token_size(v, token);
         const uint8_t *bytes = v->bytes + v->offsets[token];
-        if (size > SHORT_PIECE || find_piece(v, bytes, size) == NO_TOKEN)
+        if (size > SHORT_PIECE || (c->splits[token] == UINT64_MAX && !c->source->whole_pieces))
             continue;
         struct piece_key key = make_key(bytes, size);
         struct piece_key *line = c->seed + LINE_KEYS * (size_t)key_line(key.low, key.high, v->seed_lines - 1);
@@ -183,15 +193,17 @@ static const char *build_tables(struct compiler *c)
     struct vocabulary *v = &c->v;
     v->piece_mask = power_of_two(2 * (uint64_t)v->tokens) - 1;
     v->pair_mask = power_of_two(v->tokens / 4) - 1;
+    v->filter_mask = power_of_two(v->tokens / 8) - 1;
     v->seed_lines = power_of_two(v->tokens / 2);
     c->pieces = calloc((size_t)v->piece_mask + 1, sizeof *c->pieces);
     c->pairs = calloc((size_t)v->pair_mask + 1, 64);
+    c->pair_filter = calloc((size_t)v->filter_mask + 1, sizeof *c->pair_filter);
     c->splits = malloc(v->tokens * sizeof *c->splits);
     c->prefixes = malloc(v->tokens * sizeof *c->prefixes);
     c->seed = calloc(v->seed_lines, 64);
-    if (!c->pieces || !c->pairs || !c->splits || !c->prefixes || !c->seed)
+    if (!c->pieces || !c->pairs || !c->pair_filter || !c->splits || !c->prefixes || !c->seed)
         return NO_MEMORY;
-    v->pieces = c->pieces, v->pairs = c->pairs, v->splits = c->splits, v->byte_tokens = c->byte_tokens;
+    v->pieces = c->pieces, v->pairs = c->pairs, v->pair_filter = c->pair_filter, v->splits = c->splits, v->byte_tokens = c->byte_tokens;
     const char *problem = add_pieces(c);
     if (problem)
         return problem;
@@ -200,8 +212,7 @@ static const char *build_tables(struct compiler *c)
     if (!c->trie)
         return NO_MEMORY;
     add_prefixes(c);
-    if (!c->source->whole_pieces)
-        drop_unreached(c);
+    keep_odd_pieces(c);
     add_seeds(c);
     return 0;
 }
@@ -225,6 +236,7 @@ static uint8_t *write_block(const struct compiler *c, size_t *size)
         [BYTE_TOKENS] = {c->byte_tokens, sizeof c->byte_tokens},
         [PIECES] = {c->pieces, 4 * ((uint64_t)c->v.piece_mask + 1)},
         [PAIRS] = {c->pairs, 64 * ((uint64_t)c->v.pair_mask + 1)},
+        [PAIR_FILTER] = {c->pair_filter, 8 * ((uint64_t)c->v.filter_mask + 1)},
         [SPLITS] = {c->splits, 8 * (uint64_t)source->tokens},
         [PREFIXES] = {c->prefixes, 4 * (uint64_t)source->tokens},
         [TRIE] = {c->trie, 8 * (uint64_t)c->trie_units},
@@ -266,6 +278,7 @@ uint8_t *vocabulary_compile(const struct vocabulary_source *source, size_t *size
         *problem = "out of memory";
     free(c.pieces);
     free(c.pairs);
+    free(c.pair_filter);
     free(c.splits);
     free(c.prefixes);
     free(c.trie);
