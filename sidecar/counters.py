@@ -67,9 +67,11 @@ class Counters:
         with self._lock:
             self._values[name] = series
 
-    def put(self, name: str, value: float) -> None:
-        """Set a gauge without labels."""
-        self.replace(name, [({}, value)])
+    def put(self, name: str, value: float, **labels: str) -> None:
+        """Set one series of a gauge."""
+        assert name in HELP, name
+        with self._lock:
+            self._values.setdefault(name, {})[tuple(sorted(labels.items()))] = value
 
     def total(self, name: str) -> float:
         """Return the sum of all series of a name."""

@@ -19,6 +19,7 @@ from inferometer.schema.errors import StoreError, UserError
 from inferometer.sidecar.committer import Committer
 from inferometer.sidecar.connections import limited_protocol, open_connections
 from inferometer.sidecar.counters import Counters
+from inferometer.sidecar.forwarder import Forwarder, register_forwards
 from inferometer.sidecar.grpc_receiver import build_server, in_use
 from inferometer.sidecar.http_receiver import HttpReceiver
 from inferometer.sidecar.intake import Intake
@@ -145,6 +146,7 @@ class Sidecar:
         self._journal = journal
         self._supervisor = Supervisor(_normaliser_settings(settings, journal), self.counters, lock.fd)
         self._stopping = asyncio.Event()
+        self._forwarders = [Forwarder(one, settings, journal.path, self.counters) for one in settings.forward]
 
     async def serve(self, http_socket: socket.socket | None, announce: Callable[[str], None]) -> None:
         """Take requests until a signal asks to stop, then drain."""
@@ -157,13 +159,24 @@ class Sidecar:
             await self._serve(intake, http_socket, announce)
         finally:
             committer.close()
-        await self._supervisor.stop(self.settings.drain_timeout_s)
+        await self._drain()
         log.info("stopped", extra={"left_in_journal": self._journal.backlog(STORE_CONSUMER).entries})
+
+    async def _drain(self) -> None:
+        deadline = time.monotonic() + self.settings.drain_timeout_s
+        for forwarder in self._forwarders:
+            forwarder.stop()
+        await self._supervisor.stop(self.settings.drain_timeout_s)
+        for forwarder in self._forwarders:
+            await asyncio.to_thread(forwarder.join, max(deadline - time.monotonic(), 0.1))
 
     async def _serve(self, intake: Intake, http_socket: socket.socket | None, announce: Callable[[str], None]) -> None:
         guard = Guard(self.settings.token)
         grpc_server, grpc_port = build_server(self.settings, intake, guard) if self.settings.grpc_address else (None, 0)
         http_server = self._http_server(intake, guard) if http_socket is not None else None
+        register_forwards(self._journal, self.settings.forward)
+        for forwarder in self._forwarders:
+            forwarder.start()
         self._supervisor.start()
         tasks = []
         try:

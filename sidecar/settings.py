@@ -151,6 +151,11 @@ class Settings:
             raise UserError("--token has fewer than 8 characters; make one with: openssl rand -hex 32")
         if not 0 < self.sample <= 1:
             raise UserError(f"--sample {self.sample} is not a share between 0 and 1")
+        own = {(one.host, one.port) for one in (self.grpc_address, self.http_address) if one is not None}
+        for one in self.forward:
+            parts = urlsplit(one.url)
+            if ("127.0.0.1" if parts.hostname == "localhost" else parts.hostname, parts.port) in own:
+                raise UserError(f"forward {one.url} is this sidecar itself; everything would go round for ever")
         names = [one.consumer for one in self.forward]
         if len(set(names)) != len(names):
             raise UserError("two forwards have the same URL")

@@ -199,7 +199,7 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[Execute]:
-        with self._lock:
+        with self._lock, self._errors_named("cannot be written"):
             run = self._connection.execute
             run("BEGIN IMMEDIATE")
             try:
@@ -210,6 +210,18 @@ class Journal:
                     run("ROLLBACK")
                 raise
 
+    @contextmanager
+    def _reading(self) -> Iterator[Execute]:
+        with self._lock, self._errors_named("cannot be read"):
+            yield self._connection.execute
+
+    @contextmanager
+    def _errors_named(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(str(self.path), f"journal {what} ({error})") from error
+
     def close(self) -> None:
         """Close the connection; SQLite empties the WAL where this was the last one."""
         with self._lock:
@@ -217,8 +229,8 @@ class Journal:
 
     def pragma(self, name: str) -> object:
         """Return the value of one SQLite setting of this connection."""
-        with self._lock:
-            return self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+        with self._reading() as run:
+            return run(f"PRAGMA {name}").fetchone()[0]
 
     def append(self, entries: Sequence[NewEntry]) -> None:
         """Write entries in one transaction; on return they survive a crash and a loss of power.
@@ -226,24 +238,21 @@ class Journal:
         Raises:
             StoreError: the disk is full or the file cannot be written; nothing of these entries was kept.
         """
-        try:
-            with self._transaction():
-                # read here and not kept, so that a retry of quarantined requests may append from another process
-                seq, offset = self._tail()
-                rows = []
-                for entry in entries:
-                    seq += 1
-                    offset += len(entry.body)
-                    head = (seq, entry.received_ns, entry.signal, entry.encoding, entry.compression, entry.items)
-                    rows.append((*head, offset, entry.body))
-                self._connection.executemany("INSERT INTO entries VALUES (?,?,?,?,?,?,?,?)", rows)
-        except sqlite3.Error as error:
-            raise StoreError(str(self.path), f"journal cannot be written ({error})") from error
+        with self._transaction():
+            # read here and not kept, so that a retry of quarantined requests may append from another process
+            seq, offset = self._tail()
+            rows = []
+            for entry in entries:
+                seq += 1
+                offset += len(entry.body)
+                head = (seq, entry.received_ns, entry.signal, entry.encoding, entry.compression, entry.items)
+                rows.append((*head, offset, entry.body))
+            self._connection.executemany("INSERT INTO entries VALUES (?,?,?,?,?,?,?,?)", rows)
 
     def backlog_bytes(self) -> int:
         """Return body bytes that some consumer has not passed; cheap enough to ask before every append."""
-        with self._lock:
-            slowest = self._connection.execute("SELECT min(end_offset) FROM cursors").fetchone()[0]
+        with self._reading() as run:
+            slowest = run("SELECT min(end_offset) FROM cursors").fetchone()[0]
             return self._tail()[1] - int(slowest)
 
     # Consuming.
@@ -260,8 +269,8 @@ class Journal:
 
     def consumers(self) -> list[str]:
         """Return the names of all consumers."""
-        with self._lock:
-            return [row[0] for row in self._connection.execute("SELECT consumer FROM cursors ORDER BY consumer")]
+        with self._reading() as run:
+            return [row[0] for row in run("SELECT consumer FROM cursors ORDER BY consumer")]
 
     def remove_consumer(self, consumer: str) -> None:
         """Forget a consumer, and delete what only it was waiting for."""
@@ -271,8 +280,7 @@ class Journal:
 
     def read(self, consumer: str, *, max_items: int, max_bytes: int) -> list[Entry]:
         """Return the oldest entries that a consumer has not passed: at least one where there is any."""
-        with self._lock:
-            run = self._connection.execute
+        with self._reading() as run:
             position = run("SELECT seq, end_offset FROM cursors WHERE consumer=?", (consumer,)).fetchone()
             if position is None:
                 return []
@@ -322,8 +330,7 @@ class Journal:
 
     def backlog(self, consumer: str) -> Backlog:
         """Return what a consumer has not passed yet."""
-        with self._lock:
-            run = self._connection.execute
+        with self._reading() as run:
             position = run("SELECT seq, end_offset FROM cursors WHERE consumer=?", (consumer,)).fetchone()
             if position is None:
                 return Backlog(0, 0, None)
@@ -337,16 +344,16 @@ class Journal:
 
     def truncate_wal(self) -> None:
         """Empty the WAL file, so that what was deleted is in no file; does nothing while another reads."""
-        with self._lock:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        with self._reading() as run:
+            run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     # Quarantine.
 
     def quarantined(self, consumer: str | None = None, limit: int = 1000) -> list[Quarantined]:
         """Return what was set aside, oldest first."""
         where, values = ("WHERE consumer=?", (consumer,)) if consumer else ("", ())
-        with self._lock:
-            rows = self._connection.execute(
+        with self._reading() as run:
+            rows = run(
                 f"SELECT quarantine_id, entry_id, consumer, received_ns, quarantined_ns, signal, encoding, compression,"
                 f" items, reason, body FROM quarantine {where} ORDER BY quarantine_id LIMIT ?",
                 (*values, limit),
@@ -355,8 +362,8 @@ class Journal:
 
     def count_quarantined(self) -> dict[str, int]:
         """Return the number of requests set aside, by consumer."""
-        with self._lock:
-            rows = self._connection.execute("SELECT consumer, count(*) FROM quarantine GROUP BY consumer").fetchall()
+        with self._reading() as run:
+            rows = run("SELECT consumer, count(*) FROM quarantine GROUP BY consumer").fetchall()
         return {row[0]: row[1] for row in rows}
 
     def requeue(self, quarantine_ids: Sequence[int]) -> int:
@@ -390,8 +397,8 @@ class Journal:
 
     def get_state(self, key: str) -> str | None:
         """Return a small value kept with the journal."""
-        with self._lock:
-            row = self._connection.execute("SELECT value FROM meta WHERE key=?", ("state." + key,)).fetchone()
+        with self._reading() as run:
+            row = run("SELECT value FROM meta WHERE key=?", ("state." + key,)).fetchone()
         return None if row is None else str(row[0])
 
     def set_state(self, key: str, value: str) -> None:
