@@ -1,0 +1,185 @@
+"""``inferometer profiles``: list, show and validate profiles."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields, is_dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inferometer.cli.options import json_option, print_json
+
+KINDS = ("hardware", "engines", "models", "caching", "training", "claims")
+
+
+@click.group("profiles")
+def command() -> None:
+    """List, show and validate profiles of hardware, engines, models, caching rules, training runs and claims."""
+
+
+@command.command("list")
+@click.argument("kind", required=False, type=click.Choice(KINDS))
+@json_option
+def list_profiles(kind: str | None, as_json: bool) -> None:
+    """List profiles by id, with their other names."""
+    found = {each: _profiles(each) for each in ([kind] if kind else KINDS)}
+    if as_json:
+        document = {
+            each: [{"id": profile.id, "aliases": list(profile.aliases)} for profile in profiles.values()]
+            for each, profiles in found.items()
+        }
+        print_json({"profiles": document})
+        return
+    for each, profiles in found.items():
+        click.echo(f"{each} ({len(profiles)})")
+        for profile in profiles.values():
+            others = f"  also {', '.join(profile.aliases)}" if profile.aliases else ""
+            click.echo(f"  {profile.id}{others}")
+
+
+@command.command("show")
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show one profile, whatever its kind, as it was read (SI units)."""
+    from inferometer.profiles.documents import find
+    from inferometer.schema.errors import UnknownNameError
+
+    known: list[str] = []
+    for kind in KINDS:
+        profiles = _profiles(kind)
+        try:
+            profile = find("profile", name, profiles)
+        except UnknownNameError:
+            known += [other for each in profiles.values() for other in (each.id, *each.aliases)]
+            continue
+        if as_json:
+            print_json({"kind": kind, "profile": _plain(profile)})
+        else:
+            click.echo(f"{kind}: {profile.id}")
+            _print_tree(_plain(profile), 1)
+        return
+    raise UnknownNameError("profile", name, known)
+
+
+@command.command("validate")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@json_option
+def validate(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Check profile files, or all shipped and own ones where none is named; says what is wrong and exits with 2."""
+    if not paths:
+        counts = {kind: len(_profiles(kind)) for kind in KINDS}
+    else:
+        counts = {}
+        for path in paths:
+            kind = _read_file(path)
+            counts[kind] = counts.get(kind, 0) + 1
+    if as_json:
+        print_json({"valid": counts})
+        return
+    click.echo("valid: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+
+
+def _profiles(kind: str) -> dict[str, Any]:
+    from inferometer.profiles.caching import list_caching
+    from inferometer.profiles.claims import list_claims
+    from inferometer.profiles.engines import list_engines
+    from inferometer.profiles.hardware import list_hardware
+    from inferometer.profiles.models import list_models
+    from inferometer.profiles.training import list_training
+
+    lists: dict[str, Any] = {
+        "hardware": list_hardware,
+        "engines": list_engines,
+        "models": list_models,
+        "caching": list_caching,
+        "training": list_training,
+        "claims": list_claims,
+    }
+    found: dict[str, Any] = lists[kind]()
+    return found
+
+
+def _read_file(path: Path) -> str:
+    """Read one file as the kind that its folder or its tables name; return the kind."""
+    from inferometer.profiles.caching import read_caching
+    from inferometer.profiles.claims import read_claim
+    from inferometer.profiles.documents import Document
+    from inferometer.profiles.engines import CALIBRATION, read_calibrations, read_engine
+    from inferometer.profiles.hardware import read_hardware
+    from inferometer.profiles.models import read_model
+    from inferometer.profiles.training import read_training
+    from inferometer.schema.errors import ProfileError
+
+    readers: dict[str, Any] = {
+        "hardware": read_hardware,
+        "engines": read_calibrations if path.stem.endswith(CALIBRATION) else read_engine,
+        "models": read_model,
+        "caching": read_caching,
+        "training": read_training,
+        "claims": read_claim,
+    }
+    try:
+        document = Document(str(path), path.stem, path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(str(path), f"cannot be read: {error}") from error
+    kind = path.parent.name if path.parent.name in readers else _kind_of(document.text)
+    if kind is None:
+        raise ProfileError(str(path), f"is none of {', '.join(KINDS)}: put it into a folder of that name")
+    readers[kind](document)
+    return kind
+
+
+def _kind_of(text: str) -> str | None:
+    """Return the kind of profile that has the tables of `text`, None where none does."""
+    try:
+        keys = set(tomllib.loads(text))
+    except tomllib.TOMLDecodeError:
+        return "hardware"  # its reader says what is wrong with the TOML
+    marks = {
+        "memory": "hardware",
+        "compute": "hardware",
+        "scheduler": "engines",
+        "attention": "models",
+        "grain_tokens": "caching",
+        "stage": "training",
+        "claim": "claims",
+    }
+    return next((kind for mark, kind in marks.items() if mark in keys), None)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _print_tree(value: dict[str, Any], depth: int) -> None:
+    for key, item in value.items():
+        if isinstance(item, dict):
+            click.echo("  " * depth + key)
+            _print_tree(item, depth + 1)
+        elif isinstance(item, list) and item and isinstance(item[0], dict):
+            for each in item:
+                click.echo("  " * depth + key)
+                _print_tree(each, depth + 1)
+        else:
+            click.echo("  " * depth + f"{key}: {_words(item)}")
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
