@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inferometer.ingest.importers import claude_code, langfuse, otlp_json, pi, sdk_json, weka
+from inferometer.ingest.importers import cassettes, claude_code, langfuse, otlp_json, pi, sdk_json, weka
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.schema.errors import InputError, UnknownNameError
 
@@ -14,6 +14,7 @@ IMPORTERS: tuple[Importer, ...] = (
     weka.IMPORTER,
     pi.IMPORTER,
     claude_code.IMPORTER,
+    cassettes.IMPORTER,
     otlp_json.PROTOBUF,
 )
 

@@ -1,0 +1,133 @@
+"""What people and models said, counted, composed and hashed; nothing of it is kept here.
+
+Prefixes are hashed over one vocabulary whatever the model; counts that stand for a provider's use the model's own where
+it is known and are marked as estimates where it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from inferometer.schema.errors import UserError
+from inferometer.schema.messages import Origin, Part, parts_of
+from inferometer.schema.meters import Meters
+from inferometer.schema.records import Composition, Inference, PrefixChain, ToolOffered, UsageSource
+
+VOCABULARY = "o200k_base"
+"""Of prefix hashes and compositions; a model's own count scales them."""
+
+MESSAGE_TOKENS = 3
+REPLY_TOKENS = 3
+"""What OpenAI's chat format adds to each message, and once to begin the reply.
+
+Source: OpenAI cookbook, How_to_count_tokens_with_tiktoken.
+"""
+
+_MEMORY = 8192
+_LONGEST_REMEMBERED = 65536
+
+
+@dataclass(slots=True)
+class Described:
+    """An input without its words: tokens of `VOCABULARY` by origin, tools offered, prefix hashes."""
+
+    tokens: int
+    composition: Composition
+    tools_offered: list[ToolOffered]
+    prefix: PrefixChain
+
+
+def describe(parts: Sequence[Part]) -> Described | None:
+    """Return what the texts of one input weigh and which prefixes they have; None where there are none."""
+    texts = [part.text for part in parts if part.text]
+    if not texts:
+        return None
+    from inferometer.tokens import encoding
+
+    tokens, prefix = encoding(VOCABULARY).prefix_chain(texts)
+    sums: dict[str, int] = {}
+    offered = []
+    for part in parts:
+        count = count_text(part.text, VOCABULARY) if part.text else 0
+        sums[part.origin.value] = sums.get(part.origin.value, 0) + count
+        if part.origin is Origin.TOOLS:
+            offered.append(ToolOffered(part.name, count))
+    return Described(tokens, Composition(**sums), offered, prefix)
+
+
+def describe_input(call: Inference, system: Any, messages: Any, tools: Any) -> list[Part]:
+    """Set an inference's composition, tools offered and prefix from its input; return the input's parts.
+
+    Args:
+        call: what the input was sent for; what it knows already stays.
+        system: system instructions in any shape.
+        messages: the messages in any provider's shape.
+        tools: tool definitions in any shape.
+    """
+    parts = parts_of(system, messages, tools)
+    described = describe(parts)
+    if described is not None:
+        call.composition = call.composition or described.composition
+        call.tools_offered = call.tools_offered or described.tools_offered
+        call.prefix = call.prefix or described.prefix
+    return parts
+
+
+def count_missing(call: Inference, parts: Sequence[Part], answer: Iterable[str] | None) -> None:
+    """Count what the provider did not tell, from the texts, and mark it.
+
+    Args:
+        call: an inference whose meters are not known, or not its output.
+        parts: its input.
+        answer: the texts of its answer; None where they are not known.
+    """
+    vocabulary, exact = _vocabulary_of(call.model)
+    counted = []
+    meters = Meters(**call.meters.as_dict())
+    if meters.input_total is None and parts:
+        framing = MESSAGE_TOKENS * len(parts) + REPLY_TOKENS
+        meters.input_fresh = sum(count_text(part.text, vocabulary) for part in parts) + framing
+        counted.append("input")
+    if meters.output is None and answer is not None:
+        meters.output = sum(count_text(text, vocabulary) for text in answer)
+        counted.append("output")
+    if not counted:
+        return
+    call.meters = meters
+    call.usage_source = UsageSource.COUNTED if exact else UsageSource.ESTIMATED
+    kind = "the model's vocabulary" if exact else f"{vocabulary}, for the model's own is not known"
+    call.reasons.append(f"{' and '.join(counted)} counted from the text with {kind}")
+
+
+def count_text(text: str, vocabulary: str = VOCABULARY) -> int:
+    """Return the tokens of a text; texts that agents send again with each call are counted once."""
+    return _remembered(text, vocabulary) if len(text) <= _LONGEST_REMEMBERED else _count(text, vocabulary)
+
+
+@lru_cache(maxsize=_MEMORY)
+def _remembered(text: str, vocabulary: str) -> int:
+    return _count(text, vocabulary)
+
+
+def _count(text: str, vocabulary: str) -> int:
+    from inferometer.tokens import encoding
+
+    return encoding(vocabulary).count(text)
+
+
+@lru_cache(maxsize=1024)
+def _vocabulary_of(model: str | None) -> tuple[str, bool]:
+    """Return the vocabulary to count a model's text with, and whether it is the model's own."""
+    from inferometer import tokens
+
+    name = tokens.encoding_name_for_model(model) if model else None
+    if name is None:
+        return VOCABULARY, False
+    try:
+        tokens.encoding(name)
+    except UserError:
+        return VOCABULARY, False
+    return name, True
