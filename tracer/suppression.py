@@ -13,7 +13,12 @@ from opentelemetry.context import Context
 
 LANGUAGE_MODEL_KEY = "suppress_language_model_instrumentation"
 _API_KEY = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
-_SUPPRESSED = tuple(key for key in (_API_KEY, "suppress_instrumentation", LANGUAGE_MODEL_KEY) if isinstance(key, str))
+GENAI_KEYS = ("opentelemetry.genai.client.inference.context", "opentelemetry.genai.client.embedding.context")
+"""Where opentelemetry-util-genai keeps the call that one of its instrumentations has in flight."""
+
+_SUPPRESSED = tuple(
+    key for key in (_API_KEY, "suppress_instrumentation", LANGUAGE_MODEL_KEY, *GENAI_KEYS) if isinstance(key, str)
+)
 
 
 def is_suppressed(context: Context) -> bool:
