@@ -9,7 +9,7 @@ from typing import Any
 from inferometer.ingest.dialects.dialect import Fields
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import UsageSemantics
-from inferometer.schema.usage.arithmetic import all_output, is_inclusive
+from inferometer.schema.usage.arithmetic import all_output, fitted, is_inclusive
 from inferometer.schema.usage.body import count_of
 
 _SPLITS = (
@@ -64,6 +64,11 @@ def usage_of(fields: Fields, declared: UsageSemantics, warnings: Counter[str]) -
     if given is not None and cached:
         inclusive, why = is_inclusive(given, cached, output, total, reasoning, inclusive)
         usage.reasons += [why] if why else []
+    cache_read = counts.get("cache_read")
+    if inclusive and given is not None:
+        (cache_read, five_minutes, one_hour), why = fitted(given, cache_read, five_minutes, one_hour)
+        usage.reasons += [why] if why else []
+        cached = min(cached, given)
     all_input = given if inclusive or given is None else given + cached
     output = _output(all_input, output, total, reasoning, bool(fields.get("reasoning_beside")), usage.reasons)
     if all_input is None and total is not None and output is not None and total >= output:
@@ -84,7 +89,7 @@ def usage_of(fields: Fields, declared: UsageSemantics, warnings: Counter[str]) -
     fresh = None if all_input is None else max(0, all_input - cached)
     usage.meters = Meters(
         input_fresh=fresh,
-        cache_read=counts.get("cache_read"),
+        cache_read=cache_read,
         cache_write_5m=five_minutes,
         cache_write_1h=one_hour,
         output=output,

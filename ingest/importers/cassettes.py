@@ -33,6 +33,8 @@ from inferometer.schema.usage import BodyUsage, Endpoint, endpoint_of, read_answ
 
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
+_STREAMS = ("event-stream", "eventstream", "ndjson")
+
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -79,6 +81,7 @@ class _Reader:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.retried: tuple[str, list[Attempt]] = ("", [])
+        self.polled: dict[str, Inference] = {}
 
     def read(self, interaction: dict[str, Any], place: int) -> None:
         request, response = as_mapping(interaction.get("request")), as_mapping(interaction.get("response"))
@@ -98,6 +101,12 @@ class _Reader:
         if status in _RETRIED:
             self.retried = (mark, [*earlier, attempt])
         call, usage = self._call(endpoint, sent, response, headers, status)
+        waiting = self.polled.get(call.response_id or "")
+        if waiting is not None:
+            _answer_later(waiting, call)
+            return
+        if call.response_id is not None and endpoint.interface == "openai_responses":
+            self.polled[call.response_id] = call
         call.attempts = [*earlier, attempt] if earlier else []
         if earlier:
             self._drop_failed(len(earlier))
@@ -109,9 +118,25 @@ class _Reader:
             status=Status.ERROR if status is None or status >= 400 else Status.OK,
             error_type=str(status) if status is not None and status >= 400 else None,
         )
+        self._add_inner(usage, call, str(place), time_ns)
         for fee in usage.fees if usage else ():
             charge = Charge(span.trace_id, span.span_id, fee.sku, Decimal(fee.quantity), fee.unit, source="usage")
             self.session.batch.charges.append(charge)
+
+    def _add_inner(self, usage: BodyUsage | None, outer: Inference, key: str, time_ns: int | None) -> None:
+        for number, inner in enumerate(usage.inner if usage else ()):
+            call = Inference(
+                b"",
+                b"",
+                provider=outer.provider,
+                response_model=as_name(inner.model) or outer.model,
+                meters=inner.meters,
+                raw_usage=inner.raw,
+                usage_source=UsageSource.PROVIDER if inner.meters.is_known else UsageSource.ABSENT,
+                usage_semantics=inner.semantics,
+                reasons=inner.reasons,
+            )
+            self.session.add_call(f"{key}/{number}", call, time_ns, None)
 
     def _drop_failed(self, number: int) -> None:
         """Take back the failed tries of a request that was sent again: they are attempts of one call."""
@@ -131,7 +156,7 @@ class _Reader:
     ) -> tuple[Inference, BodyUsage | None]:
         body = _response_body(response, headers, self.session.batch.warnings)
         kind = headers.get("content-type", "")
-        stream = "event-stream" in kind or "eventstream" in kind or "ndjson" in kind or sent.get("stream") is True
+        stream = endpoint.is_stream or any(mark in kind for mark in _STREAMS) or sent.get("stream") is True
         failed = status is None or status >= 400 or body is None
         usage = None if failed else read_answer(endpoint, body or b"", stream=stream)
         call = Inference(
@@ -164,6 +189,14 @@ class _Reader:
         ):
             count_missing(call, parts, usage.texts or None)
         return call, usage
+
+
+def _answer_later(call: Inference, later: Inference) -> None:
+    """Take over what a response that ran in the background told when it was asked for again."""
+    if later.usage_source is UsageSource.PROVIDER and call.usage_source is not UsageSource.PROVIDER:
+        call.meters, call.raw_usage, call.usage_source = later.meters, later.raw_usage, later.usage_source
+        call.usage_semantics, call.reasons = later.usage_semantics, later.reasons
+    call.finish_reason = later.finish_reason or call.finish_reason
 
 
 def _headers(response: dict[str, Any]) -> dict[str, str]:

@@ -46,6 +46,15 @@ def read_usage(usage: Mapping[str, Any]) -> BodyUsage:
         quantity = count_of(tools.get(key))
         if quantity:
             body.fees.append(Fee(sku, quantity, "request"))
+    iterations = usage.get("iterations")
+    for part in iterations if isinstance(iterations, list) else ():
+        part = mapping_of(part)
+        if part.get("type") not in {None, "message"}:
+            # an advisor's or a compaction's tokens are not in the sums of the message
+            inner = read_usage({key: value for key, value in part.items() if key != "iterations"})
+            inner.model = text_of(part.get("model"))
+            inner.reasons.append(f"inner call of the provider: {part['type']}")
+            body.inner.append(inner)
     return body
 
 

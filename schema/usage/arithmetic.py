@@ -52,3 +52,19 @@ def all_output(
     if reasoning > output:
         return output + reasoning, "more reasoning than output: it stands beside the output count"
     return output, None
+
+
+def fitted(given: int, *cached: int | None) -> tuple[list[int | None], str | None]:
+    """Return cached counts that together fit into an inclusive input count, and why where they had to be cut.
+
+    Args:
+        given: tokens of input, cached ones included.
+        cached: tokens read from and written to caches, in the order in which they are believed.
+    """
+    if sum(count or 0 for count in cached) <= given:
+        return list(cached), None
+    left, kept = given, list[int | None]()
+    for count in cached:
+        kept.append(None if count is None else min(count, left))
+        left -= kept[-1] or 0
+    return kept, "cached tokens were told twice, as read and as written: they count once"

@@ -27,8 +27,9 @@ class Fee:
 class BodyUsage:
     """What one answer says: tokens in disjoint meters, who answered, why it ended.
 
-    ``raw`` is the provider's usage object, which holds no content; ``texts`` are the answer's texts, for counting where
-    the meters are not known, and are never stored. ``is_complete`` is False for a stream that broke off.
+    ``raw`` is the provider's usage object, which holds no content; ``texts`` are the answer's texts, to count where
+    the meters are not known, and are never stored. ``inner`` are calls that the provider made on the way and bills beside
+    it, such as those to an advisor of another model. ``is_complete`` is False for a stream that broke off.
     """
 
     meters: Meters = field(default_factory=Meters)
@@ -45,6 +46,7 @@ class BodyUsage:
     operation: Operation = Operation.CHAT
     fees: list[Fee] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    inner: list[BodyUsage] = field(default_factory=list)
     is_complete: bool = True
     reasons: list[str] = field(default_factory=list)
 

@@ -41,7 +41,7 @@ _PATHS: tuple[tuple[str, str, Operation], ...] = (
     (r"/embeddings$", "openai", Operation.EMBEDDING),
     (r"/images/(generations|edits)$", "openai", Operation.OTHER),
     (r"/completions$", "openai", Operation.COMPLETION),
-    (r"/responses$", "openai_responses", Operation.CHAT),
+    (r"/responses(/resp_[^/]+)?$", "openai_responses", Operation.CHAT),
     (r"/messages$", "anthropic", Operation.CHAT),
     (r":(stream)?[rR]awPredict$", "anthropic", Operation.CHAT),
     (r":(stream)?[gG]enerateContent$", "gemini", Operation.CHAT),
@@ -78,12 +78,16 @@ READERS: dict[str, tuple[Reader, StreamReader]] = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a model call went: ``interface`` is a key of `READERS`; ``model`` is what the URL names, if it does."""
+    """Where a model call went: ``interface`` is a key of `READERS`; ``model`` is what the URL names, if it does.
+
+    ``is_stream`` says that the URL asks for a stream; for others the request's body does.
+    """
 
     provider: str
     interface: str
     operation: Operation
     model: str | None = None
+    is_stream: bool = False
 
 
 def endpoint_of(url: str) -> Endpoint | None:
@@ -102,4 +106,5 @@ def endpoint_of(url: str) -> Endpoint | None:
     if interface == "cohere" and provider not in {"cohere", "azure.ai.inference"}:
         return None
     model = next((unquote(named[1]) for pattern in _MODELS if (named := pattern.search(parts.path))), None)
-    return Endpoint(provider or host or "unknown", interface, operation, model)
+    is_stream = "stream" in path.rpartition("/")[2].lower()
+    return Endpoint(provider or host or "unknown", interface, operation, model, is_stream)

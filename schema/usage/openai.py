@@ -13,7 +13,7 @@ from typing import Any
 
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import Operation, UsageSemantics
-from inferometer.schema.usage.arithmetic import all_output, is_inclusive
+from inferometer.schema.usage.arithmetic import all_output, fitted, is_inclusive
 from inferometer.schema.usage.body import BodyUsage, Fee, count_of, mapping_of, money_of, text_of
 
 SEMANTICS = UsageSemantics.INCLUSIVE
@@ -45,6 +45,10 @@ def read_usage(usage: Mapping[str, Any]) -> BodyUsage:
         if why:
             body.semantics = UsageSemantics.EXCLUSIVE
             body.reasons.append(why)
+    if inclusive and given is not None:
+        (cache_read, written), why = fitted(given, cache_read, written)
+        body.reasons += [why] if why else []
+        cached = (cache_read or 0) + (written or 0)
     all_input = given if inclusive or given is None else given + cached
     if output is not None:
         output, why = all_output(output, reasoning, all_input, total, beside=False)
