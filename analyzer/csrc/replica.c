@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Calls that end with one step do so in the order they came; steps have the bits above. */
+#define RANK_BITS 31
+
 bool replica_open(Replica *replica, ReplicaRole role, const Rules *rules, const StepModel *model, Calls *calls,
                   PrefixTree *tree)
 {
@@ -151,7 +154,8 @@ static bool join_decoding(Replica *replica, int32_t slot, int64_t left)
     replica->decoding++;
     replica->joined_steps_sum += sequence->joined_step;
     replica->decode_base_tokens += sequence->target_tokens;
-    return heap_push(&replica->finishing, replica->decode_step + steps, slot);
+    return heap_push(&replica->finishing, (replica->decode_step + steps) << RANK_BITS | replica->calls->rank[sequence->call],
+                     slot);
 }
 
 /* Take a sequence out of the batch and its memory back, leaving its computed blocks in the cache and the tier below. */
@@ -373,7 +377,8 @@ static void count_step(Replica *replica, const StepLoad *load, double seconds)
                     load->decode_kv_tokens > load->decode_sequences * rules->hull_context_tokens);
     totals->outside_steps += outside;
     totals->outside_s += outside ? seconds : 0.0;
-    double used = (double)(replica->cache.resident_tokens + private_tokens(replica));
+    int64_t grown = grown_tokens(replica, replica->decode_step + replica->step_decodes);
+    double used = (double)(replica->cache.resident_tokens + replica->held_tokens + grown);
     totals->peak_tokens = fmax(totals->peak_tokens, used);
     totals->peak_sequences = fmax(totals->peak_sequences, load->sequences);
 }
@@ -447,7 +452,7 @@ bool replica_end_step(Replica *replica)
         replica->decode_step++;
         replica->share_s += replica->step_share_s;
     }
-    while (replica->finishing.count > 0 && replica->finishing.entries[0].key <= replica->decode_step) {
+    while (replica->finishing.count > 0 && replica->finishing.entries[0].key >> RANK_BITS <= replica->decode_step) {
         int32_t slot = (int32_t)replica->finishing.entries[0].item;
         int64_t call = replica->sequences[slot].call;
         retire(replica, slot);

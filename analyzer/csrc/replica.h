@@ -76,7 +76,7 @@ typedef struct Replica {
     int32_t *free_slots;
     int64_t free_count;
     Heap waiting;              /* calls by (priority, rank) */
-    Heap finishing;            /* slots by the step they end at */
+    Heap finishing;            /* slots by (the step they end at, rank) */
     Heap victims;              /* slots by who is preempted first */
     int32_t prefill_first_slot, prefill_last_slot;
     int64_t admitted;          /* sequences that hold memory */
