@@ -29,7 +29,7 @@ __all__ = ["Parallelism", "Speculation", "StepLoad", "StepModel", "choose_consta
 
 CALIBRATED, FAMILY, UNCALIBRATED = "calibrated", "family", "uncalibrated"
 NO_MEASUREMENT = Spread(0.5, 2.0, 0.3, 3.0, 0)
-"""Where no engine has rows of any chip: a guess of ours, as wide as the errors that simulators publish for chips they have not seen."""
+"""Of an engine without rows of any chip: a guess, as wide as the errors simulators publish for chips new to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,8 @@ def step_model(
     """
     parallelism = Parallelism(tp, pp, ep, dp)
     parallelism.check()
+    if model.attention.heads % tp:
+        raise InfeasibleError(f"{tp} tensor ranks do not divide the {model.attention.heads} heads of {model.id}")
     precision = precision or _native_precision(hardware, model)
     kv_precision = kv_precision or _kv_precision(hardware, engine, precision)
     for name, known in ((precision, WEIGHT_BYTES), (kv_precision, KV_BYTES)):

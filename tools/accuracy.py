@@ -103,8 +103,9 @@ def _introduction(page: Page, data: Data, left_out: Counter[str], as_of: date) -
         "",
         f"Written by `tools/fit_profiles.py` on {as_of.isoformat()}; not edited by hand.",
         "",
-        f"{len(data.observations)} measured rows, {configurations} configurations. A configuration is hardware, engine,",
-        "model, precision, parallelism and lengths; all its loads, versions and repeated publications belong to it.",
+        f"{len(data.observations)} measured rows, {configurations} configurations. A configuration is hardware,",
+        "engine, model, precision, parallelism and lengths; all its loads, versions and repeated publications belong",
+        "to it.",
         f"Its fold is the first eight bytes of the SHA-256 of its name, modulo {FOLDS}. Every error below is of a row",
         "that was predicted by a fit which saw none of its configuration; the shipped profiles are then fitted to all",
         "rows. Errors are |predicted / measured - 1|. Rows published more than once share one vote in the fit.",
@@ -215,8 +216,8 @@ def _unseen(page: Page, data: Data, study: Study, bands: dict[str, Band]) -> Non
         "",
         "## Outside what was fitted",
         "",
-        "*Extrapolated*: all rows with prompts of 8,192 tokens and more held out at once. *Uncalibrated*: all rows of a",
-        "chip held out, the engine's other chips' constants used. *Family*: all rows of a model held out.",
+        "*Extrapolated*: all rows with prompts of 8,192 tokens and more held out at once. *Uncalibrated*: all rows of",
+        "a chip held out, the engine's other chips' constants used. *Family*: all rows of a model held out.",
     )
     page.table("class", "family", "what", "rows", "median", "mean", "90th percentile")
     for name, held in (("extrapolated", study.lengths), ("uncalibrated", study.chips), ("family", study.models)):
@@ -257,8 +258,8 @@ def _ranking(page: Page, data: Data, study: Study) -> None:
         "",
         "## Which is cheaper",
         "",
-        "Two held-out configurations of one model and one pair of lengths, each at its cheapest load whose TPOT keeps a",
-        "limit; cost is chip-hours at the median on-demand price, or the owned one where there is none, per output",
+        "Two held-out configurations of one model and one pair of lengths, each at its cheapest load whose TPOT keeps",
+        "a limit; cost is chip-hours at the median on-demand price, or the owned one where there is none, per output",
         f"token. Pairs whose measured costs are at least {APART - 1:.0%} apart.",
     )
     page.table("TPOT limit", "pairs", "right")

@@ -159,7 +159,7 @@ def main() -> None:
     options = parser.parse_args()
     observations, left_out = read_ground_truth(options.ground_truth)
     data, refused = gather(observations)
-    left_out["does not fit in the memory that the profile leaves"] += len(refused)
+    left_out["does not fit in memory, or tensor ranks that do not divide the heads"] += len(refused)
     result = study(data)
     estimate = fit(data, np.arange(len(data.observations)))
     for engine, name in enumerate(data.engines):

@@ -1,9 +1,9 @@
 """Constants of engines on chips, fitted to measured rows: one maximum a posteriori estimate over all of them.
 
-Every constant of an (engine, chip) is a prior's value, moved by a global offset, an offset of the engine, and one of the
-pair; each offset is drawn to zero with a known strength, so that a pair with ten rows leans on what the others showed
-and one with hundreds speaks for itself. Models, precisions and versions correct the step's parts the same way. Residuals
-are logarithms, weighed as of a Student t with four degrees of freedom: a row that is off by a factor counts little.
+Every constant of an (engine, chip) is a prior's value, moved by a global offset, an offset of the engine, and one of
+the pair; each offset is drawn to zero with a known strength, so that a pair with ten rows leans on what the others
+showed and one with hundreds speaks for itself. Models, precisions and versions correct the step's parts the same way.
+Residuals are logarithms, weighed as of a Student t with four degrees of freedom: a row off by a factor counts little.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from ground_truth import LOOP, REQUEST, Observation
+from ground_truth import Observation
 
 from inferometer.analyzer.closedloop import Loops, settle
-from inferometer.analyzer.steptime import corrected, replica_memory
 from inferometer.analyzer.stepterms import Demand, Peaks, demand, peaks, terms_of
+from inferometer.analyzer.steptime import corrected, replica_memory
 from inferometer.profiles.engines import (
     ANY_VERSION,
     CONSTANT_NAMES,
@@ -48,7 +48,10 @@ PRIOR = {
 }
 IS_SHARE = np.array([name.endswith("_efficiency") for name in CONSTANT_NAMES])
 CENTRE = np.array(
-    [np.log(PRIOR[n][0] / (1 - PRIOR[n][0])) if s else np.log(PRIOR[n][0]) for n, s in zip(CONSTANT_NAMES, IS_SHARE)]
+    [
+        np.log(PRIOR[n][0] / (1 - PRIOR[n][0])) if s else np.log(PRIOR[n][0])
+        for n, s in zip(CONSTANT_NAMES, IS_SHARE, strict=True)
+    ]
 )
 REACH = np.array([PRIOR[name][1] for name in CONSTANT_NAMES])
 GLOBAL, OF_ENGINE, OF_PAIR = 1.5, 0.7, 1.0
@@ -104,6 +107,9 @@ def gather(observations: Sequence[Observation]) -> tuple[Data, list[Observation]
         point = each.point
         hardware, engine, model = load_hardware(point.hardware), load_engine(each.engine), load_model(point.model)
         kv = "fp8" if point.precision not in ("bf16", "fp32") and hardware.compute.rate("fp8") else "bf16"
+        if model.attention.heads % point.parallelism.tensor:
+            refused.append(each)
+            continue
         try:
             asked = demand(model, point.parallelism, point.precision, kv)
             rates = peaks(hardware, model, point.parallelism, point.precision)
@@ -320,13 +326,3 @@ def _jacobian(data: Data, estimate: Estimate, rows: np.ndarray, residuals: np.nd
     for column in range(len(VERSION_REACH)):
         spread(starts[4], data.of_version[rows], len(VERSION_REACH), column, differ("version", column))
     return jacobian
-
-
-def is_loop(data: Data) -> np.ndarray:
-    """Return where rows have TTFT and TPOT."""
-    return data.is_kind(LOOP)
-
-
-def is_request(data: Data) -> np.ndarray:
-    """Return where rows are single requests."""
-    return data.is_kind(REQUEST)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from fitting import Data, fit, predict
-from ground_truth import FOLDS, LOOP, REQUEST, THROUGHPUT
+from ground_truth import FOLDS, LOOP, THROUGHPUT
 
 from inferometer.analyzer.predict import TOLERANCE
 from inferometer.profiles.engines import Range
