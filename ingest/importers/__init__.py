@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inferometer.ingest.importers import cassettes, claude_code, langfuse, otlp_json, pi, sdk_json, weka
+from inferometer.ingest.importers import answers, cassettes, claude_code, langfuse, otlp_json, pi, sdk_json, weka
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.schema.errors import InputError, UnknownNameError
 
@@ -15,6 +15,7 @@ IMPORTERS: tuple[Importer, ...] = (
     pi.IMPORTER,
     claude_code.IMPORTER,
     cassettes.IMPORTER,
+    answers.IMPORTER,
     otlp_json.PROTOBUF,
 )
 

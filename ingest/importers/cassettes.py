@@ -1,12 +1,15 @@
-"""VCR cassettes: recorded HTTP traffic with model providers, as YAML that is read without running any of it."""
+"""VCR cassettes and HTTP archives: recorded traffic with providers; its YAML is read without running any of it."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import gzip
 import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -54,9 +57,10 @@ _Loader.add_multi_constructor("", _untagged)
 
 
 def matches(source: Source) -> bool:
-    """Return whether a file is a cassette: YAML or JSON with interactions."""
+    """Return whether a file is a cassette: YAML or JSON with interactions, or an HTTP archive."""
     if isinstance(source.first, dict):
-        return isinstance(source.first.get("interactions"), list)
+        entries = as_mapping(source.first.get("log")).get("entries")
+        return isinstance(source.first.get("interactions", entries), list)
     return source.first is None and (source.head.startswith(b"interactions:") or b"\ninteractions:" in source.head)
 
 
@@ -68,13 +72,35 @@ def read(source: Source) -> Iterator[RecordBatch]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(str(source.path), f"not YAML: {line}") from error
-    interactions = [entry for entry in as_list(as_mapping(document).get("interactions")) if isinstance(entry, dict)]
+    archive = as_mapping(as_mapping(document).get("log")).get("entries")
+    found = as_list(archive if archive is not None else as_mapping(document).get("interactions"))
+    interactions = [_of_archive(entry) if archive else entry for entry in found if isinstance(entry, dict)]
     identity = blake2b(raw or json.dumps(document, default=str).encode(), digest_size=8).hexdigest()
     session = Session("cassette", source.name, source.name, None, identity)
     reader = _Reader(session)
     for place, interaction in enumerate(interactions):
         reader.read(interaction, place)
     yield session.finish()
+
+
+def _of_archive(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of an HTTP archive (HAR 1.2) in the shape of a cassette's interaction."""
+    request, response = as_mapping(entry.get("request")), as_mapping(entry.get("response"))
+    content = as_mapping(response.get("content"))
+    text = content.get("text")
+    if content.get("encoding") == "base64" and isinstance(text, str):
+        with suppress(binascii.Error):
+            text = base64.b64decode(text)
+    headers = {str(pair.get("name")): pair.get("value") for pair in as_list(response.get("headers")) if pair}
+    headers.setdefault("content-type", content.get("mimeType"))
+    return {
+        "request": {
+            "uri": request.get("url"),
+            "method": request.get("method"),
+            "body": as_mapping(request.get("postData")).get("text"),
+        },
+        "response": {"status": {"code": response.get("status")}, "headers": headers, "body": text},
+    }
 
 
 class _Reader:
@@ -267,8 +293,8 @@ def _date_ns(date: str | None) -> int | None:
 
 IMPORTER = Importer(
     name="vcr",
-    reads="VCR cassettes (YAML or JSON) with model providers' traffic: usage from bodies and streams, attempts, text "
-    "counted where a stream tells no usage",
+    reads="VCR cassettes (YAML or JSON) and HTTP archives (HAR) with model providers' traffic: usage from bodies and "
+    "streams, attempts, text counted where a stream tells no usage",
     matches=matches,
     read=read,
 )

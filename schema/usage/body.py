@@ -28,8 +28,8 @@ class BodyUsage:
     """What one answer says: tokens in disjoint meters, who answered, why it ended.
 
     ``raw`` is the provider's usage object, which holds no content; ``texts`` are the answer's texts, to count where
-    the meters are not known, and are never stored. ``inner`` are calls that the provider made on the way and bills beside
-    it, such as those to an advisor of another model. ``is_complete`` is False for a stream that broke off.
+    the meters are not known, and are never stored. ``inner`` are calls that the provider made on the way and bills
+    beside it, such as those to an advisor of another model. ``is_complete`` is False for a stream that broke off.
     """
 
     meters: Meters = field(default_factory=Meters)

@@ -9,7 +9,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from inferometer.schema.records import Operation
-from inferometer.schema.usage import anthropic, bedrock, cohere, gemini, ollama, openai, openai_responses
+from inferometer.schema.usage import (
+    anthropic,
+    bedrock,
+    cohere,
+    gemini,
+    gemini_interactions,
+    ollama,
+    openai,
+    openai_responses,
+)
 from inferometer.schema.usage.body import BodyUsage
 
 _HOSTS: tuple[tuple[str, str], ...] = (
@@ -45,6 +54,7 @@ _PATHS: tuple[tuple[str, str, Operation], ...] = (
     (r"/messages$", "anthropic", Operation.CHAT),
     (r":(stream)?[rR]awPredict$", "anthropic", Operation.CHAT),
     (r":(stream)?[gG]enerateContent$", "gemini", Operation.CHAT),
+    (r"/interactions$", "gemini_interactions", Operation.CHAT),
     (r":(batchEmbedContents|embedContent|asyncBatchEmbedContent|predict)$", "gemini", Operation.EMBEDDING),
     (r"/converse(-stream)?$", "bedrock", Operation.CHAT),
     (r"/invoke(-with-response-stream)?$", "bedrock", Operation.CHAT),
@@ -69,6 +79,7 @@ READERS: dict[str, tuple[Reader, StreamReader]] = {
     "openai_responses": (openai_responses.read_body, openai_responses.read_stream),
     "anthropic": (anthropic.read_body, anthropic.read_stream),
     "gemini": (gemini.read_body, gemini.read_stream),
+    "gemini_interactions": (gemini_interactions.read_body, gemini_interactions.read_stream),
     "bedrock": (bedrock.read_body, bedrock.read_stream),
     "cohere": (cohere.read_body, cohere.read_stream),
     "ollama": (ollama.read_body, ollama.read_stream),
