@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from inferometer.analyzer.audit import Knowledge
@@ -11,13 +12,17 @@ from inferometer.profiles.prices import PriceList
 from inferometer.schema.errors import UnknownNameError
 
 
-@lru_cache(maxsize=1024)
-def active_parameters(model: str) -> float | None:
-    """Return the active parameters of an open model; None where it is closed or has no profile."""
-    try:
-        return load_model(model).active_parameters
-    except UnknownNameError:
-        return None
+def active_parameters() -> Callable[[str], float | None]:
+    """Return a look-up of an open model's active parameters; None where it is closed or has no profile."""
+
+    @lru_cache(maxsize=1024)
+    def look_up(model: str) -> float | None:
+        try:
+            return load_model(model).active_parameters
+        except UnknownNameError:
+            return None
+
+    return look_up
 
 
 def knowledge_of(prices: PriceList, ledger: Ledger) -> Knowledge:
@@ -29,6 +34,6 @@ def knowledge_of(prices: PriceList, ledger: Ledger) -> Knowledge:
     return Knowledge(
         prices_as_of=prices.as_of.isoformat(),
         price_list=prices.version,
-        active_parameters=active_parameters,
+        active_parameters=active_parameters(),
         ledger=ledger,
     )

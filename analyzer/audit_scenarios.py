@@ -60,11 +60,12 @@ def is_self_hosted(call: CostedCall) -> bool:
 def served_calls(dataset: Dataset, stand_in: str | None) -> Served | None:
     """Return what to replay: the self-hosted calls where there are any, else all, on a stand-in for closed models."""
     own = [call for call in dataset.calls if is_self_hosted(call)]
+    profiles = {name: open_model(name) for name in {call.inference.model for call in dataset.calls}}
     for calls, self_hosted in ((own, True), (dataset.calls, False)):
-        models = Counter(found for call in calls if (found := open_model(call.inference.model)) is not None)
+        models = Counter(found for call in calls if (found := profiles[call.inference.model]) is not None)
         if models and stand_in is None:
             model, count = models.most_common(1)[0]
-            kept = [call for call in calls if open_model(call.inference.model) == model]
+            kept = [call for call in calls if profiles[call.inference.model] == model]
             return Served(kept, model, self_hosted, f"{count:,} calls that went to {model}, replayed on it.")
     if not dataset.calls:
         return None
@@ -210,14 +211,18 @@ LEVERS = (
 
 
 def _lever(workload: Workload, baseline: ReplayResult, lever: Lever) -> ReplayResult | None:
+    """Replay the change at the smallest parallelism that refuses no more calls than the baseline, if any."""
     changed = lever.change(baseline.scenario)
-    for ranks in (changed.tp, *(ranks for ranks in PARALLELISM if ranks > changed.tp)):
+    allowed = sum(baseline.as_dict()["refused"].values())
+    for ranks in (ranks for ranks in PARALLELISM if ranks >= changed.tp):
         try:
-            return replay(workload, replace(changed, tp=ranks))
+            result = replay(workload, replace(changed, tp=ranks))
         except InfeasibleError:
             continue
         except UserError:
             return None
+        if sum(result.as_dict()["refused"].values()) <= allowed:
+            return result
     return None
 
 

@@ -133,16 +133,23 @@ def _path(run: Run, work: Sequence[Work], calls: Sequence[CostedCall], spans: Se
             if span.kind in CODE_KINDS and span.start_ns is not None and span.end_ns is not None
         ],
     )
-    waited = sum(
-        dependency.gap_ns or 0
-        for call in calls
-        for dependency in call.inference.depends_on
-        if dependency.kind is DependencyKind.HUMAN
-    )
-    moved = min(waited, path["agent"])
-    path["agent"] -= moved
-    path["idle"] += moved
+    _move(path, "idle", _waited_ns(calls, DependencyKind.HUMAN))
+    if all(leaf.kind != "tool" for leaf in work):
+        # sources without tool spans still say which gaps were spent in tools
+        _move(path, "tool", _waited_ns(calls, DependencyKind.TOOL))
     return path
+
+
+def _waited_ns(calls: Sequence[CostedCall], kind: DependencyKind) -> int:
+    """Return the time that calls waited for others in one way, each call's longest wait once."""
+    gaps = ([edge.gap_ns or 0 for edge in call.inference.depends_on if edge.kind is kind] for call in calls)
+    return sum(max(found, default=0) for found in gaps)
+
+
+def _move(path: dict[str, int], kind: str, duration_ns: int) -> None:
+    moved = min(duration_ns, path["agent"])
+    path["agent"] -= moved
+    path[kind] += moved
 
 
 def agent_depth(spans: Sequence[Span]) -> int:

@@ -28,8 +28,9 @@ def model_proposals(examined: Examined) -> list[Proposal]:
     small = [call for call in dataset.calls if is_small(call) and call.model in cheaper]
     if small:
         found.append(_smaller_model(dataset, cheaper, small))
-    if any(_can_wait(call, lone_calls(dataset)) for call in dataset.calls):
-        found.append(_batch(dataset))
+    lone = lone_calls(dataset)
+    if any(_can_wait(call, lone) for call in dataset.calls):
+        found.append(_batch(dataset, lone))
     return found
 
 
@@ -89,8 +90,7 @@ def _can_wait(call: CostedCall, lone: frozenset[str]) -> bool:
     return call.placement.purpose in PATIENT and call.placement.run_id in lone and not call.inference.batch
 
 
-def _batch(dataset: Dataset) -> Proposal:
-    lone = lone_calls(dataset)
+def _batch(dataset: Dataset, lone: frozenset[str]) -> Proposal:
     by_purpose: dict[str, int] = defaultdict(int)
     for call in dataset.calls:
         if _can_wait(call, lone):

@@ -50,6 +50,7 @@ class Table:
     why: Why | None = None
     filterable: bool = False
     total: list[Cell] | None = None
+    folded: bool = False
 
 
 @dataclass(slots=True)

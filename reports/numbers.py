@@ -70,7 +70,7 @@ def seconds(duration_s: Number | None) -> str:
         return UNKNOWN
     value = float(duration_s)
     if value < 1:
-        return f"{value * 1000:.0f} ms"
+        return f"{value * 1000:.0f} ms" if value >= 0.01 or value == 0 else f"{value * 1000:.2g} ms"
     if value < 120:
         return f"{value:.1f} s"
     if value < 7200:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from inferometer.testing.postgresql import Server, find_programs, serve
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -34,6 +39,32 @@ def shared() -> Path:
     """The folder of real data beside the checkout; the test skips where it is absent."""
     need(SHARED.is_dir(), "shared", "the real data of ../shared is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A PostgreSQL server of the tests' own."""
+    programs = find_programs()
+    need(programs is not None and find_spec("psycopg") is not None, "postgres", "PostgreSQL is not installed here")
+    assert programs is not None
+    with serve(programs) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Server) -> str:
+    """The URL of an empty database."""
+    return postgres_server.create_database(f"test_{secrets.token_hex(6)}")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> tuple[str, str]:
+    """Paths of headless Chromium and its driver; the test skips where Debian's packages are not installed."""
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    need(program is not None and driver is not None, "browser", "chromium and chromium-driver are not installed here")
+    assert program is not None
+    assert driver is not None
+    return program, driver
 
 
 @pytest.fixture(autouse=True)

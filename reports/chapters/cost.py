@@ -196,4 +196,5 @@ def _calls(document: Document, links: Links) -> Block:
         rows,
         Why(LIST_METHOD, _source(document), "inferometer runs --sort cost"),
         filterable=True,
+        folded=True,
     )

@@ -44,7 +44,7 @@ def fanout_chapter(document: Document) -> Chapter:
         return Chapter("fanout", "Fan-out", "What one request sets in motion", "No run holds a model call.", [])
     blocks: list[Block] = [_quantiles(fan)]
     runs = document["runs"]
-    for field, title in (("inferences", "Model calls per run"), ("cost_usd", "US dollars per run")):
+    for field, title, form in (("inferences", "Model calls per run", "~s"), ("cost_usd", "US dollars per run", "$~g")):
         if len({run[field] for run in runs if float(run[field]) > 0}) > 2:
             blocks.append(
                 Chart(
@@ -52,7 +52,7 @@ def fanout_chapter(document: Document) -> Chapter:
                     f"{title}: the whole distribution",
                     f"Step curve: share of runs at or below each value of {title.lower()}, with P50, P90 and P99 "
                     "marked.",
-                    fanout_distribution(runs, field, title),
+                    fanout_distribution(runs, field, title, form),
                     Why(QUANTILE_METHOD, None, "inferometer runs --sort cost --json"),
                 )
             )

@@ -12,7 +12,10 @@ from inferometer.reports.numbers import count, seconds, share, usd
 METHOD = (
     "The recorded calls with their dependencies, tool times and shared prefixes, replayed through a model of a "
     "continuously "
-    "batching engine. Dollars are hours of provisioned hardware at the low, middle and high price of its profile."
+    "batching engine. Shared: the hours in which the machine worked on these calls, on a fleet in use for the share of "
+    "its time "
+    "that the scenario states. Dedicated: every hour from the first call to the last. Both at the low, middle and high "
+    "price of the hardware's profile."
 )
 
 
@@ -31,7 +34,7 @@ def hardware_chapter(document: Document) -> Chapter:
             Chart(
                 "hardware-pareto",
                 "Cost against speed",
-                "Points: each scenario's cost for these calls and its median run; lines run from the low to the high "
+                "Points: each machine's cost on a shared fleet and its median run; lines run from the low to the high "
                 "price.",
                 hardware_pareto(points),
                 why,
@@ -40,8 +43,9 @@ def hardware_chapter(document: Document) -> Chapter:
     rows = [_row(row) for row in scenarios]
     columns = [
         Column("Scenario"),
-        Column("Cost", True),
+        Column("Shared", True),
         Column("Low to high", True),
+        Column("Dedicated", True),
         Column("Median run", True),
         Column("First token", True),
         Column("Per token", True),
@@ -55,8 +59,8 @@ def hardware_chapter(document: Document) -> Chapter:
 
 
 def _point(row: dict[str, Any]) -> dict[str, Any] | None:
-    cost, run = row.get("cost_usd") or {}, row.get("run_e2e_s") or {}
-    if cost.get("mid") is None or run.get("p50") is None:
+    cost, run = _shared(row), row.get("run_e2e_s") or {}
+    if row["kind"] != "hardware" or not cost or run.get("p50") is None:
         return None
     return {
         "name": row["title"],
@@ -69,13 +73,15 @@ def _point(row: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _row(row: dict[str, Any]) -> list[Cell]:
-    cost, refused = row.get("cost_usd") or {}, row.get("refused") or {}
-    middle = cost.get("mid")
-    interval = f"{usd(cost['low'])} to {usd(cost['high'])}" if middle is not None else ""
+    shared, refused = _shared(row), row.get("refused") or {}
+    middle = shared.get("mid")
+    interval = f"{usd(shared['low'])} to {usd(shared['high'])}" if shared else ""
+    dedicated = (row.get("cost_usd_by_basis") or {}).get("dedicated")
     return [
         Cell(row["title"]),
         Cell(usd(middle), sort=float(middle or 0)),
         Cell(interval),
+        Cell(usd(dedicated), sort=float(dedicated or 0)),
         _time(row, "run_e2e_s"),
         _time(row, "ttft_s"),
         _time(row, "tpot_s"),
@@ -84,6 +90,12 @@ def _row(row: dict[str, Any]) -> list[Cell]:
         Cell(count(sum(refused.values())) if refused else "0", sort=float(sum(refused.values())) if refused else 0.0),
         Cell(str(row.get("confidence") or "unknown")),
     ]
+
+
+def _shared(row: dict[str, Any]) -> dict[str, Any]:
+    """Return low, mid and high of a shared fleet's cost; empty where no price is known."""
+    found: dict[str, Any] = (row.get("cost_usd_range_by_basis") or {}).get("shared") or {}
+    return found
 
 
 def _time(row: dict[str, Any], key: str) -> Cell:

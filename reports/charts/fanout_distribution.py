@@ -10,20 +10,26 @@ import altair as alt
 from inferometer.reports.charts.frame import rows, specification
 
 
-def fanout_distribution(runs: Sequence[dict[str, Any]], field: str, title: str) -> dict[str, Any]:
+def fanout_distribution(
+    runs: Sequence[dict[str, Any]], field: str, title: str, number_format: str = "~s"
+) -> dict[str, Any]:
     """Return the share of runs at or below a value, over a logarithmic axis.
 
     Args:
         runs: points with the field.
         field: which of their numbers.
         title: of the horizontal axis.
+        number_format: of its labels, in d3's notation.
     """
     ordered = sorted(float(run[field]) for run in runs if float(run[field]) > 0)
     steps = len(ordered)
     values = [{"value": value, "share": (index + 1) / steps} for index, value in enumerate(ordered)]
     base = alt.Chart(rows(values)).encode(
         x=alt.X(
-            "value:Q", scale=alt.Scale(type="log", nice=False), title=title, axis=alt.Axis(format="~s", tickCount=6)
+            "value:Q",
+            scale=alt.Scale(type="log", nice=False),
+            title=title,
+            axis=alt.Axis(format=number_format, tickCount=6),
         ),
         y=alt.Y(
             "share:Q", title="Share of runs", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)

@@ -17,10 +17,15 @@ def hardware_pareto(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
         points: ``name``, ``seconds``, ``usd``, ``usd_low``, ``usd_high`` and ``confidence`` of each scenario.
     """
     base = alt.Chart(rows([dict(point) for point in points])).encode(
-        x=alt.X("seconds:Q", title="Median run, seconds", scale=alt.Scale(zero=False, padding=30))
+        x=alt.X("seconds:Q", title="Median run, seconds", scale=alt.Scale(type="log", nice=False, padding=40))
     )
     bars = base.mark_rule(opacity=0.6).encode(
-        y=alt.Y("usd_low:Q", title="US dollars for these calls", axis=alt.Axis(format="$~s", tickCount=5)),
+        y=alt.Y(
+            "usd_low:Q",
+            title="US dollars for these calls",
+            scale=alt.Scale(type="log"),
+            axis=alt.Axis(format="$~s", tickCount=5, grid=False),
+        ),
         y2="usd_high:Q",
     )
     dots = base.mark_point(filled=True, size=90, opacity=1).encode(

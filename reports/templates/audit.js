@@ -99,9 +99,10 @@
   function places() { return document.querySelectorAll("[data-chart]"); }
 
   function redraw() {
-    for (const [place, view] of drawn) {
+    const before = Array.from(drawn);
+    drawn.clear();
+    for (const [place, view] of before) {
       view.then(function (result) { if (result && result.finalize) { result.finalize(); } });
-      drawn.delete(place);
       draw(place);
     }
   }

@@ -1,0 +1,228 @@
+"""The audit as one file: self-contained, escaped, readable without a network, and alive in a browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import time
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferometer.analyzer.audit import Knowledge, build_audit
+from inferometer.reports.contexts import AuditPage, Block, Cards, Chart, Table
+from inferometer.reports.document import document_text
+from inferometer.reports.evidence import Links
+from inferometer.reports.html import environment, render_audit
+from inferometer.reports.page import audit_page
+from inferometer.testing.workload import Workload
+
+GENERATED = datetime(2026, 6, 2, 12, 0, tzinfo=UTC)
+LIMIT_BYTES = 2_500_000
+TEMPLATES = ("audit.html.j2", "blocks.html.j2")
+
+
+class Outline(HTMLParser):
+    """Collects ids, references and what a page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+        self.fetched: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if values.get("id"):
+            self.ids.append(str(values["id"]))
+        if tag == "a":
+            self.targets.append(str(values.get("href")))
+        for name in ("src", "data", "action", "poster"):
+            if values.get(name):
+                self.fetched.append(str(values[name]))
+        if tag == "link":
+            self.fetched.append(str(values.get("href")))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture(scope="session")
+def page(audit_document: dict[str, Any]) -> str:
+    return render_audit(audit_document)
+
+
+def outline(page: str) -> Outline:
+    parsed = Outline()
+    parsed.feed(page)
+    return parsed
+
+
+def test_the_page_is_one_file_within_its_size(page: str) -> None:
+    assert len(page.encode()) <= LIMIT_BYTES
+    assert outline(page).fetched == ["data:,"]
+    assert "default-src 'none'" in page
+
+
+def test_ids_are_unique_and_inner_links_lead_somewhere(page: str) -> None:
+    found = outline(page)
+    assert len(found.ids) == len(set(found.ids))
+    assert {target[1:] for target in found.targets if target.startswith("#")} <= set(found.ids)
+
+
+def test_a_hostile_name_is_escaped_and_cut(page: str) -> None:
+    assert "<script>window.broken" not in page
+    assert "&lt;script&gt;window.broken" in page
+    assert "x" * 200 not in page
+
+
+def test_the_same_document_gives_the_same_page(audit_document: dict[str, Any], page: str) -> None:
+    assert render_audit(audit_document) == page
+
+
+def test_a_document_read_back_from_json_gives_the_same_page(audit_document: dict[str, Any], page: str) -> None:
+    assert render_audit(json.loads(document_text(audit_document))) == page
+
+
+def test_every_chapter_has_something_to_say(audit_document: dict[str, Any]) -> None:
+    found = audit_page(audit_document)
+    assert [chapter.id for chapter in found.chapters] == [
+        *("actions", "cost", "fanout", "waste", "hardware", "training", "change", "record")
+    ]
+    assert all(chapter.lead and chapter.blocks for chapter in found.chapters)
+
+
+def blocks(page: AuditPage) -> list[Block]:
+    return [block for chapter in page.chapters for block in chapter.blocks]
+
+
+def test_every_figure_says_how_it_was_counted(audit_document: dict[str, Any]) -> None:
+    for block in blocks(audit_page(audit_document)):
+        if isinstance(block, Table | Chart):
+            assert block.why is not None or block.id.endswith("-evidence"), block.id
+        if isinstance(block, Cards):
+            assert all(card.why.method for card in block.cards)
+
+
+def test_charts_hold_no_colour_of_their_own(audit_document: dict[str, Any]) -> None:
+    specs = json.dumps(audit_page(audit_document).charts)
+    assert not re.search(r"#[0-9a-fA-F]{6}|steelblue|\"red\"", specs)
+    assert "http" not in specs
+
+
+def test_links_lead_to_the_users_own_tracing_ui(audit_document: dict[str, Any]) -> None:
+    linked = render_audit(audit_document, Links("https://traces.example/{trace_id}?span={span_id}"))
+    call = audit_document["costliest_calls"][0]
+    assert f"https://traces.example/{call['trace_id']}?span={call['span_id']}" in linked
+
+
+def test_an_empty_store_says_what_to_do_first() -> None:
+    empty = Workload().dataset()
+    document = build_audit(empty, Knowledge(), generated_at=GENERATED)
+    assert "inferometer import" in " ".join(outline(render_audit(document)).text)
+
+
+def test_one_unpriced_call_is_a_whole_report() -> None:
+    work = Workload()
+    work.call(work.run(), model="unlisted", input_fresh=5, output=1)
+    document = build_audit(work.dataset(), Knowledge(), generated_at=GENERATED)
+    text = " ".join(outline(render_audit(document)).text)
+    assert "no call has a price" in text
+    assert document["totals"]["cost_usd"] is None
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_templates_hold_no_arithmetic(name: str) -> None:
+    source = environment().loader.get_source(environment(), name)[0]  # type: ignore[union-attr]
+    expressions = re.findall(r"{{(.*?)}}|{%(.*?)%}", source, re.DOTALL)
+    for expression in (one or other for one, other in expressions):
+        bare = re.sub(r"\"[^\"]*\"", "", expression.strip("-"))
+        assert not re.search(r"[+*/]|\s-\s|\|\s*(?!tojson)\w", bare), expression
+
+
+def test_templates_use_every_field_of_their_context() -> None:
+    used = "".join(environment().loader.get_source(environment(), name)[0] for name in TEMPLATES)  # type: ignore[union-attr]
+    from inferometer.reports import contexts
+
+    for kind in vars(contexts).values():
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            for field in dataclasses.fields(kind):
+                if (kind, field.name) == (Chart, "spec"):
+                    continue  # goes in through page.charts
+                assert re.search(rf"\.{field.name}\b", used), f"{kind.__name__}.{field.name} is in no template"
+
+
+def _opened(browser: Any, page: str, folder: Path) -> None:
+    path = folder / "audit.html"
+    path.write_text(page, encoding="utf-8")
+    browser.get(path.as_uri())
+
+
+def _console(browser: Any) -> list[str]:
+    return [entry["message"] for entry in browser.get_log("browser")]
+
+
+@pytest.mark.browser
+def test_the_page_lives_in_a_browser_without_errors_or_requests(browser: Any, page: str, tmp_path: Path) -> None:
+    _opened(browser, page, tmp_path)
+    browser.execute_async_script("const done = arguments[0]; window.drawAllCharts().then(() => done())")
+    charts = browser.execute_script("return document.querySelectorAll('[data-chart] svg').length")
+    assert charts == page.count('data-chart="') > 4
+    assert _console(browser) == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert browser.execute_script("return window.broken") is None
+
+
+@pytest.mark.browser
+def test_first_paint_comes_within_a_second(browser: Any, page: str, tmp_path: Path) -> None:
+    _opened(browser, page, tmp_path)
+    deadline = time.monotonic() + 10
+    painted = None
+    while painted is None and time.monotonic() < deadline:
+        painted = browser.execute_script(
+            "const e = performance.getEntriesByName('first-contentful-paint')[0]; return e ? e.startTime : null"
+        )
+    assert painted is not None
+    assert painted < 1000
+
+
+@pytest.mark.browser
+def test_tables_sort_and_filter_and_the_theme_turns(browser: Any, page: str, tmp_path: Path) -> None:
+    _opened(browser, page, tmp_path)
+    script = browser.execute_script
+    first = "return document.querySelector('#table-fanout-agents tbody td').textContent"
+    script("document.querySelectorAll('#table-fanout-agents .sort')[0].click()")
+    assert script(first).startswith("<script>")
+    script("document.querySelectorAll('#table-fanout-agents .sort')[0].click()")
+    assert script(first) == "writer"
+    shown = "return [...document.querySelectorAll('#table-costliest-calls tbody tr')].filter(r => !r.hidden).length"
+    everything = script(shown)
+    script(
+        "const f = document.querySelector('[data-filter=costliest-calls]'); f.value = 'writer';"
+        "f.dispatchEvent(new Event('input', {bubbles: true}))"
+    )
+    assert 0 < script(shown) < everything
+    background = "return getComputedStyle(document.body).backgroundColor"
+    script("document.getElementById('theme').click()")
+    light = script(background)
+    script("document.getElementById('theme').click()")
+    assert script(background) != light
+    script("document.querySelector('#actions details.why summary').click()")
+    assert script("return document.querySelector('#actions details.why').open")
+    assert _console(browser) == []
+
+
+@pytest.mark.browser
+def test_the_page_fits_a_phone(browser: Any, page: str, tmp_path: Path) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    )
+    _opened(browser, page, tmp_path)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
