@@ -166,7 +166,12 @@ class Store:
 def _errors_named(name: str, what: str) -> Iterator[None]:
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
+    except Exception as error:
+        if (
+            not isinstance(error, (SQLAlchemyError, sqlite3.Error))
+            and type(error).__module__.split(".")[0] != "psycopg"
+        ):
+            raise
         cause = getattr(error, "orig", None) or error
         reason = " ".join(str(cause).split())
         raise StoreError(name, f"{what}: {reason}") from error

@@ -79,6 +79,7 @@ class Transaction:
 
     def write(self, batch: RecordBatch) -> WriteCounts:
         """Write records; the ones that are there already are merged, never lost and never doubled."""
+        self._writer.lock_traces({span.trace_id for span in batch.spans})
         self._write_resources(batch)
         spans, enriched_spans = self._write_keyed(tables.SPANS, batch.spans, span_row, self._load_spans, merge_spans)
         calls, enriched_calls = self._write_inferences(batch.inferences)
@@ -124,8 +125,13 @@ class Transaction:
                 self.connection.execute(delete(table).where(tuple_(table.c.trace_id, table.c.span_id).in_(chunk)))
 
     def load_traces(self, trace_ids: Iterable[bytes]) -> RecordBatch:
-        """Return all that the store holds of some traces, as their sources said it, decisions left out."""
-        return load_traces(self.connection, trace_ids)
+        """Return all that the store holds of some traces, as their sources said it, decisions left out.
+
+        What is decided about them stays true until the transaction ends: nobody else writes to them before.
+        """
+        wanted = set(trace_ids)
+        self._writer.lock_traces(wanted)
+        return load_traces(self.connection, wanted)
 
     def linked_trace_ids(self, session_ids: Iterable[str]) -> list[bytes]:
         """Return the traces that hold a span of any of these sessions."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Table
@@ -37,6 +37,12 @@ class BulkWriter(ABC):
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+
+    def lock_traces(self, trace_ids: Iterable[bytes]) -> None:  # noqa: B027
+        """Keep other transactions from writing and deciding about traces until this one ends.
+
+        Nothing to do where a database lets one write at a time.
+        """
 
     @abstractmethod
     def insert_new(self, table: Table, rows: Sequence[Row]) -> int:

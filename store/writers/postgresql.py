@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
 from sqlalchemy import Table
 
 from inferometer.store.writers.base import BulkWriter, Row, clean_rows, columns_of, key_of
+
+_LOCK_CLASS = 0x1F_E0_6E
+_LOCK_BUCKETS = 64
+"""Locks that traces share: a server has room for some thousands, and an import may touch more traces than that."""
 
 
 class PostgresqlWriter(BulkWriter):
@@ -18,11 +22,12 @@ class PostgresqlWriter(BulkWriter):
         """Insert the rows whose key is not there yet and return their number."""
         if not rows:
             return 0
-        names = ", ".join(columns_of(table))
+        names, key = ", ".join(columns_of(table)), ", ".join(key_of(table))
         stage = self._fill_stage(table, columns_of(table), rows)
+        # in order of the key, so that two writers wait for each other and never in a circle
         return self._run(
-            f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {stage} ORDER BY stage_number "
-            f"ON CONFLICT ({', '.join(key_of(table))}) DO NOTHING"
+            f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {stage} ORDER BY {key}, stage_number "
+            f"ON CONFLICT ({key}) DO NOTHING"
         )
 
     def upsert(self, table: Table, rows: Sequence[Row]) -> None:
@@ -61,6 +66,12 @@ class PostgresqlWriter(BulkWriter):
         differs = " OR ".join(f"{table.name}.{name} IS DISTINCT FROM {value}" for name, value in values.items())
         self._run(f"UPDATE {table.name} SET {changes} FROM {stage} WHERE {found} AND ({differs})")
 
+    def lock_traces(self, trace_ids: Iterable[bytes]) -> None:
+        """Wait until no other transaction that touches these traces is open."""
+        buckets = sorted({int.from_bytes(trace_id[:8], "big") % _LOCK_BUCKETS for trace_id in trace_ids})
+        for bucket in buckets:
+            self._run(f"SELECT pg_advisory_xact_lock({_LOCK_CLASS}, {bucket})")
+
     def _cursor(self) -> Any:
         connection = self.connection.connection.driver_connection
         assert isinstance(connection, psycopg.Connection)
@@ -75,15 +86,17 @@ class PostgresqlWriter(BulkWriter):
         shape = ", ".join(f"{name} {kind}" for name, kind in zip(columns, types, strict=True))
         self._run(f"DROP TABLE IF EXISTS pg_temp.{stage}")
         self._run(f"CREATE TEMPORARY TABLE {stage} (stage_number SERIAL, {shape}) ON COMMIT DROP")
+        self._run("SAVEPOINT stage_empty")
         try:
-            self._copy(stage, columns, types, rows)
+            self._copy(stage, columns, rows)
         except (psycopg.DataError, UnicodeEncodeError):
-            self._run(f"DROP TABLE IF EXISTS pg_temp.{stage}")
-            self._run(f"CREATE TEMPORARY TABLE {stage} (stage_number SERIAL, {shape}) ON COMMIT DROP")
-            self._copy(stage, columns, types, clean_rows(rows))
+            # rare enough that every batch need not pay for looking
+            self._run("ROLLBACK TO SAVEPOINT stage_empty")
+            self._copy(stage, columns, clean_rows(rows))
+        self._run("RELEASE SAVEPOINT stage_empty")
         return stage
 
-    def _copy(self, stage: str, columns: Sequence[str], types: Sequence[str], rows: Sequence[Row]) -> None:
+    def _copy(self, stage: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         with self._cursor() as cursor, cursor.copy(f"COPY {stage} ({', '.join(columns)}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inferometer.schema.records import Inference, PrefixChain, RecordBatch, Span
-from inferometer.store import open_store
+from inferometer.schema.selection import Selection
+from inferometer.store import Store, open_store
 from inferometer.store.segments import shared_blocks
 
 
@@ -24,31 +27,35 @@ chains = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory):
+    with open_store(str(tmp_path_factory.mktemp("segments") / "store.sqlite")) as opened:
+        yield opened
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chains, st.integers(1, 5), st.randoms(use_true_random=False))
-def test_every_chain_comes_back_whatever_the_order_of_arrival(tmp_path: Path, given_chains, step, random) -> None:
+def test_every_chain_comes_back_whatever_the_order_of_arrival(store: Store, given_chains, step, random) -> None:
+    example = uuid4().hex
+    trace_id = bytes.fromhex(example)
     wanted = {
-        number.to_bytes(8, "big"): chain_of(blocks, key_id) for number, (blocks, key_id) in enumerate(given_chains)
+        number.to_bytes(8, "big"): chain_of(blocks, key_id + example)
+        for number, (blocks, key_id) in enumerate(given_chains)
     }
     order = list(wanted)
     random.shuffle(order)
-    path = tmp_path / f"{random.getrandbits(60)}.sqlite"
-    with open_store(str(path)) as store:
-        for begin in range(0, len(order), step):
-            ids = order[begin : begin + step]
-            with store.transaction() as tx:
-                tx.write(
-                    RecordBatch(
-                        spans=[Span(bytes(16), span_id, "x") for span_id in ids],
-                        inferences=[Inference(bytes(16), span_id, prefix=wanted[span_id]) for span_id in ids],
-                    )
+    for begin in range(0, len(order), step):
+        ids = order[begin : begin + step]
+        with store.transaction() as tx:
+            tx.write(
+                RecordBatch(
+                    spans=[Span(trace_id, span_id, "x", source=example) for span_id in ids],
+                    inferences=[Inference(trace_id, span_id, prefix=wanted[span_id]) for span_id in ids],
                 )
-        found = {row.inference.span_id: row.inference.prefix for row in store.inferences(with_prefix=True)}
-    path.unlink()
-    assert {key: chain and chain.hashes for key, chain in found.items()} == {
-        key: chain.hashes or None for key, chain in wanted.items()
-    }
-    assert all(chain is None or chain == wanted[key] for key, chain in found.items())
+            )
+    rows = store.inferences(Selection(where=(("source", example),)), with_prefix=True)
+    found = {row.inference.span_id: row.inference.prefix for row in rows}
+    assert found == {key: chain if chain.hashes else None for key, chain in wanted.items()}
 
 
 def test_a_conversation_stores_each_block_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.store.records import (
     full_tool_call,
 )
 
+from inferometer.ingest.commit import commit
 from inferometer.schema.errors import StoreError, UnknownNameError, UserError
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import (
@@ -38,9 +40,11 @@ from inferometer.schema.selection import Selection
 from inferometer.store import Store, WriteCounts, open_store
 
 
-@pytest.fixture
-def store(tmp_path: Path):
-    with open_store(str(tmp_path / "store.sqlite")) as opened:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path):
+    """An empty store on each database that is supported."""
+    on_server = request.param == "postgres"
+    with open_store(request.getfixturevalue("postgres_url") if on_server else str(tmp_path / "store.sqlite")) as opened:
         yield opened
 
 
@@ -299,8 +303,8 @@ def test_a_new_store_is_its_owners_alone(tmp_path: Path) -> None:
     assert set(modes.values()) == {0o600}
 
 
-def test_connections_have_the_pragmas_that_durability_needs(store: Store) -> None:
-    with store.reading() as connection:
+def test_connections_have_the_pragmas_that_durability_needs(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "store.sqlite")) as store, store.reading() as connection:
         values = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "secure_delete")
@@ -315,24 +319,33 @@ def test_the_default_store_lies_in_the_users_data_directory(monkeypatch: pytest.
     assert stat.S_IMODE((tmp_path / "data" / "inferometer").stat().st_mode) == 0o700
 
 
-def test_a_store_that_is_written_by_two_at_once_loses_nothing(tmp_path: Path) -> None:
-    import threading
+def test_writers_at_once_lose_nothing_and_decide_about_whole_traces(store: Store) -> None:
+    writers, traces = 3, 15
+    failures: list[BaseException] = []
 
-    path = str(tmp_path / "store.sqlite")
-    with open_store(path) as store:
+    def write(number: int) -> None:
+        try:
+            for trace in range(traces):
+                trace_id = trace.to_bytes(16, "big")
+                root = Span(trace_id, ROOT, "agent", SpanKind.AGENT, start_ns=1, end_ns=100)
+                child = Span(trace_id, bytes([number]) * 8, "chat", SpanKind.INFERENCE, ROOT, start_ns=2, end_ns=3)
+                call = Inference(trace_id, child.span_id, "openai", "gpt-4o", meters=Meters(input_fresh=number))
+                with store.transaction() as tx:
+                    commit(tx, RecordBatch(spans=[root, child] if number else [child], inferences=[call]))
+        except BaseException as error:
+            failures.append(error)
 
-        def write(number: int) -> None:
-            for count in range(20):
-                span = Span(bytes([number]) * 16, count.to_bytes(8, "big"), "x")
-                written(store, RecordBatch(spans=[span]))
-
-        threads = [threading.Thread(target=write, args=(number,)) for number in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        with store.transaction() as tx:
-            assert len(tx.load_traces([bytes([number]) * 16 for number in range(3)]).spans) == 60
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with store.transaction() as tx:
+        loaded = tx.load_traces([trace.to_bytes(16, "big") for trace in range(traces)])
+    assert len(loaded.spans) == traces * (writers + 1)
+    assert len(store.runs()) == traces
+    assert all(len(store.spans_of_run(run.run_id)) == writers + 1 for run in store.runs())
 
 
 def bad_urls(tmp_path: Path) -> dict[str, str]:
