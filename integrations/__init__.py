@@ -19,6 +19,7 @@ INTEGRATIONS: dict[str, str] = {
     "executors": "executors",
     "http": "http",
     "openai": "openai",
+    "anthropic": "anthropic",
 }
 
 SERVANTS = ("executors", "http")

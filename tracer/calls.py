@@ -138,6 +138,7 @@ class InferenceCall:
         "_reservation",
         "_start_ns",
         "ended",
+        "inner",
         "span",
     )
 
@@ -150,6 +151,12 @@ class InferenceCall:
         self._attempts: list[tuple[int, int, int]] = []
         self.span = span
         self.ended = False
+        self.inner: Answer | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a client's hook beneath may take this call for its own."""
+        return not self.ended and self.inner is None
 
     def enter(self) -> tuple[Token[Context] | None, Token[InferenceCall | None] | None]:
         """Make the call's span current while its request is sent; give what it returns to `leave`."""
@@ -162,6 +169,13 @@ class InferenceCall:
         except Exception as error:
             report("call context", error)
             return None, None
+
+    def announce(self) -> None:
+        """Let a client's hook beneath find this call, where a framework's callback cannot bracket the sending.
+
+        It stays announced in this context until it has ended or a client beneath has answered it.
+        """
+        current_call.set(self)
 
     def leave(self, tokens: tuple[Token[Context] | None, Token[InferenceCall | None] | None]) -> None:
         """Restore what was current before `enter`."""
@@ -177,6 +191,18 @@ class InferenceCall:
     def attempt(self, status: int | None, start_ns: int, end_ns: int) -> None:
         """Note one HTTP attempt; status None where none was answered, times in nanoseconds since 1970."""
         self._attempts.append((status or 0, start_ns, end_ns))
+
+    def adopt(self, request: Request) -> None:
+        """Take over what the client beneath knows better about the request; the framework's word stands otherwise."""
+        mine = self._request
+        for name in ("system", "messages", "tools", "address"):
+            if getattr(request, name) is not None:
+                setattr(mine, name, getattr(request, name))
+        now = self._recording
+        if now is not None and self.span.is_recording():
+            known = recording.span_attributes(self.span)
+            said = request_attributes(request, now)
+            self.span.set_attributes({key: value for key, value in said.items() if key not in known})
 
     def chunk(self) -> None:
         """Note that a chunk with content arrived now."""
@@ -198,6 +224,7 @@ class InferenceCall:
         if self.ended:
             return
         self.ended = True
+        answer = self.inner or answer
         try:
             if self._reservation is not None:
                 self._reservation.settle(answer.meters if answer else None, answer.model if answer else None)
@@ -243,8 +270,35 @@ class InferenceCall:
         return call_work(self.span, self._request, answer, now.privacy)
 
 
-_IDLE = InferenceCall(None, Request("chat", None, None), INVALID_SPAN, None)
-_IDLE.ended = True
+class InnerCall(InferenceCall):
+    """The view that a client's hook has of a call which a framework's hook above it has begun: there is one span.
+
+    What the client knows (attempts, chunks, the provider's own usage) goes to that call, which ends when its framework
+    says so.
+    """
+
+    __slots__ = ("_outer",)
+
+    def __init__(self, outer: InferenceCall, request: Request) -> None:
+        super().__init__(None, request, outer.span, None)
+        self._outer = outer
+        outer.adopt(request)
+
+    def attempt(self, status: int | None, start_ns: int, end_ns: int) -> None:
+        """Note one HTTP attempt on the call above."""
+        self._outer.attempt(status, start_ns, end_ns)
+
+    def chunk(self) -> None:
+        """Note a chunk on the call above."""
+        self._outer.chunk()
+
+    def _end(self, answer: Answer | None, error: BaseException | None, aborted: bool) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        # after an error the framework may try again, and that is the same call still
+        if error is None and answer is not None:
+            self._outer.inner = answer
 
 
 def begin(request: Request) -> InferenceCall | None:
@@ -262,7 +316,11 @@ def begin(request: Request) -> InferenceCall | None:
     assert isinstance(frame, Frame)
     if now is None and frame.budget is None:
         return None
-    if is_suppressed(context):
+    outer = current_call.get()
+    if outer is not None and not outer.ended:
+        if outer.is_open:
+            return InnerCall(outer, request)
+    elif is_suppressed(context):
         return None
     reservation = None
     if frame.budget is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
-from inferometer.testing.model_stub import openai
+from inferometer.testing.model_stub import anthropic, bedrock, gemini, ollama, openai
 from inferometer.testing.model_stub.brain import Brain, Failure, Prompt, Reply
 
 
@@ -107,7 +107,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, stub: ModelStub) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.stub = stub
-        self.dialects: tuple[Dialect, ...] = (openai,)
+        self.dialects: tuple[Dialect, ...] = (anthropic, gemini, bedrock, ollama, openai)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent: clients that hang up are part of what is tested."""
