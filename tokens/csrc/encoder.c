@@ -34,7 +34,7 @@ struct encoder *encoder_create(const struct vocabulary *v, const struct kernel *
     struct encoder *encoder = calloc(1, sizeof *encoder);
     if (!encoder)
         return 0;
-    uint32_t lines = v->seed_lines, long_lines = LONG_LINES;
+    uint32_t lines = v->seed_lines, long_lines = LONG_PIECES;
     while (cache_bytes && lines > 1 && (size_t)lines * 128 + long_lines * sizeof(struct long_piece) > cache_bytes) {
         lines /= 2;
         long_lines = long_lines > 1 ? long_lines / 2 : 1;
@@ -120,7 +120,7 @@ static void remember_long(struct encoder *encoder, const struct vocabulary *v, c
     memcpy(entry->bytes, piece, size);
     entry->size = (uint8_t)size;
     entry->count = (uint32_t)count;
-    for (size_t at = 0; at < 3 && at < count; at++)
+    for (size_t at = 0; at < LONG_IDS && at < count; at++)
         entry->ids[at] = v->ids[encoder->tokens[at]];
 }
 
@@ -168,7 +168,7 @@ size_t encoder_count(struct encoder *encoder, const struct vocabulary *v, const 
     return total;
 }
 
-/* The ids of cached pieces: made from the vocabulary's own entries when ids are first asked for. */
+/* Room for the ids of cached pieces, made when ids are first asked for. */
 static int reserve_ids(struct encoder *encoder, const struct vocabulary *v)
 {
     if (encoder->ids)
@@ -177,11 +177,13 @@ static int reserve_ids(struct encoder *encoder, const struct vocabulary *v)
     encoder->ids = allocate_table(slots * sizeof *encoder->ids);
     if (!encoder->ids)
         return -1;
+    int seeded = encoder->line_mask + 1 == v->seed_lines;
     for (size_t slot = 0; slot < slots; slot++) {
+        encoder->ids[slot].ids[0] = seeded ? v->seed_ids[slot] : 0;
         struct piece_key key = encoder->keys[slot];
-        if (!key.high)
-            continue;
         size_t size = key.high >> 56 & 15, count = key.high >> 60;
+        if (!count || (seeded && key_equals(key, ((const struct piece_key *)v->seed)[slot])))
+            continue;
         key.high &= ~(COUNT_BITS | LENGTH_BITS);
         if (work_out(encoder, v, (const uint8_t *)&key, size) == SIZE_MAX)
             return -1;
@@ -208,11 +210,10 @@ static int reserve_out(struct encoder *encoder, size_t count)
 static size_t write_piece(struct encoder *encoder, const struct vocabulary *v, const uint8_t *piece, size_t size,
                           size_t written)
 {
-    const struct long_piece *entry =
-        size > SHORT_PIECE && size <= LONGEST_CACHED ? find_long(encoder, piece, size) : 0;
-    if (reserve_out(encoder, written + size + 4 * BATCH_ROOM + 4))
+    const struct long_piece *entry = size <= LONGEST_CACHED ? find_long(encoder, piece, size) : 0;
+    if (reserve_out(encoder, written + size + 4 * BATCH_ROOM + 4)) /* room for the cached pieces that follow, too */
         return SIZE_MAX;
-    if (entry && entry->count <= 3) {
+    if (entry && entry->count <= LONG_IDS) {
         memcpy(encoder->out + written, entry->ids, entry->count * sizeof *entry->ids);
         return written + entry->count;
     }
@@ -225,32 +226,31 @@ static size_t write_piece(struct encoder *encoder, const struct vocabulary *v, c
         struct piece_key key = make_key(piece, size);
         if (find_slot(encoder->keys + LINE_KEYS * (size_t)key_line(key.low, key.high, encoder->line_mask), key) == LINE_KEYS)
             remember_short(encoder, v, key, count);
-    } else if (size <= LONGEST_CACHED) {
-        remember_long(encoder, v, piece, size, count);
     }
+    if (size <= LONGEST_CACHED && (size > SHORT_PIECE || count > 4))
+        remember_long(encoder, v, piece, size, count);
     return written + count;
 }
 
-/* The ids of one batch in encoder->out. A slot found before may be overwritten by a piece that comes in between, so the
- * ids are only taken where the key still stands. */
+/* The ids of one batch in encoder->out. A slot found before may be overwritten by a piece that comes in between; after the
+ * first such piece ids are only taken where the key still stands. */
 static size_t write_batch(struct encoder *encoder, const struct vocabulary *v, const uint8_t *text)
 {
     struct batch *batch = &encoder->batch;
     size_t written = 0;
-    uint32_t start = batch->start;
+    int changed = 0;
     for (uint32_t at = 0; at < batch->count; at++) {
-        uint32_t slot = encoder->slots[at], end = batch->ends[at];
-        struct piece_key found = slot == UINT32_MAX ? (struct piece_key){0, ~0ull} : encoder->keys[slot];
-        size_t count = found.high >> 60;
-        if (count <= 4 && found.low == batch->keys[at].low && (found.high & ~COUNT_BITS) == batch->keys[at].high) {
+        uint32_t slot = encoder->slots[at] & SLOT_BITS, count = encoder->slots[at] >> 28;
+        if (count <= 4 && (!changed || key_equals(batch->keys[at], encoder->keys[slot]))) {
             memcpy(encoder->out + written, encoder->ids + slot, sizeof *encoder->ids);
             written += count;
-        } else {
-            written = write_piece(encoder, v, text + start, end - start, written);
-            if (written == SIZE_MAX)
-                return SIZE_MAX;
+            continue;
         }
-        start = end;
+        uint32_t start = at ? batch->ends[at - 1] : batch->start;
+        written = write_piece(encoder, v, text + start, batch->ends[at] - start, written);
+        if (written == SIZE_MAX)
+            return SIZE_MAX;
+        changed = 1;
     }
     return written;
 }
@@ -266,7 +266,7 @@ size_t encoder_encode(struct encoder *encoder, const struct vocabulary *v, const
         batch->start = (uint32_t)at;
         encoder->kernel->cut(v, text, size, batch);
         encoder->kernel->prepare(encoder->keys, encoder->line_mask, text, size, batch);
-        encoder->kernel->locate(encoder->keys, batch, encoder->slots);
+        encoder->kernel->locate(encoder->keys, encoder->ids, batch, encoder->slots);
         size_t written = write_batch(encoder, v, text);
         if (written == SIZE_MAX || sink(state, encoder->out, written))
             return SIZE_MAX;

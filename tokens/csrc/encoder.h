@@ -4,15 +4,16 @@
 
 #include "kernel.h"
 
-#define LONGEST_CACHED 47u
-#define LONG_LINES 16384u
+#define LONGEST_CACHED 63u
+#define LONG_PIECES 8192u
+#define LONG_IDS 15u
 
-/* A longer piece and its tokens: one line of memory. */
+/* A piece that is too long for a key, or has more tokens than lie beside one. */
 struct long_piece {
     uint8_t bytes[LONGEST_CACHED];
     uint8_t size; /* 0: free */
     uint32_t count;
-    uint32_t ids[3];
+    uint32_t ids[LONG_IDS];
 };
 
 /* The memory of one thread at work. Everything in it can be forgotten; results never depend on it. */

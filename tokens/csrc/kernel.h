@@ -18,6 +18,9 @@ struct batch {
     uint32_t missed;
 };
 
+#define NO_SLOT UINT32_MAX
+#define SLOT_BITS 0x0FFFFFFFu
+
 struct kernel {
     const char *name;
     /* Cut text from batch->start until the batch or the text is full. */
@@ -27,8 +30,8 @@ struct kernel {
                     struct batch *batch);
     /* Sum up the tokens of the pieces that are cached and note those that are not. */
     size_t (*count)(const struct piece_key *keys, struct batch *batch);
-    /* The slot of every piece, UINT32_MAX where it is not cached or has more tokens than ids are kept for. */
-    void (*locate)(const struct piece_key *keys, struct batch *batch, uint32_t *slots);
+    /* Slot | tokens << 28 of every piece, NO_SLOT where it is not cached; asks for the ids of the slots. */
+    void (*locate)(const struct piece_key *keys, const struct piece_ids *ids, struct batch *batch, uint32_t *slots);
 };
 
 /* The best kernel this machine runs; `name` asks for one, NULL for the best; NULL where it cannot run. */

@@ -108,12 +108,14 @@ static size_t count_pieces(const struct piece_key *keys, struct batch *batch)
     return total;
 }
 
-static void locate(const struct piece_key *keys, struct batch *batch, uint32_t *slots)
+static void locate(const struct piece_key *keys, const struct piece_ids *ids, struct batch *batch, uint32_t *slots)
 {
     for (uint32_t at = 0; at < batch->count; at++) {
         size_t first = LINE_KEYS * (size_t)batch->lines[at];
         unsigned slot = FIND_SLOT(keys + first, batch->keys + at);
-        slots[at] = slot < LINE_KEYS ? (uint32_t)first + slot : UINT32_MAX;
+        size_t found = first + (slot & (LINE_KEYS - 1));
+        __builtin_prefetch(ids + found);
+        slots[at] = slot < LINE_KEYS ? (uint32_t)found | (uint32_t)(keys[found].high >> 60) << 28 : NO_SLOT;
     }
 }
 

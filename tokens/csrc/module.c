@@ -4,6 +4,7 @@
 
 #include "encoder.h"
 #include "prefix_chain.h"
+#include "transcode.h"
 #include "unicode.h"
 
 struct module_state {
@@ -33,47 +34,6 @@ static void text_close(struct text *text)
     Py_CLEAR(text->decoded);
 }
 
-/* Surrogate pairs become the character they stand for, lone surrogates U+FFFD, as the reference does. */
-static int text_transcode(struct text *text, PyObject *string)
-{
-    int kind = PyUnicode_KIND(string);
-    const void *data = PyUnicode_DATA(string);
-    size_t length = (size_t)PyUnicode_GET_LENGTH(string);
-    uint8_t *out = text->owned = PyMem_RawMalloc(length * (kind == PyUnicode_1BYTE_KIND ? 2 : kind == PyUnicode_2BYTE_KIND ? 3 : 4) + 1);
-    if (!out) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    for (size_t at = 0; at < length; at++) {
-        uint32_t c = PyUnicode_READ(kind, data, at);
-        if (c < 0x80) {
-            *out++ = (uint8_t)c;
-            continue;
-        }
-        if (c >= 0xD800 && c < 0xE000) {
-            uint32_t low = c < 0xDC00 && at + 1 < length ? PyUnicode_READ(kind, data, at + 1) : 0;
-            int paired = low >= 0xDC00 && low < 0xE000;
-            c = paired ? 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00) : 0xFFFD;
-            at += (size_t)paired;
-        }
-        if (c < 0x800) {
-            *out++ = (uint8_t)(0xC0 | c >> 6);
-        } else {
-            if (c < 0x10000) {
-                *out++ = (uint8_t)(0xE0 | c >> 12);
-            } else {
-                *out++ = (uint8_t)(0xF0 | c >> 18);
-                *out++ = (uint8_t)(0x80 | (c >> 12 & 0x3F));
-            }
-            *out++ = (uint8_t)(0x80 | (c >> 6 & 0x3F));
-        }
-        *out++ = (uint8_t)(0x80 | (c & 0x3F));
-    }
-    text->bytes = text->owned;
-    text->size = (size_t)(out - text->owned);
-    return 0;
-}
-
 /* Open a str or bytes-like object; bytes that are not UTF-8 read as U+FFFD. 0, or -1 with an exception. Needs the GIL. */
 static int text_open(struct text *text, PyObject *object)
 {
@@ -96,10 +56,15 @@ static int text_open(struct text *text, PyObject *object)
         text->size = (size_t)PyUnicode_GET_LENGTH(object);
         return 0;
     }
-    if (text_transcode(text, object)) {
+    unsigned width = (unsigned)PyUnicode_KIND(object);
+    size_t length = (size_t)PyUnicode_GET_LENGTH(object);
+    text->bytes = text->owned = PyMem_RawMalloc(utf8_room(width, length));
+    if (!text->owned) {
         text_close(text);
+        PyErr_NoMemory();
         return -1;
     }
+    text->size = write_utf8(PyUnicode_DATA(object), width, length, text->owned);
     return 0;
 }
 

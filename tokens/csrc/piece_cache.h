@@ -40,11 +40,17 @@ static inline struct piece_key make_key(const uint8_t *piece, size_t size)
     return key;
 }
 
+/* Whether two keys stand for the same piece, whatever their counts. */
+static inline int key_equals(struct piece_key a, struct piece_key b)
+{
+    return a.low == b.low && !((a.high ^ b.high) & ~COUNT_BITS);
+}
+
 /* The slot of a key within a line, LINE_KEYS where it is not there. */
 static inline unsigned find_slot(const struct piece_key *line, struct piece_key key)
 {
     unsigned slot = 0;
-    while (slot < LINE_KEYS && (line[slot].low != key.low || (line[slot].high & ~COUNT_BITS) != key.high))
+    while (slot < LINE_KEYS && !key_equals(line[slot], key))
         slot++;
     return slot;
 }

@@ -60,11 +60,20 @@ void chain_start(struct prefix_chain *chain, const uint64_t key[2], uint32_t blo
 
 int chain_append(struct prefix_chain *chain, const uint32_t *ids, size_t count)
 {
-    for (size_t at = 0; at < count; at++) {
-        if (chain->filled++ & 1)
-            sip_word(chain->state, chain->odd | (uint64_t)ids[at] << 32);
-        else
-            chain->odd = ids[at];
+    while (count) {
+        if (chain->filled & 1) {
+            sip_word(chain->state, chain->odd | (uint64_t)*ids << 32);
+            chain->filled++, ids++, count--;
+        }
+        size_t room = chain->block - chain->filled, pairs = (room < count ? room : count) / 2;
+        for (size_t pair = 0; pair < pairs; pair++, ids += 2)
+            sip_word(chain->state, ids[0] | (uint64_t)ids[1] << 32);
+        chain->filled += (uint32_t)(2 * pairs);
+        count -= 2 * pairs;
+        if (count && chain->filled < chain->block) {
+            chain->odd = *ids++;
+            chain->filled++, count--;
+        }
         if (chain->filled == chain->block && close_block(chain))
             return -1;
     }

@@ -26,6 +26,7 @@ const char *vocabulary_open(struct vocabulary *v, const uint8_t *block, size_t s
         .byte_tokens = (const uint32_t *)at[BYTE_TOKENS],
         .pieces = (const uint32_t *)at[PIECES],
         .prefixes = (const uint32_t *)at[PREFIXES],
+        .seed_ids = (const uint32_t *)at[SEED_IDS],
         .bytes = at[BYTES],
         .seed = at[SEED],
         .pairs = (const uint64_t *)at[PAIRS],

@@ -5,7 +5,7 @@
  *          | pair filter: two bits of one u64 for every pair
  *          | splits u64[n]: left, right << 32           | prefixes u32[n]: the longest shorter token it begins
  *            with, size << 22 | token + 1
- *          | trie: double array of u64                  | seed: a piece cache that knows the vocabulary
+ *          | trie: double array of u64                  | seed: a piece cache that knows the vocabulary, and the ids of its slots
  *
  * Tokens are numbered by rank (the order of merging); `ids` gives the number the outside knows. A pair slot packs
  * left:21 | right:21 | merged:21 | used:1, and a line that has a free slot ends the search. Each token has at most one
@@ -22,11 +22,11 @@
 #include "hash.h"
 #include "scan.h"
 
-#define VOCABULARY_FORMAT 4u
+#define VOCABULARY_FORMAT 5u
 #define MAX_TOKENS (1u << 21)
 #define NO_TOKEN UINT32_MAX
 
-enum vocabulary_section { OFFSETS, BYTES, IDS, BYTE_TOKENS, PIECES, PAIRS, PAIR_FILTER, SPLITS, PREFIXES, TRIE, SEED, SECTIONS };
+enum vocabulary_section { OFFSETS, BYTES, IDS, BYTE_TOKENS, PIECES, PAIRS, PAIR_FILTER, SPLITS, PREFIXES, TRIE, SEED, SEED_IDS, SECTIONS };
 
 struct vocabulary_header {
     char magic[8];
@@ -43,7 +43,7 @@ struct vocabulary_header {
 struct vocabulary {
     const struct vocabulary_header *header;
     uint32_t tokens;
-    const uint32_t *offsets, *ids, *byte_tokens, *pieces, *prefixes;
+    const uint32_t *offsets, *ids, *byte_tokens, *pieces, *prefixes, *seed_ids;
     const uint8_t *bytes, *seed;
     const uint64_t *pairs, *pair_filter, *splits, *trie;
     uint32_t piece_mask, pair_mask, filter_mask; /* number of slots, of lines, of words, less one */

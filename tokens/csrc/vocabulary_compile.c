@@ -11,7 +11,7 @@
 struct compiler {
     const struct vocabulary_source *source;
     struct vocabulary v;
-    uint32_t *pieces, *prefixes, byte_tokens[256];
+    uint32_t *pieces, *prefixes, *seed_ids, byte_tokens[256];
     uint64_t *pairs, *pair_filter, *splits, *trie;
     struct piece_key *seed;
     size_t trie_units;
@@ -182,8 +182,10 @@ static void add_seeds(struct compiler *c)
         while (slot < LINE_KEYS && line[slot].high)
             slot++;
         key.high |= 1ull << 60;
-        if (slot < LINE_KEYS)
+        if (slot < LINE_KEYS) {
             line[slot] = key;
+            c->seed_ids[line - c->seed + slot] = v->ids[token];
+        }
     }
 }
 
@@ -201,7 +203,9 @@ static const char *build_tables(struct compiler *c)
     c->splits = malloc(v->tokens * sizeof *c->splits);
     c->prefixes = malloc(v->tokens * sizeof *c->prefixes);
     c->seed = calloc(v->seed_lines, 64);
-    if (!c->pieces || !c->pairs || !c->pair_filter || !c->splits || !c->prefixes || !c->seed)
+    c->seed_ids = calloc(v->seed_lines, 4 * LINE_KEYS);
+    if (!c->pieces || !c->pairs || !c->pair_filter || !c->splits || !c->prefixes || !c->seed ||
+        !c->seed_ids)
         return NO_MEMORY;
     v->pieces = c->pieces, v->pairs = c->pairs, v->pair_filter = c->pair_filter, v->splits = c->splits, v->byte_tokens = c->byte_tokens;
     const char *problem = add_pieces(c);
@@ -241,6 +245,7 @@ static uint8_t *write_block(const struct compiler *c, size_t *size)
         [PREFIXES] = {c->prefixes, 4 * (uint64_t)source->tokens},
         [TRIE] = {c->trie, 8 * (uint64_t)c->trie_units},
         [SEED] = {c->seed, 64 * (uint64_t)c->v.seed_lines},
+        [SEED_IDS] = {c->seed_ids, 4 * LINE_KEYS * (uint64_t)c->v.seed_lines},
     };
     struct vocabulary_header header = {
         .format = VOCABULARY_FORMAT, .tokens = source->tokens, .family = source->family};
@@ -283,5 +288,6 @@ uint8_t *vocabulary_compile(const struct vocabulary_source *source, size_t *size
     free(c.prefixes);
     free(c.trie);
     free(c.seed);
+    free(c.seed_ids);
     return block;
 }
