@@ -109,27 +109,29 @@ static bool blocks_add(Blocks *table, uint64_t hash)
     return true;
 }
 
-/* Return how many leading blocks of a chain are known. */
-static int64_t known_prefix(const Blocks *table, const uint64_t *chain, int64_t length)
+enum { ENDS = 1, BEGINS = 2 };
+
+typedef struct Marks { /* per block, in order of discovery */
+    uint8_t *flags;    /* ENDS: a chain ends or branches after it; BEGINS: it does not follow the block before it */
+    int32_t *above;    /* of blocks that begin: the block above, -1 for none */
+    int32_t *depth;    /* blocks before it in its chains */
+    int64_t capacity;
+} Marks;
+
+/* Return how many leading blocks of a chain are known, at the depth they are known at. */
+static int64_t known_prefix(const Blocks *table, const Marks *marks, const uint64_t *chain, int64_t length)
 {
     int64_t low = 0, high = length;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        if (blocks_find(table, chain[middle]) >= 0)
+        int32_t number = blocks_find(table, chain[middle]);
+        if (number >= 0 && marks->depth[number] == middle)
             low = middle + 1;
         else
             high = middle;
     }
     return low;
 }
-
-enum { ENDS = 1, BEGINS = 2 };
-
-typedef struct Marks { /* per block, in order of discovery */
-    uint8_t *flags;    /* ENDS: a chain ends or branches after it; BEGINS: it does not follow the block before it */
-    int32_t *above;    /* of blocks that begin: the block above, -1 for none */
-    int64_t capacity;
-} Marks;
 
 static bool marks_reserve(Marks *marks, int64_t wanted)
 {
@@ -144,7 +146,10 @@ static bool marks_reserve(Marks *marks, int64_t wanted)
     int32_t *above = realloc(marks->above, (size_t)capacity * sizeof *above);
     if (above)
         marks->above = above;
-    if (!flags || !above)
+    int32_t *depth = realloc(marks->depth, (size_t)capacity * sizeof *depth);
+    if (depth)
+        marks->depth = depth;
+    if (!flags || !above || !depth)
         return false;
     memset(flags + marks->capacity, 0, (size_t)(capacity - marks->capacity));
     marks->capacity = capacity;
@@ -155,7 +160,7 @@ static bool marks_reserve(Marks *marks, int64_t wanted)
 static bool add_chain(Blocks *table, Marks *marks, const uint64_t *chain, int64_t length, int32_t *last,
                       int64_t *unchained)
 {
-    int64_t known = known_prefix(table, chain, length);
+    int64_t known = known_prefix(table, marks, chain, length);
     int32_t above = known ? blocks_find(table, chain[known - 1]) : -1;
     int64_t fresh = known;
     for (; fresh < length; fresh++) {
@@ -168,6 +173,7 @@ static bool add_chain(Blocks *table, Marks *marks, const uint64_t *chain, int64_
         int32_t number = (int32_t)table->count;
         if (!blocks_add(table, chain[fresh]))
             return false;
+        marks->depth[number] = (int32_t)fresh;
         if (fresh == known) {
             marks->flags[number] |= BEGINS;
             marks->above[number] = above;
@@ -235,6 +241,7 @@ bool tree_build(TreeBuild *build, int64_t chains, const int64_t *offsets, const 
     blocks_close(&table);
     free(marks.flags);
     free(marks.above);
+    free(marks.depth);
     if (!done)
         tree_build_close(build);
     return done;
