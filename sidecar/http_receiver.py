@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import MutableMapping
 from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inferometer.sidecar.answer import JSON, PROTOBUF, encode_acceptance, encode_refusal
 from inferometer.sidecar.compression import ENCODINGS, IDENTITY
@@ -23,11 +25,6 @@ from inferometer.sidecar.refusal import (
     Refusal,
 )
 from inferometer.sidecar.security import Guard
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SIGNAL_OF_PATH = {"/v1/traces": "traces", "/v1/logs": "logs", "/v1/metrics": "metrics"}
 CONTENT_TYPES = {"application/x-protobuf": PROTOBUF, "application/json": JSON}
@@ -51,7 +48,7 @@ class HttpReceiver:
         cors_origins: origins that browsers may send from; none by default.
     """
 
-    def __init__(self, intake: Intake, guard: Guard, pages: Application, cors_origins: tuple[str, ...] = ()) -> None:
+    def __init__(self, intake: Intake, guard: Guard, pages: ASGIApp, cors_origins: tuple[str, ...] = ()) -> None:
         self._intake = intake
         self._guard = guard
         self._pages = pages
@@ -147,7 +144,7 @@ class HttpReceiver:
             if not message.get("more_body"):
                 return
 
-    async def _next(self, receive: Receive, timeout_s: float) -> dict[str, Any]:
+    async def _next(self, receive: Receive, timeout_s: float) -> MutableMapping[str, Any]:
         try:
             async with asyncio.timeout(max(timeout_s, 0)):
                 message = await receive()

@@ -4,37 +4,39 @@ from __future__ import annotations
 
 import json
 
+from starlette.types import Receive, Scope, Send
+
 from inferometer import __version__
 from inferometer.sidecar.answer import JSON, encode_refusal
 from inferometer.sidecar.counters import Counters
-from inferometer.sidecar.http_receiver import Receive, Scope, Send, not_found
+from inferometer.sidecar.http_receiver import not_found
 from inferometer.sidecar.intake import Intake
+from inferometer.sidecar.pages import Pages
 from inferometer.sidecar.refusal import Refusal
 from inferometer.sidecar.security import Guard
-from inferometer.sidecar.settings import Settings
-from inferometer.store.journal import Journal
 
 SERVICE_NAME = "inferometer-sidecar"
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Operations:
-    """Answers ``/healthz``, ``/readyz`` and ``/metrics``.
+    """Answers ``/healthz``, ``/readyz`` and ``/metrics``; the live page's paths go to ``pages``.
 
     Health and readiness are open to all, since orchestrators send no tokens, and tell nothing but their answer.
     """
 
-    def __init__(self, settings: Settings, intake: Intake, counters: Counters, journal: Journal, guard: Guard) -> None:
-        self._settings = settings
+    def __init__(self, intake: Intake, counters: Counters, guard: Guard, pages: Pages) -> None:
         self._intake = intake
         self._counters = counters
-        self._journal = journal
         self._guard = guard
+        self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         path, method = scope["path"], scope["method"]
-        if path not in {"/healthz", "/readyz", "/metrics"}:
+        if self._pages.knows(path):
+            await self._pages(scope, receive, send)
+        elif path not in {"/healthz", "/readyz", "/metrics"}:
             refusal = not_found()
             await respond(send, 404, encode_refusal(refusal, JSON), b"application/json")
         elif method not in {"GET", "HEAD"}:

@@ -25,7 +25,9 @@ from inferometer.sidecar.http_receiver import HttpReceiver
 from inferometer.sidecar.intake import Intake
 from inferometer.sidecar.logs import configure_logging
 from inferometer.sidecar.normaliser_settings import NormaliserSettings
+from inferometer.sidecar.observer import Observer
 from inferometer.sidecar.operations import Operations
+from inferometer.sidecar.pages import Pages
 from inferometer.sidecar.security import Guard, check_certificates, server_context
 from inferometer.sidecar.settings import Address, Settings
 from inferometer.sidecar.supervisor import Supervisor
@@ -146,6 +148,7 @@ class Sidecar:
         self._journal = journal
         self._supervisor = Supervisor(_normaliser_settings(settings, journal), self.counters, lock.fd)
         self._stopping = asyncio.Event()
+        self._observer = Observer(store, journal, self.counters, settings.budget)
         self._forwarders = [Forwarder(one, settings, journal.path, self.counters) for one in settings.forward]
 
     async def serve(self, http_socket: socket.socket | None, announce: Callable[[str], None]) -> None:
@@ -178,6 +181,7 @@ class Sidecar:
         for forwarder in self._forwarders:
             forwarder.start()
         self._supervisor.start()
+        self._observer.start()
         tasks = []
         try:
             if grpc_server is not None:
@@ -192,16 +196,17 @@ class Sidecar:
             log.info("stopping")
             gauges.cancel()
         finally:
+            intake.is_closing = True
             if http_server is not None:
                 http_server.should_exit = True
             if grpc_server is not None:
                 await grpc_server.stop(GRPC_GRACE_S)
             await asyncio.gather(*tasks, return_exceptions=True)
-            intake.is_closing = True
+            await asyncio.to_thread(self._observer.stop)
 
     def _http_server(self, intake: Intake, guard: Guard) -> _HttpServer:
         settings = self.settings
-        operations = Operations(settings, intake, self.counters, self._journal, guard)
+        operations = Operations(intake, self.counters, guard, Pages(settings, self._observer, intake, guard))
         config = uvicorn.Config(
             HttpReceiver(intake, guard, operations, settings.cors_origins),
             http=limited_protocol(settings.max_connections, settings.read_timeout_s),

@@ -92,6 +92,10 @@ class Budget:
     where: tuple[tuple[str, str], ...] = ()
     webhook: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.webhook is not None and not self.webhook.startswith(("http://", "https://")):
+            raise UserError(f"budget {self.name!r}: its webhook needs http:// or https://")
+
 
 @dataclass(slots=True, frozen=True)
 class Settings:

@@ -1,0 +1,164 @@
+"""Looks at the store now and then: today's figures for the live page, the metrics and the budgets.
+
+Reading all of today's calls costs what it costs; the pause between two looks is a multiple of the time the last one
+took, so that looking never takes more than a small share of the processor.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from inferometer.analyzer.accounting import METERS, Accounting, account
+from inferometer.profiles.prices import PriceList, load_prices
+from inferometer.reports.live import Today, day_start_ns, read_today
+from inferometer.schema.errors import InferometerError
+from inferometer.schema.selection import Selection
+from inferometer.sidecar.counters import Counters
+from inferometer.sidecar.settings import Budget
+from inferometer.store import Store
+from inferometer.store.journal import Journal
+
+SHORTEST_PAUSE_S = 1.0
+PAUSE_FACTOR = 20
+LONGEST_PAUSE_S = 300.0
+WEBHOOK_TIMEOUT_S = 5.0
+MAX_SERIES = 20
+"""Models in the metrics; the rest is summed as ``other``, so that names from outside cannot make endless series."""
+
+log = logging.getLogger("inferometer.sidecar")
+
+
+class Observer:
+    """A thread that keeps `today` and the budgets' state fresh.
+
+    Args:
+        store: read, never written.
+        journal: remembers which budgets have been reported today, over restarts.
+        budgets: checked at every look.
+        clock: nanoseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        counters: Counters,
+        budgets: tuple[Budget, ...] = (),
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.store = store
+        self.prices: PriceList = load_prices()
+        self.today: Today | None = None
+        self.spending: list[tuple[str, Decimal, Decimal]] = []
+        self.version = 0
+        self._journal = journal
+        self._counters = counters
+        self._budgets = budgets
+        self._clock = clock
+        self._is_stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="inferometer-observer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop; a look that is under way is not waited for long."""
+        self._is_stopping.set()
+        self._thread.join(5)
+
+    def _work(self) -> None:
+        pause_s, known = SHORTEST_PAUSE_S, -1.0
+        while not self._is_stopping.is_set():
+            stored = self._counters.total("stored_spans_total") + self._counters.total("duplicate_spans_total")
+            day_turned = self.today is not None and day_start_ns(self._clock()) != day_start_ns(self.today.now_ns)
+            if stored != known or day_turned or self.today is None:
+                began = time.monotonic()
+                try:
+                    self.look()
+                    known = stored
+                except InferometerError as error:
+                    log.warning("the store cannot be looked at", extra={"error": str(error)})
+                took_s = time.monotonic() - began
+                pause_s = min(max(SHORTEST_PAUSE_S, took_s * PAUSE_FACTOR), LONGEST_PAUSE_S)
+            self._is_stopping.wait(pause_s)
+
+    def look(self) -> None:
+        """Read today's figures, publish them, and report budgets that are over.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        today = read_today(self.store, self.prices, self._clock())
+        self._publish(today.by_model)
+        self.spending = [self._check(budget, today) for budget in self._budgets]
+        self._counters.replace(
+            "budget_spent_share",
+            [({"budget": name}, float(spent / limit) if limit else 1.0) for name, spent, limit in self.spending],
+        )
+        self.today = today
+        self.version += 1
+
+    def _publish(self, accounting: Accounting) -> None:
+        spend: dict[str, float] = {}
+        tokens: dict[tuple[str, str], float] = {}
+        for place, group in enumerate(accounting.groups):
+            model = (group.key or "unknown") if place < MAX_SERIES else "other"
+            spend[model] = spend.get(model, 0.0) + float(group.cost_usd or 0)
+            for meter in METERS:
+                tokens[model, meter] = tokens.get((model, meter), 0.0) + (group.meters[meter] or 0)
+        self._counters.replace("spend_today_usd", [({"model": model}, usd) for model, usd in spend.items()])
+        self._counters.replace(
+            "tokens_today", [({"model": model, "meter": meter}, n) for (model, meter), n in tokens.items()]
+        )
+
+    def _check(self, budget: Budget, today: Today) -> tuple[str, Decimal, Decimal]:
+        if budget.where:
+            selection = Selection(since_ns=day_start_ns(today.now_ns), where=budget.where)
+            total = account(self.store, selection, prices=self.prices).total
+        else:
+            total = today.by_model.total
+        spent = (total.effective_cost_usd or Decimal(0)) + (total.charges_usd or Decimal(0))
+        if spent > budget.usd_per_day:
+            self._tell(budget, spent, today.now_ns)
+        return budget.name, spent, budget.usd_per_day
+
+    def _tell(self, budget: Budget, spent: Decimal, now_ns: int) -> None:
+        day = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).date().isoformat()
+        state = f"budget.{budget.name}"
+        if self._journal.get_state(state) == day:
+            return
+        log.warning(
+            "budget is over",
+            extra={"budget": budget.name, "spent_usd": str(spent), "limit_usd": str(budget.usd_per_day)},
+        )
+        document = {
+            "event": "budget_exceeded",
+            "budget": budget.name,
+            "where": dict(budget.where),
+            "day": day,
+            "spent_usd": str(spent),
+            "limit_usd": str(budget.usd_per_day),
+        }
+        if budget.webhook is None or _call(budget.webhook, document):
+            self._journal.set_state(state, day)
+
+
+def _call(url: str, document: Mapping[str, object]) -> bool:
+    request = urllib.request.Request(
+        url, json.dumps(document).encode(), {"content-type": "application/json", "user-agent": "inferometer"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=WEBHOOK_TIMEOUT_S):
+            return True
+    except (OSError, ValueError) as error:
+        # the URL may hold a secret, so only the kind of failure is told; the next look tries again
+        log.warning("a webhook cannot be called", extra={"error": type(error).__name__})
+        return False
