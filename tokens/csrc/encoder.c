@@ -29,6 +29,11 @@ static void *allocate_table(size_t size)
     return memset(table, 0, size);
 }
 
+size_t encoder_bytes(const struct vocabulary *v)
+{
+    return (size_t)v->seed_lines * 128 + LONG_PIECES * sizeof(struct long_piece);
+}
+
 struct encoder *encoder_create(const struct vocabulary *v, const struct kernel *kernel, size_t cache_bytes)
 {
     struct encoder *encoder = calloc(1, sizeof *encoder);

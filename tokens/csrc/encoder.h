@@ -22,6 +22,7 @@ struct encoder {
     struct piece_key *keys;
     struct piece_ids *ids; /* beside the keys; NULL until ids are asked for */
     struct long_piece *long_pieces;
+    int is_small; /* made beyond the bound on memory, not kept */
     uint32_t line_mask, long_mask, clock;
     struct batch batch;
     uint32_t slots[BATCH_ROOM];
@@ -35,6 +36,10 @@ struct encoder {
 /* Make an encoder whose cache takes about `cache_bytes` at most, 0 for the size that fits the vocabulary. NULL where memory
  * is short. */
 struct encoder *encoder_create(const struct vocabulary *v, const struct kernel *kernel, size_t cache_bytes);
+
+/* The memory that an encoder of full size takes once ids were asked for. */
+size_t encoder_bytes(const struct vocabulary *v);
+
 void encoder_destroy(struct encoder *encoder);
 
 /* What is done with the ids of a text, as they come; returns -1 to stop. */

@@ -2,10 +2,14 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "encoder.h"
 #include "prefix_chain.h"
-#include "transcode.h"
+#include "text_batch.h"
 #include "unicode.h"
+
+#define MOST_ENCODERS 8u
+#define CACHE_BOUND ((size_t)64 << 20)
+#define SMALL_CACHE ((size_t)1 << 20) /* of the encoders beyond the bound */
+#define RELEASE_BYTES 16384           /* from here on giving up the GIL costs less than holding it */
 
 struct module_state {
     PyTypeObject *vocabulary_type;
@@ -17,77 +21,70 @@ typedef struct {
     struct vocabulary vocabulary;
     const struct kernel *kernel;
     size_t cache_bytes;       /* of one encoder; 0: what fits the vocabulary */
-    struct encoder *idle[4];  /* encoders nobody works with; guarded by the GIL */
+    struct encoder *idle[MOST_ENCODERS]; /* encoders nobody works with; they and `live` are guarded by the GIL */
+    unsigned live, most;                 /* encoders of full size: how many there are, may be */
 } VocabularyObject;
 
-/* UTF-8 of a str or of bytes, borrowed from the object where it is ASCII, else owned. */
+/* A text to look at while `owner` lives. */
 struct text {
-    const uint8_t *bytes;
-    size_t size;
-    uint8_t *owned;
-    PyObject *decoded;
+    struct source_text source;
+    PyObject *owner;
 };
 
 static void text_close(struct text *text)
 {
-    PyMem_RawFree(text->owned);
-    Py_CLEAR(text->decoded);
+    Py_CLEAR(text->owner);
 }
 
 /* Open a str or bytes-like object; bytes that are not UTF-8 read as U+FFFD. 0, or -1 with an exception. Needs the GIL. */
 static int text_open(struct text *text, PyObject *object)
 {
-    *text = (struct text){0};
-    if (!PyUnicode_Check(object)) {
-        if (!PyObject_CheckBuffer(object)) {
-            PyErr_Format(PyExc_TypeError, "text must be str or bytes, not %.100s", Py_TYPE(object)->tp_name);
-            return -1;
-        }
+    if (PyUnicode_Check(object)) {
+        text->owner = Py_NewRef(object);
+    } else if (PyObject_CheckBuffer(object)) {
         Py_buffer view;
+        text->owner = NULL;
         if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE))
             return -1;
-        text->decoded = object = PyUnicode_DecodeUTF8(view.buf, view.len, "replace");
+        text->owner = PyUnicode_DecodeUTF8(view.buf, view.len, "replace");
         PyBuffer_Release(&view);
-        if (!object)
+        if (!text->owner)
             return -1;
-    }
-    if (PyUnicode_IS_ASCII(object)) {
-        text->bytes = PyUnicode_DATA(object);
-        text->size = (size_t)PyUnicode_GET_LENGTH(object);
-        return 0;
-    }
-    unsigned width = (unsigned)PyUnicode_KIND(object);
-    size_t length = (size_t)PyUnicode_GET_LENGTH(object);
-    text->bytes = text->owned = PyMem_RawMalloc(utf8_room(width, length));
-    if (!text->owned) {
-        text_close(text);
-        PyErr_NoMemory();
+    } else {
+        PyErr_Format(PyExc_TypeError, "text must be str or bytes, not %.100s", Py_TYPE(object)->tp_name);
         return -1;
     }
-    text->size = write_utf8(PyUnicode_DATA(object), width, length, text->owned);
+    text->source.characters = PyUnicode_DATA(text->owner);
+    text->source.width = PyUnicode_IS_ASCII(text->owner) ? 0 : (unsigned)PyUnicode_KIND(text->owner);
+    text->source.length = (size_t)PyUnicode_GET_LENGTH(text->owner);
     return 0;
 }
 
 /* An encoder to work with, NULL with an exception. Needs the GIL. */
 static struct encoder *take_encoder(VocabularyObject *self)
 {
-    for (unsigned at = 0; at < 4; at++) {
+    for (unsigned at = 0; at < MOST_ENCODERS; at++) {
         struct encoder *encoder = self->idle[at];
         if (encoder) {
             self->idle[at] = NULL;
             return encoder;
         }
     }
-    struct encoder *encoder = encoder_create(&self->vocabulary, self->kernel, self->cache_bytes);
+    int full = self->live < self->most;
+    struct encoder *encoder = encoder_create(&self->vocabulary, self->kernel, full ? self->cache_bytes : SMALL_CACHE);
     if (!encoder)
         PyErr_NoMemory();
+    else if (full)
+        self->live++;
+    if (encoder)
+        encoder->is_small = !full;
     return encoder;
 }
 
-/* Give an encoder back; one too many is freed. Needs the GIL. */
+/* Give an encoder back. Needs the GIL. */
 static void give_encoder(VocabularyObject *self, struct encoder *encoder)
 {
-    for (unsigned at = 0; encoder && at < 4; at++) {
+    for (unsigned at = 0; encoder && !encoder->is_small && at < MOST_ENCODERS; at++) {
         if (!self->idle[at]) {
             self->idle[at] = encoder;
             return;
@@ -96,59 +93,133 @@ static void give_encoder(VocabularyObject *self, struct encoder *encoder)
     encoder_destroy(encoder);
 }
 
-static size_t count_object(VocabularyObject *self, struct encoder *encoder, PyObject *object)
+static PyObject *set_failure(void)
 {
-    struct text text;
-    if (text_open(&text, object))
-        return SIZE_MAX;
-    size_t count = encoder_count(encoder, &self->vocabulary, text.bytes, text.size, SIZE_MAX - 1);
-    text_close(&text);
-    if (count == SIZE_MAX && !PyErr_Occurred())
-        PyErr_NoMemory();
-    return count;
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_MemoryError, "memory is short, or two GiB of text hold no place to cut");
+    return NULL;
 }
 
-static size_t encode_object(VocabularyObject *self, struct encoder *encoder, PyObject *object, id_sink sink, void *state)
+/* Count one text; SIZE_MAX with an exception. Needs the GIL and gives it up for long texts. */
+static size_t count_object(VocabularyObject *self, PyObject *object, size_t limit)
 {
     struct text text;
     if (text_open(&text, object))
         return SIZE_MAX;
-    size_t count = encoder_encode(encoder, &self->vocabulary, text.bytes, text.size, sink, state);
+    struct window window = {0};
+    size_t count = SIZE_MAX;
+    struct encoder *encoder = take_encoder(self);
+    if (encoder && text.source.length < RELEASE_BYTES) {
+        count = count_source(encoder, &self->vocabulary, &window, text.source, limit);
+    } else if (encoder) {
+        Py_BEGIN_ALLOW_THREADS
+        count = count_source(encoder, &self->vocabulary, &window, text.source, limit);
+        Py_END_ALLOW_THREADS
+    }
+    window_release(&window);
+    give_encoder(self, encoder);
     text_close(&text);
-    if (count == SIZE_MAX && !PyErr_Occurred())
-        PyErr_NoMemory();
+    if (count == SIZE_MAX)
+        set_failure();
     return count;
 }
 
 static PyObject *vocabulary_count(VocabularyObject *self, PyObject *object)
 {
-    struct encoder *encoder = take_encoder(self);
-    if (!encoder)
-        return NULL;
-    size_t count = count_object(self, encoder, object);
-    give_encoder(self, encoder);
+    size_t count = count_object(self, object, SIZE_MAX - 1);
     return count == SIZE_MAX ? NULL : PyLong_FromSize_t(count);
 }
 
-static PyObject *vocabulary_count_batch(VocabularyObject *self, PyObject *objects)
+/* count_till_limit(text, limit) -> int | None */
+static PyObject *vocabulary_count_till_limit(VocabularyObject *self, PyObject *args)
 {
-    PyObject *texts = PySequence_Fast(objects, "texts must be a sequence");
-    if (!texts)
+    PyObject *object;
+    Py_ssize_t limit;
+    if (!PyArg_ParseTuple(args, "On", &object, &limit))
         return NULL;
-    struct encoder *encoder = take_encoder(self);
-    Py_ssize_t length = PySequence_Fast_GET_SIZE(texts);
-    PyObject *counts = encoder ? PyList_New(length) : NULL;
-    for (Py_ssize_t at = 0; counts && at < length; at++) {
-        size_t count = count_object(self, encoder, PySequence_Fast_GET_ITEM(texts, at));
-        PyObject *number = count == SIZE_MAX ? NULL : PyLong_FromSize_t(count);
+    if (limit < 0)
+        Py_RETURN_NONE;
+    size_t count = count_object(self, object, (size_t)limit);
+    if (count == SIZE_MAX)
+        return NULL;
+    if (count > (size_t)limit)
+        Py_RETURN_NONE;
+    return PyLong_FromSize_t(count);
+}
+
+static PyObject *list_of_counts(const size_t *counts, Py_ssize_t length)
+{
+    PyObject *list = PyList_New(length);
+    for (Py_ssize_t at = 0; list && at < length; at++) {
+        PyObject *number = counts[at] == SIZE_MAX ? set_failure() : PyLong_FromSize_t(counts[at]);
         if (number)
-            PyList_SET_ITEM(counts, at, number);
+            PyList_SET_ITEM(list, at, number);
         else
-            Py_CLEAR(counts);
+            Py_CLEAR(list);
     }
-    give_encoder(self, encoder);
-    Py_DECREF(texts);
-    return counts;
+    return list;
+}
+
+/* count_batch(texts, threads=1) -> list of int */
+static PyObject *vocabulary_count_batch(VocabularyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"texts", "threads", NULL};
+    PyObject *objects, *result = NULL;
+    unsigned int threads = 1, taken = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|I", names, &objects, &threads))
+        return NULL;
+    PyObject *sequence = PySequence_Tuple(objects); /* a list could change while the GIL is away */
+    if (!sequence)
+        return NULL;
+    Py_ssize_t length = PyTuple_GET_SIZE(sequence), opened = 0;
+    size_t most = ((size_t)length + 15) / 16;
+    threads = threads < 1 ? 1 : threads > 64 ? 64 : threads;
+    threads = threads > most && most ? (unsigned)most : threads;
+    struct encoder *encoders[64] = {NULL};
+    struct text *texts = PyMem_Calloc((size_t)length + 1, sizeof *texts);
+    struct source_text *sources = PyMem_Calloc((size_t)length + 1, sizeof *sources);
+    size_t *counts = PyMem_Calloc((size_t)length + 1, sizeof *counts);
+    if (!texts || !sources || !counts) {
+        PyErr_NoMemory();
+        goto error;
+    }
+    for (; opened < length; opened++) {
+        if (text_open(&texts[opened], PyTuple_GET_ITEM(sequence, opened)))
+            goto error;
+        sources[opened] = texts[opened].source;
+    }
+    for (; taken < threads; taken++)
+        if (!(encoders[taken] = take_encoder(self)))
+            goto error;
+    Py_BEGIN_ALLOW_THREADS
+    count_texts(&self->vocabulary, encoders, threads, sources, (size_t)length, counts);
+    Py_END_ALLOW_THREADS
+    result = list_of_counts(counts, length);
+error:
+    while (taken)
+        give_encoder(self, encoders[--taken]);
+    while (opened)
+        text_close(&texts[--opened]);
+    PyMem_Free(texts);
+    PyMem_Free(sources);
+    PyMem_Free(counts);
+    Py_DECREF(sequence);
+    return result;
+}
+
+/* Encode one text into a sink that needs the GIL; SIZE_MAX with an exception. */
+static size_t encode_object(VocabularyObject *self, struct encoder *encoder, PyObject *object, id_sink sink, void *state)
+{
+    struct text text;
+    struct window window = {0};
+    if (text_open(&text, object))
+        return SIZE_MAX;
+    size_t count = encode_source(encoder, &self->vocabulary, &window, text.source, sink, state);
+    window_release(&window);
+    text_close(&text);
+    if (count == SIZE_MAX)
+        set_failure();
+    return count;
 }
 
 static int append_to_list(void *list, const uint32_t *ids, size_t count)
@@ -241,8 +312,11 @@ static PyObject *vocabulary_new(PyTypeObject *type, PyObject *args, PyObject *kw
         goto error;
     const char *problem = (uintptr_t)self->block.buf & 7 ? "not aligned"
                           : vocabulary_open(&self->vocabulary, self->block.buf, (size_t)self->block.len);
-    if (!problem)
+    if (!problem) {
+        size_t bytes = cache_bytes ? (size_t)cache_bytes : encoder_bytes(&self->vocabulary);
+        self->most = bytes < CACHE_BOUND / MOST_ENCODERS ? MOST_ENCODERS : bytes < CACHE_BOUND ? (unsigned)(CACHE_BOUND / bytes) : 1;
         return (PyObject *)self;
+    }
     PyErr_SetString(PyExc_ValueError, problem);
 error:
     Py_DECREF(self);
@@ -252,7 +326,7 @@ error:
 static void vocabulary_dealloc(VocabularyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    for (unsigned at = 0; at < 4; at++)
+    for (unsigned at = 0; at < MOST_ENCODERS; at++)
         encoder_destroy(self->idle[at]);
     if (self->block.obj)
         PyBuffer_Release(&self->block);
@@ -262,7 +336,8 @@ static void vocabulary_dealloc(VocabularyObject *self)
 
 static PyMethodDef vocabulary_methods[] = {
     {"count", (PyCFunction)vocabulary_count, METH_O, NULL},
-    {"count_batch", (PyCFunction)vocabulary_count_batch, METH_O, NULL},
+    {"count_till_limit", (PyCFunction)vocabulary_count_till_limit, METH_VARARGS, NULL},
+    {"count_batch", (PyCFunction)(void (*)(void))vocabulary_count_batch, METH_VARARGS | METH_KEYWORDS, NULL},
     {"encode", (PyCFunction)vocabulary_encode, METH_O, NULL},
     {"chain", (PyCFunction)vocabulary_chain, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -1,0 +1,119 @@
+/* Where a text may be cut so that counting both parts is counting the whole. */
+#include "source_text.h"
+
+#include <stdlib.h>
+
+#include "transcode.h"
+#include "unicode.h"
+
+#define WINDOW ((size_t)1 << 20)
+#define LARGEST_WINDOW ((size_t)1 << 31)
+#define WINDOW_BYTES_KEPT (8 * WINDOW)
+
+void window_release(struct window *window)
+{
+    free(window->bytes);
+    *window = (struct window){0};
+}
+
+static inline uint32_t character(struct source_text text, size_t at)
+{
+    switch (text.width) {
+    case 2:
+        return ((const uint16_t *)text.characters)[at];
+    case 4:
+        return ((const uint32_t *)text.characters)[at];
+    default:
+        return ((const uint8_t *)text.characters)[at];
+    }
+}
+
+static inline int is_ascii_letter(uint32_t c)
+{
+    return (c | 0x20) - 'a' < 26;
+}
+
+static int is_letter(uint32_t c)
+{
+    unsigned class = class_of(c) & 15;
+    return class == CLASS_UPPER || class == CLASS_LOWER || class == CLASS_LETTER;
+}
+
+static int is_white(uint32_t c)
+{
+    unsigned class = class_of(c) & 15;
+    return class == CLASS_SPACE || class == CLASS_NEWLINE;
+}
+
+/* Every pattern ends a piece between a letter and " x", and between a single line break and a letter; and what comes
+ * before is cut the same at the end of a text. */
+static int is_safe_cut(struct source_text text, size_t at)
+{
+    uint32_t before = character(text, at - 1), after = character(text, at);
+    if (after == ' ')
+        return is_ascii_letter(before) && at + 1 < text.length && is_ascii_letter(character(text, at + 1));
+    return before == '\n' && at > 1 && is_letter(after) && !is_white(character(text, at - 2));
+}
+
+/* The end of the window that begins at `start`: the end of the text, or the last safe cut; 0 where there is none. */
+static size_t window_end(struct source_text text, size_t start)
+{
+    for (size_t size = WINDOW; size <= LARGEST_WINDOW; size *= 2) {
+        if (text.length - start <= size)
+            return text.length;
+        for (size_t at = start + size; at > start + size / 2; at--)
+            if (is_safe_cut(text, at))
+                return at;
+    }
+    return 0;
+}
+
+static int fill_window(struct window *window, struct source_text text, size_t start, size_t end)
+{
+    size_t room = utf8_room(text.width, end - start);
+    if (room > window->capacity || window->capacity > WINDOW_BYTES_KEPT) {
+        window_release(window);
+        window->bytes = malloc(room);
+        if (!window->bytes)
+            return -1;
+        window->capacity = room;
+    }
+    return 0;
+}
+
+static size_t walk(struct encoder *encoder, const struct vocabulary *v, struct window *window, struct source_text text,
+                   size_t limit, id_sink sink, void *state)
+{
+    size_t total = 0;
+    for (size_t start = 0, end; start < text.length && total <= limit; start = end) {
+        end = text.length <= (text.width ? WINDOW : LARGEST_WINDOW) ? text.length : window_end(text, start);
+        if (!end)
+            return SIZE_MAX;
+        const uint8_t *bytes = (const uint8_t *)text.characters + start;
+        size_t size = end - start;
+        if (text.width) {
+            if (fill_window(window, text, start, end))
+                return SIZE_MAX;
+            size = write_utf8((const uint8_t *)text.characters + start * text.width, text.width, size, window->bytes);
+            bytes = window->bytes;
+        }
+        size_t count = sink ? encoder_encode(encoder, v, bytes, size, sink, state)
+                            : encoder_count(encoder, v, bytes, size, limit - total);
+        if (count == SIZE_MAX)
+            return SIZE_MAX;
+        total += count;
+    }
+    return total;
+}
+
+size_t count_source(struct encoder *encoder, const struct vocabulary *v, struct window *window, struct source_text text,
+                    size_t limit)
+{
+    return walk(encoder, v, window, text, limit, 0, 0);
+}
+
+size_t encode_source(struct encoder *encoder, const struct vocabulary *v, struct window *window, struct source_text text,
+                     id_sink sink, void *state)
+{
+    return walk(encoder, v, window, text, SIZE_MAX - 1, sink, state);
+}

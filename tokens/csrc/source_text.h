@@ -1,0 +1,27 @@
+/* Texts as Python holds them, read in windows so that memory stays bounded. */
+#ifndef INFEROMETER_SOURCE_TEXT_H
+#define INFEROMETER_SOURCE_TEXT_H
+
+#include "encoder.h"
+
+struct source_text {
+    const void *characters;
+    unsigned width; /* bytes a character: 1, 2, 4; 0 for ASCII, which is UTF-8 as it stands */
+    size_t length;
+};
+
+/* Scratch for the UTF-8 of one window. Start with zeros. */
+struct window {
+    uint8_t *bytes;
+    size_t capacity;
+};
+
+void window_release(struct window *window);
+
+/* Count or encode; SIZE_MAX where memory is short, the sink said stop, or 2 GiB hold no place to cut. No GIL needed. */
+size_t count_source(struct encoder *encoder, const struct vocabulary *v, struct window *window, struct source_text text,
+                    size_t limit);
+size_t encode_source(struct encoder *encoder, const struct vocabulary *v, struct window *window, struct source_text text,
+                     id_sink sink, void *state);
+
+#endif
