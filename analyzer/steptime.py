@@ -184,7 +184,9 @@ def choose_constants(
     calibration = next((found for found in engine.calibrations if found.hardware == hardware.id), None)
     if calibration is None:
         reason = f"no measured rows of {engine.id} on {hardware.id}"
-        return engine.defaults, None, None, UNCALIBRATED, reason
+        if hardware.measured is not None:
+            reason += "; kernels measured on this machine, the engine's overheads from other chips"
+        return measured_constants(hardware, engine.defaults), None, None, UNCALIBRATED, reason
     where = f"{engine.id} on {hardware.id}"
     of_model = [found for found in calibration.corrections if found.model == model.id]
     exact = [found for found in of_model if found.precision == precision]
@@ -198,6 +200,37 @@ def choose_constants(
         reason = f"fitted to this model at {near.precision}, not {precision}, by {where}"
         return calibration.constants, calibration, near, FAMILY, reason
     return calibration.constants, calibration, None, FAMILY, f"fitted to other models by {where}"
+
+
+def measured_constants(hardware: Hardware, constants: Constants) -> Constants:
+    """Return constants whose shares of a chip's peaks are the measured ones, where its profile has any.
+
+    Weights stream as a copy does, attention as its own kernels do; a share stays below one, for a data sheet that is
+    itself a measurement.
+    """
+    found = hardware.measured
+    if found is None:
+        return constants
+
+    def share(rate: float | None, peak: float, otherwise: float) -> float:
+        return otherwise if rate is None else min(rate / peak, 0.98)
+
+    bandwidth = hardware.memory.bandwidth_bytes_per_s
+    precision, peak = max(hardware.compute.rates.items(), key=lambda pair: (pair[0] in found.gemm_rates, pair[1]))
+    reached = share(found.gemm_rates.get(precision), peak, constants.compute_efficiency)
+    link = hardware.link.bandwidth_bytes_per_s if hardware.link else 1.0
+    half = hardware.compute.rates.get("bf16") or peak
+    return replace(
+        constants,
+        weight_bandwidth_efficiency=share(found.copy_bytes_per_s, bandwidth, constants.weight_bandwidth_efficiency),
+        compute_efficiency=reached,
+        kv_bandwidth_efficiency=share(found.decode_attention_bytes_per_s, bandwidth, constants.kv_bandwidth_efficiency),
+        attention_compute_efficiency=share(
+            found.prefill_attention_flop_per_s, half, constants.attention_compute_efficiency
+        ),
+        collective_us=constants.collective_us if found.all_reduce_seconds is None else found.all_reduce_seconds * 1e6,
+        link_efficiency=share(found.all_reduce_bytes_per_s, link, constants.link_efficiency),
+    )
 
 
 def _version_distance(have: str, wanted: str) -> tuple[float, ...]:

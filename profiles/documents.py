@@ -132,6 +132,10 @@ class Table:
         """Return whether the table has a key."""
         return key in self._values
 
+    def keys(self) -> tuple[str, ...]:
+        """Return the table's keys in the file's order."""
+        return tuple(self._values)
+
     def provenance(self) -> Provenance:
         """Return the table's date, source and confidence; all three are required."""
         return Provenance(self.day("as_of"), self.text("source"), self.text("confidence", among=CONFIDENCES))

@@ -146,7 +146,7 @@ class Fitted:
     """A calibration file: per chip, and what the chips share for a chip that has no rows."""
 
     calibrations: tuple[Calibration, ...]
-    defaults: Constants
+    defaults: Constants | None
     spreads: dict[str, Spread]
 
 
@@ -233,14 +233,18 @@ def _read_engines(
     for document in documents:
         stem = document.stem
         if stem.endswith(CALIBRATION):
-            fits[stem.removesuffix(CALIBRATION)] = read_calibrations(document)
+            id_ = stem.removesuffix(CALIBRATION)
+            fits[id_] = _over(read_calibrations(document), fits.get(id_))
         else:
             engines[stem], earlier[stem] = read_engine(document)
     for id_, found in fits.items():
         if id_ not in engines:
             raise UnknownNameError("engine of a calibration file", id_, engines)
         engines[id_] = replace(
-            engines[id_], calibrations=found.calibrations, defaults=found.defaults, spreads=found.spreads
+            engines[id_],
+            calibrations=found.calibrations,
+            defaults=found.defaults or engines[id_].defaults,
+            spreads=found.spreads,
         )
     return engines, earlier
 
@@ -295,10 +299,19 @@ def read_calibrations(document: Document) -> Fitted:
             )
         )
         entry.finish()
-    defaults = _constants(table.table("defaults"))
-    fitted = Fitted(tuple(calibrations), defaults, _spreads(table))
+    defaults = table.optional_table("defaults")
+    fitted = Fitted(tuple(calibrations), _constants(defaults) if defaults else None, _spreads(table))
     table.finish()
     return fitted
+
+
+def _over(winner: Fitted, other: Fitted | None) -> Fitted:
+    """Return a user's calibrations over the shipped ones: chip by chip, and what it does not say is the other's."""
+    if other is None:
+        return winner
+    own = {found.hardware for found in winner.calibrations}
+    kept = tuple(found for found in other.calibrations if found.hardware not in own)
+    return Fitted(winner.calibrations + kept, winner.defaults or other.defaults, {**other.spreads, **winner.spreads})
 
 
 def _scheduler(table: Table) -> Scheduler:

@@ -88,8 +88,21 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What one machine's kernels reached, by ``inferometer calibrate``; None where it was not measured."""
+
+    copy_bytes_per_s: float
+    gemm_rates: dict[str, float]
+    decode_attention_bytes_per_s: float | None
+    prefill_attention_flop_per_s: float | None
+    all_reduce_seconds: float | None
+    all_reduce_bytes_per_s: float | None
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
 class Hardware:
-    """One accelerator. ``calibrated`` says that measured serving rows exist for it; None fields are unknown."""
+    """One accelerator; None where a part is unknown. The file's name is its id."""
 
     id: str
     name: str
@@ -104,6 +117,7 @@ class Hardware:
     prices: tuple[Price, ...]
     purchase: Purchase | None
     deployment: Deployment | None
+    measured: Measured | None
     notes: tuple[str, ...]
     path: str
 
@@ -169,6 +183,7 @@ def read_hardware(document: Document) -> Hardware:
         prices=tuple(_price(price) for price in table.tables("price")),
         purchase=_purchase(table.optional_table("purchase")),
         deployment=_deployment(table.optional_table("deployment")),
+        measured=_measured(table.optional_table("measured")),
         notes=table.texts("notes"),
         path=document.path,
     )
@@ -187,13 +202,39 @@ def _memory(table: Table) -> Memory:
     return memory
 
 
-def _compute(table: Table) -> Compute:
+def _rates(table: Table, kind: str) -> dict[str, float]:
     rates = {}
     for precision in PRECISIONS:
         unit = "top_per_s" if precision == "int8" else "tflop_per_s"
-        rate = table.optional_number(f"{precision}_dense_{unit}", minimum=0.001)
+        rate = table.optional_number(f"{precision}_{kind}_{unit}", minimum=1e-6)
         if rate is not None:
             rates[precision] = rate * 1e12
+    return rates
+
+
+def _measured(table: Table | None) -> Measured | None:
+    if table is None:
+        return None
+
+    def scaled(key: str, unit: float) -> float | None:
+        value = table.optional_number(key, minimum=1e-9)
+        return None if value is None else value * unit
+
+    measured = Measured(
+        copy_bytes_per_s=table.number("copy_gb_per_s", minimum=1e-3) * 1e9,
+        gemm_rates=_rates(table, "gemm"),
+        decode_attention_bytes_per_s=scaled("decode_attention_gb_per_s", 1e9),
+        prefill_attention_flop_per_s=scaled("prefill_attention_tflop_per_s", 1e12),
+        all_reduce_seconds=scaled("all_reduce_us", 1e-6),
+        all_reduce_bytes_per_s=scaled("all_reduce_gb_per_s", 1e9),
+        provenance=table.provenance(),
+    )
+    table.finish()
+    return measured
+
+
+def _compute(table: Table) -> Compute:
+    rates = _rates(table, "dense")
     if not rates:
         raise ProfileError(table.path, "compute names no rate: write bf16_dense_tflop_per_s or another precision's")
     compute = Compute(rates, table.provenance())

@@ -62,7 +62,7 @@ def test_prediction_lies_within_its_interval() -> None:
         ({"osl": "0"}, "unsupported", "osl is missing or zero"),
         ({"osl": "inf"}, "unsupported", "not a positive number"),
         ({"isl": "100000"}, "extrapolated", "outside the fitted rows"),
-        ({"hardware": "tpu_v6e", "tp": "8", "moe_tp": "8"}, "uncalibrated", "no measured rows"),
+        ({"hardware": "tpu_v6e", "precision": "int8", "tp": "8"}, "uncalibrated", "no measured rows"),
         ({"model": "google/gemma-3-27b-it"}, "family", "other models"),
         ({"precision": "bf16", "tp": "8"}, "family", "not bf16"),
     ],
@@ -83,7 +83,12 @@ def test_interval_widens_outside_the_hull() -> None:
 
 
 def test_one_bad_row_does_not_fail_the_others() -> None:
-    rows = [{**ROW, "hardware": "nope"}, ROW, {**ROW, "concurrency": "x"}, {**ROW, "concurrency": "64"}]
+    rows = [
+        {**ROW, "hardware": "nope"},
+        ROW,
+        {**ROW, "concurrency": "x"},
+        {**ROW, "concurrency": "64", "batch_per_replica": ""},
+    ]
     said = predict_rows(rows)
     assert [each.confidence for each in said] == ["unsupported", "calibrated", "unsupported", "calibrated"]
     assert said[3].tpot_ms > said[1].tpot_ms  # type: ignore[operator]
@@ -134,7 +139,9 @@ def write(path: Path, rows: list[dict[str, str]]) -> Path:
 
 
 def test_verb_prints_one_point_per_row_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write(tmp_path / "points.csv", [ROW, {**ROW, "model": "?"}, {**ROW, "concurrency": "32"}])
+    path = write(
+        tmp_path / "points.csv", [ROW, {**ROW, "model": "?"}, {**ROW, "concurrency": "32", "batch_per_replica": "32"}]
+    )
     assert run(["predict", "--points", str(path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     points = document["points"]
