@@ -71,8 +71,8 @@ def build_runs(tree: Tree, roots: dict[bytes, bytes], now_ns: int) -> list[Run]:
 def _run(root: Span, spans: list[Span], now_ns: int) -> Run:
     starts = [span.start_ns for span in spans if span.start_ns is not None]
     ends = [span.end_ns for span in spans if span.end_ns is not None]
-    last_ns = max(ends, default=None)
-    end_ns = root.end_ns if root.end_ns is not None else last_ns
+    last_ns = max([*starts, *ends], default=None)
+    end_ns = root.end_ns if root.end_ns is not None else max(ends, default=None)
     tags: dict[str, str] = {}
     for span in reversed(spans):
         tags.update(span.tags)
@@ -89,7 +89,8 @@ def _run(root: Span, spans: list[Span], now_ns: int) -> Run:
         start_ns=root.start_ns if root.start_ns is not None else min(starts, default=None),
         end_ns=end_ns,
         status=root.status if root.status is not Status.UNSET or root.kind in _TOPS else _worst(spans),
-        is_open=root.end_ns is None or (last_ns is not None and now_ns - last_ns < QUIET_NS),
+        # what has no times at all comes from a file and is as finished as it will ever be
+        is_open=last_ns is not None and (root.end_ns is None or now_ns - last_ns < QUIET_NS),
         weight=_first(root, spans, "weight"),
         service=_service(root, spans),
         tags=tags,

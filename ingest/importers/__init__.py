@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from inferometer.ingest.importers import answers, cassettes, claude_code, langfuse, otlp_json, pi, sdk_json, weka
+from inferometer.ingest.importers import (
+    answers,
+    cassettes,
+    claude_code,
+    langfuse,
+    lmcache,
+    openhands,
+    otlp_json,
+    pi,
+    requests,
+    sdk_json,
+    swe_agent,
+    tapeagents,
+    tau_bench,
+    weka,
+)
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.schema.errors import InputError, UnknownNameError
 
@@ -14,6 +29,15 @@ IMPORTERS: tuple[Importer, ...] = (
     weka.IMPORTER,
     pi.IMPORTER,
     claude_code.IMPORTER,
+    swe_agent.IMPORTER,
+    swe_agent.MINI,
+    openhands.IMPORTER,
+    tau_bench.IMPORTER,
+    lmcache.IMPORTER,
+    tapeagents.IMPORTER,
+    requests.MOONCAKE,
+    requests.AZURE,
+    requests.BURSTGPT,
     cassettes.IMPORTER,
     answers.IMPORTER,
     otlp_json.PROTOBUF,

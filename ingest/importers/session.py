@@ -34,6 +34,7 @@ class Session:
     _run: Span | None = field(default=None, init=False)
     _pending: tuple[str, int | None] | None = field(default=None, init=False)
     _tools: dict[str, tuple[Span, ToolCall]] = field(default_factory=dict, init=False)
+    _ended: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.trace_id = derived_trace_id(self.dialect, self.session_id, self.identity)
@@ -96,6 +97,10 @@ class Session:
         _extend(around, start_ns, start_ns)
         return span
 
+    def has_tool(self, key: str) -> bool:
+        """Return whether a tool call of that key has begun."""
+        return key in self._tools
+
     def end_tool(
         self, key: str, end_ns: int | None, *, error: str | None = None, result_tokens: int | None = None
     ) -> Span | None:
@@ -103,6 +108,7 @@ class Session:
         if key not in self._tools:
             return None
         span, tool = self._tools[key]
+        self._ended.add(key)
         span.end_ns = end_ns
         span.status = Status.ERROR if error else Status.OK
         span.error_type = tool.error = error
@@ -116,8 +122,8 @@ class Session:
     def finish(self) -> RecordBatch:
         """Return all records; tools without a result end when their run does, so that it is not held open."""
         ends = {span.span_id: span.end_ns for span in self.batch.spans}
-        for span, _ in self._tools.values():
-            if span.end_ns is None:
+        for key, (span, _) in self._tools.items():
+            if key not in self._ended:
                 self.batch.warnings["tool_without_result"] += 1
                 end_ns = ends.get(span.parent_id) if span.parent_id else None
                 span.end_ns = end_ns if end_ns is None or span.start_ns is None else max(end_ns, span.start_ns)

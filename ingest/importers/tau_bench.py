@@ -1,0 +1,59 @@
+"""tau-bench results: a list of runs with messages, tool calls and rewards; no usage, no times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inferometer.ingest.importers.conversation import add_answers, model_in_path
+from inferometer.ingest.importers.importer import Importer, Source
+from inferometer.ingest.importers.session import Session
+from inferometer.ingest.values import as_list, as_mapping, as_money
+from inferometer.schema.errors import InputError
+from inferometer.schema.records import Outcome, Purpose, RecordBatch
+
+
+def matches(source: Source) -> bool:
+    """Return whether a file is a list of runs with trajectories and rewards."""
+    first = source.first
+    entry = as_mapping(first[0] if isinstance(first, list) and first else None)
+    return "task_id" in entry and "reward" in entry and isinstance(entry.get("traj"), list)
+
+
+def read(source: Source) -> Iterator[RecordBatch]:
+    """Yield the records of each run."""
+    document = source.take()
+    if not isinstance(document, list):
+        raise InputError(str(source.path), "tau-bench results are a list of runs")
+    model = source.options.model or model_in_path(source.path)
+    for place, entry in enumerate(document):
+        if isinstance(entry, dict):
+            yield _read_run(source, entry, place, model)
+
+
+def _read_run(source: Source, entry: dict[str, Any], place: int, model: str | None) -> RecordBatch:
+    name = f"{source.name}/task {entry.get('task_id')}/trial {entry.get('trial', place)}"
+    session = Session("tau-bench", name, source.name, "tau-bench", str(place))
+    session.begin_run("run", None)
+    add_answers(session, as_list(entry.get("traj")), model)
+    if not session.batch.spans:
+        session.current_run(None)
+    root = session.batch.spans[0]
+    root.purpose = Purpose.EVALUATE
+    reward = entry.get("reward")
+    if isinstance(reward, (int, float)) and not isinstance(reward, bool):
+        label = "success" if reward >= 1 else "failure"
+        outcome = Outcome(root.trace_id, root.span_id, "reward", float(reward), label, "trajectory")
+        session.batch.outcomes.append(outcome)
+    user_cost = as_money(as_mapping(entry.get("info")).get("user_cost"))
+    if user_cost is not None:
+        root.tags["user_cost_usd"] = format(user_cost, "f")
+    return session.finish()
+
+
+IMPORTER = Importer(
+    name="tau-bench",
+    reads="tau-bench result lists: a run each with its reward as outcome, tokens counted from the messages",
+    matches=matches,
+    read=read,
+)
