@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -12,14 +12,16 @@ from inferometer.analyzer.estimation import Interval, SampledSum
 from inferometer.analyzer.grouping import Grouping, grouping
 from inferometer.analyzer.price_findings import PriceFinding, PriceWitness
 from inferometer.profiles.prices import Priced, PriceList
+from inferometer.profiles.prices.agreements import Coverage, Settled
 from inferometer.schema.records import Charge, UsageSource
-from inferometer.schema.rows import InferenceRow, Placement
+from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
 from inferometer.schema.selection import Selection
 from inferometer.store import Store
 
 METERS = ("input_fresh", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning")
 
 _MONEY = ("cost_usd", "contracted_cost_usd", "effective_cost_usd", "recorded_cost_usd", "charges_usd")
+_DAY_NS = 86_400 * 1_000_000_000
 _PICODOLLAR = Decimal("1e-12")
 _ZERO = Decimal(0)
 
@@ -71,6 +73,7 @@ class Accounting:
     unpriced_reasons: dict[str, int]
     price_notes: dict[str, int]
     price_findings: list[PriceFinding]
+    agreements: list[Settled]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the document's keys."""
@@ -84,6 +87,7 @@ class Accounting:
             "unpriced_reasons": self.unpriced_reasons,
             "price_notes": self.price_notes,
             "price_findings": [finding.as_dict() for finding in self.price_findings],
+            "agreements": [agreement.as_dict() for agreement in self.agreements],
         }
 
 
@@ -97,6 +101,7 @@ class Tally:
         self._cost = SampledSum()
         self._counts: dict[str, int | Decimal] = defaultdict(int)
         self._tokens: dict[str, int | Decimal] = {}
+        self.contracted_usd: dict[Coverage, Decimal] = {}
 
     def add_call(self, row: InferenceRow, priced: Priced) -> None:
         """Add one billable inference."""
@@ -116,12 +121,8 @@ class Tally:
         else:
             self._cost.add(call.trace_id, weight, priced.list_cost_usd)
             group.cost_usd = (group.cost_usd or _ZERO) + priced.list_cost_usd * factor
-            group.contracted_cost_usd = (group.contracted_cost_usd or _ZERO) + (
-                priced.contracted_cost_usd or _ZERO
-            ) * factor
-            group.effective_cost_usd = (group.effective_cost_usd or _ZERO) + (
-                priced.effective_cost_usd or _ZERO
-            ) * factor
+            contracted = (priced.contracted_cost_usd or _ZERO) * factor
+            self.contracted_usd[priced.coverage] = self.contracted_usd.get(priced.coverage, _ZERO) + contracted
             if priced.partial:
                 self._counts["partial"] += factor
         if call.recorded_cost_usd is not None:
@@ -140,9 +141,14 @@ class Tally:
         else:
             self._group.charges_usd = (self._group.charges_usd or _ZERO) + cost_usd * factor
 
-    def close(self) -> Group:
-        """Return the group."""
+    def close(self, factors: Mapping[Coverage, Decimal]) -> Group:
+        """Return the group, given the effective cost of a contracted dollar by coverage."""
         group = self._group
+        if self.contracted_usd:
+            group.contracted_cost_usd = sum(self.contracted_usd.values(), start=_ZERO)
+            group.effective_cost_usd = sum(
+                (cost * factors[coverage] for coverage, cost in self.contracted_usd.items()), start=_ZERO
+            )
         group.inferences = round(self._calls.total)
         group.runs = round(sum(self._runs.values()))
         group.meters = {name: _whole(self._tokens.get(name)) for name in METERS}
@@ -181,18 +187,24 @@ def account(
     selection = selection or Selection()
     prices = prices or load_prices()
     keys = grouping(by, store, selection)
-    return account_rows(store.inferences(selection), list(store.placed_charges(selection)), keys, prices)
+    charges = list(store.placed_charges(selection))
+    tools = (
+        [row for row in store.tool_calls(selection) if row.tool_call.merged_into is None] if prices.has_tools else []
+    )
+    return account_rows(store.inferences(selection), charges, tools, keys, prices, selection)
 
 
 def account_rows(
     rows: Iterable[InferenceRow],
     charges: Collection[tuple[Charge, Placement]],
+    tools: Iterable[ToolCallRow],
     keys: Grouping,
     prices: PriceList,
+    selection: Selection,
 ) -> Accounting:
-    """Account for calls and charges that are at hand; see `account`."""
+    """Account for calls, charges and priced tool calls that are at hand; see `account`."""
     tallies: dict[str | None, Tally] = {}
-    total, witness = Tally("total"), PriceWitness()
+    total, witness, window = Tally("total"), PriceWitness(), _Window(selection)
     reasons: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     charged: dict[tuple[bytes, bytes], InferenceRow | None] = {
@@ -200,11 +212,10 @@ def account_rows(
     }
     for row in rows:
         priced = prices.price(row)
-        key = keys.of_call(row)
-        tally = tallies.get(key) or tallies.setdefault(key, Tally(key))
-        tally.add_call(row, priced)
-        total.add_call(row, priced)
+        for tally in (_tally(tallies, keys.of_call(row)), total):
+            tally.add_call(row, priced)
         witness.see(row, priced)
+        window.see(row.placement)
         notes.update(priced.notes)
         if priced.reason:
             reasons[priced.reason] += 1
@@ -213,22 +224,59 @@ def account_rows(
     for charge, placement in charges:
         on = charged[charge.trace_id, charge.span_id]
         cost_usd = prices.price_charge(charge, placement, on)
-        key = keys.of_charge(charge, placement, on)
-        tally = tallies.get(key) or tallies.setdefault(key, Tally(key))
-        tally.add_charge(placement, cost_usd)
-        total.add_charge(placement, cost_usd)
-    groups = [tally.close() for tally in tallies.values()]
+        for tally in (_tally(tallies, keys.of_charge(charge, placement, on)), total):
+            tally.add_charge(placement, cost_usd)
+    for tool in tools:
+        call = tool.tool_call
+        cost_usd = prices.price_tool(tool)
+        if cost_usd is not None and (call.trace_id, call.span_id) not in charged:
+            charge = Charge(call.trace_id, call.span_id, call.name, Decimal(1), "call", cost_usd, "prices.toml")
+            for tally in (_tally(tallies, keys.of_charge(charge, tool.placement, None)), total):
+                tally.add_charge(tool.placement, cost_usd)
+    factors, agreements = prices.settle(total.contracted_usd, window.bounds)
+    groups = [tally.close(factors) for tally in tallies.values()]
     groups.sort(key=lambda group: (-(group.cost_usd or _ZERO), -group.inferences, group.key is None, group.key or ""))
     return Accounting(
         by=keys.name,
         prices_as_of=prices.as_of.isoformat(),
         price_list=prices.version,
         groups=groups,
-        total=total.close(),
+        total=total.close(factors),
         unpriced_reasons=dict(reasons.most_common()),
         price_notes=dict(notes.most_common()),
         price_findings=witness.findings(),
+        agreements=agreements,
     )
+
+
+def _tally(tallies: dict[str | None, Tally], key: str | None) -> Tally:
+    found = tallies.get(key)
+    if found is None:
+        found = tallies[key] = Tally(key)
+    return found
+
+
+class _Window:
+    """The time that is accounted for: what was selected, else from the first call's day to the end of the last's."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._since, self._until = selection.since_ns, selection.until_ns
+        self._first: int | None = None
+        self._last: int | None = None
+
+    def see(self, placement: Placement) -> None:
+        start_ns = placement.start_ns
+        if start_ns is not None:
+            self._first = start_ns if self._first is None else min(self._first, start_ns)
+            self._last = start_ns if self._last is None else max(self._last, start_ns)
+
+    @property
+    def bounds(self) -> tuple[int, int] | None:
+        if self._first is None or self._last is None:
+            return None
+        first = self._first - self._first % _DAY_NS if self._since is None else self._since
+        last = self._last - self._last % _DAY_NS + _DAY_NS if self._until is None else self._until
+        return first, last
 
 
 def _tidy(amount_usd: Decimal | None) -> Decimal | None:

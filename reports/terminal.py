@@ -139,6 +139,11 @@ def _accounting_notes(accounting: Accounting) -> Iterable[str]:
         yield f"unpriced, {calls:,} calls: {reason}"
     for note, calls in accounting.price_notes.items():
         yield f"{calls:,} calls: {note}"
+    for agreement in accounting.agreements:
+        yield (
+            f"{agreement.name} ({agreement.kind}): {show_money(agreement.used_usd)} used of "
+            f"{show_money(agreement.amount_usd)}, {show_money(agreement.unused_usd)} unused"
+        )
     for finding in accounting.price_findings:
         yield f"{finding.model}: {finding.reason}"
 

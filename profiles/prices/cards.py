@@ -83,9 +83,9 @@ class RateCard:
 class Priced:
     """One call's cost; None with a ``reason`` where it is not known.
 
-    ``list_cost_usd`` is by the list of the day, ``contracted_cost_usd`` after negotiated rates and discounts,
-    ``effective_cost_usd`` after commitments and credits. ``cost_by_meter_usd`` splits the effective cost. A ``partial``
-    cost leaves out a meter that is unknown or has no price.
+    ``list_cost_usd`` is by the list of the day, ``contracted_cost_usd`` after negotiated rates and discounts;
+    ``effective_cost_usd`` is the same until `PriceList.settle` has seen all calls, and ``cost_by_meter_usd`` splits it.
+    A ``partial`` cost leaves out a meter that is unknown or has no price.
     """
 
     list_cost_usd: Decimal | None = None
@@ -96,6 +96,8 @@ class Priced:
     card: RateCard | None = None
     notes: tuple[str, ...] = ()
     partial: bool = False
+    coverage: tuple[int, ...] = ()
+    """Agreements of the user's that hold for the call; see `agreements`."""
 
 
 def split_meters(meters: Meters, rates: Mapping[str, Rate]) -> list[tuple[str, str, int]]:

@@ -1,15 +1,19 @@
-"""Pricing a call: the right list, day and tier for it."""
+"""Pricing a call: the right list, day and tier for it, then what was negotiated."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+from inferometer.profiles.prices.agreements import Coverage, Settled, settle
 from inferometer.profiles.prices.cards import Priced, RateCard, price_meters
+from inferometer.profiles.prices.own import Discount, OwnPrices, find_own_file, load_own
 from inferometer.profiles.prices.published import PublishedPrices
 from inferometer.schema.records import Charge, Inference, Operation
-from inferometer.schema.rows import InferenceRow, Placement
+from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
 
 _EARLIEST_NS = 1_420_070_400 * 1_000_000_000
 """2015: a time before it is an offset from the start of a recording, not a date."""
@@ -17,6 +21,8 @@ _EARLIEST_NS = 1_420_070_400 * 1_000_000_000
 _ZERO = Decimal(0)
 _WITH_OUTPUT = frozenset({Operation.CHAT, Operation.COMPLETION})
 _STANDARD_TIERS = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand", "on-demand"})
+_CALL_UNITS = frozenset({"call", "request", "calls", "requests", "use", "invocation"})
+_SECOND_UNITS = frozenset({"s", "second", "seconds"})
 
 
 def load_prices(user_file: str | Path | None = None) -> PriceList:
@@ -29,14 +35,16 @@ def load_prices(user_file: str | Path | None = None) -> PriceList:
     Raises:
         ProfileError: the file breaks its rules.
     """
-    return PriceList(PublishedPrices())
+    path = find_own_file() if user_file is None else Path(user_file)
+    return PriceList(PublishedPrices(), OwnPrices() if path is None else load_own(path))
 
 
 class PriceList:
-    """Prices calls; safe to share between threads once it was made."""
+    """Prices calls: by the user's own list, else by the published one."""
 
-    def __init__(self, published: PublishedPrices) -> None:
+    def __init__(self, published: PublishedPrices, own: OwnPrices | None = None) -> None:
         self._published = published
+        self._own = own or OwnPrices()
 
     @property
     def as_of(self) -> date:
@@ -45,8 +53,16 @@ class PriceList:
 
     @property
     def version(self) -> str:
-        """The published list's name and version."""
-        return f"genai-prices {self._published.version}"
+        """The lists' names and versions."""
+        names = [f"genai-prices {self._published.version}"]
+        if self._own.name and self._own != OwnPrices():
+            names.insert(0, f"{self._own.name} {self._own.version}".strip())
+        return ", ".join(names)
+
+    @property
+    def is_negotiated(self) -> bool:
+        """Whether contracted or effective cost may differ from list."""
+        return bool(self._own.discounts or self._own.agreements)
 
     def price(self, row: InferenceRow) -> Priced:
         """Return what one call cost by the list of its day."""
@@ -63,7 +79,10 @@ class PriceList:
         total = sum(cost.values(), start=_ZERO)
         meters = call.meters
         unknown = meters.input_total is None or (meters.output is None and call.operation in _WITH_OUTPUT)
-        return Priced(total, total, total, cost, None, card, card.notes + notes, partial=unknown or bool(notes))
+        priced = Priced(total, total, total, cost, None, card, card.notes + notes, partial=unknown or bool(notes))
+        if self.is_negotiated:
+            self._negotiate(call, start_ns, priced)
+        return priced
 
     def price_charge(self, charge: Charge, placement: Placement, row: InferenceRow | None) -> Decimal | None:
         """Return what a charge cost in US dollars; None where nobody says.
@@ -73,6 +92,12 @@ class PriceList:
             placement: where it happened.
             row: the inference it is on, whose model's list may have a fee for it.
         """
+        own = self._own.tools.get(charge.sku)
+        if own is not None:
+            if charge.unit in _CALL_UNITS and own.per_call_usd is not None:
+                return charge.quantity * own.per_call_usd
+            if charge.unit in _SECOND_UNITS and own.per_second_usd is not None:
+                return charge.quantity * own.per_second_usd
         if charge.unit_price_usd is not None:
             return charge.quantity * charge.unit_price_usd
         if row is not None:
@@ -81,18 +106,77 @@ class PriceList:
                 return charge.quantity * fee
         return None
 
+    @property
+    def has_tools(self) -> bool:
+        """Whether the user gave prices of tools."""
+        return bool(self._own.tools)
+
+    def price_tool(self, row: ToolCallRow) -> Decimal | None:
+        """Return what a tool call cost by the user's ``[tools."name"]``; None where that says nothing of it."""
+        own = self._own.tools.get(row.tool_call.name)
+        if own is None:
+            return None
+        cost = own.per_call_usd or _ZERO
+        if own.per_second_usd is not None:
+            duration_ns = row.tool_call.duration_ns or row.placement.duration_ns
+            if duration_ns is None:
+                return None
+            cost += own.per_second_usd * duration_ns / 1_000_000_000
+        return cost
+
     def card_of(self, call: Inference, start_ns: int | None) -> RateCard | str:
         """Return the card by which a call is priced, or the reason why there is none."""
-        names = [name for name in (call.response_model, call.request_model) if name]
+        names = _names_of(call)
         if not names:
             return "no model is named"
+        moment = _moment(start_ns)
+        if self._own.models:
+            own = self._own_card(call, names, moment)
+            if own is not None:
+                return own
         reason = ""
-        for name in dict.fromkeys(names):
+        for name in names:
             listed = self._published.find(call.provider, name)
             if not isinstance(listed, str):
-                return self._published.card(listed, _moment(start_ns), price_context(call))
+                return self._published.card(listed, moment, price_context(call))
             reason = reason or listed
         return reason
+
+    def settle(
+        self, contracted_usd: Mapping[Coverage, Decimal], window_ns: tuple[int, int] | None
+    ) -> tuple[dict[Coverage, Decimal], list[Settled]]:
+        """Return what provisioned throughput, commitments and credits make of contracted cost; see `agreements`."""
+        return settle(self._own.agreements, contracted_usd, window_ns)
+
+    def _own_card(self, call: Inference, names: tuple[str, ...], moment: datetime | None) -> RateCard | None:
+        day = moment.date() if moment else None
+        for model in self._own.models:
+            if model.scope.holds((call.provider,), names, day):
+                card = replace(model.card, as_of=day)
+                if price_context(call).get("processing") == "batch":
+                    if model.batch_factor is None:
+                        note = f"{card.list_name} has no batch price for this model: standard price"
+                        return replace(card, tier="batch", notes=(*card.notes, note))
+                    rates = {name: rate.scaled(model.batch_factor) for name, rate in card.rates.items()}
+                    return replace(card, tier="batch", rates=rates)
+                return card
+        return None
+
+    def _negotiate(self, call: Inference, start_ns: int | None, priced: Priced) -> None:
+        """Set the contracted cost and the agreements that cover the call; effective cost needs all calls."""
+        names, moment = _names_of(call), _moment(start_ns)
+        day = moment.date() if moment else None
+        providers = (call.provider, priced.card.provider if priced.card else None)
+        discount = next((one for one in self._own.discounts if one.scope.holds(providers, names, day)), None)
+        if discount is not None and priced.card is not None and priced.list_cost_usd is not None:
+            costs, _ = price_meters(call.meters, _contracted_card(priced.card, discount))
+            priced.cost_by_meter_usd = costs
+            priced.contracted_cost_usd = priced.effective_cost_usd = sum(costs.values(), start=_ZERO)
+        priced.coverage = tuple(
+            place
+            for place, agreement in enumerate(self._own.agreements)
+            if agreement.scope.holds(providers, names, day)
+        )
 
 
 def price_context(call: Inference) -> dict[str, str]:
@@ -105,6 +189,17 @@ def price_context(call: Inference) -> dict[str, str]:
     if isinstance(speed, str) and speed not in {"standard", ""}:
         context["speed"] = speed
     return context
+
+
+def _contracted_card(card: RateCard, discount: Discount) -> RateCard:
+    left = 1 - discount.share
+    rates = {name: rate.scaled(left) for name, rate in card.rates.items()} | discount.rates
+    fees = {sku: fee * left for sku, fee in card.fees_usd.items()}
+    return replace(card, rates=rates, fees_usd=fees)
+
+
+def _names_of(call: Inference) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in (call.response_model, call.request_model) if name))
 
 
 def _moment(start_ns: int | None) -> datetime | None:

@@ -278,3 +278,42 @@ def test_pi_sessions_cost_what_they_recorded(store: Store, prices: PriceList, sh
     total = account(store, prices=prices).total
     assert total.inferences == 453
     assert total.cost_usd == total.recorded_cost_usd == Decimal("30.3301977")
+
+
+def test_list_contracted_and_effective_cost_are_told_apart(store: Store, tmp_path: Path) -> None:
+    calls = fill(store)
+    file = tmp_path / "prices.toml"
+    file.write_text("""
+        [contract]
+        discount = 0.5
+        [[credits]]
+        name = "gift"
+        provider = "anthropic"
+        amount_usd = 0.01
+        [tools.read]
+        usd_per_call = 0.25
+    """)
+    prices = load_prices(file)
+    accounting = account(store, by="provider", prices=prices)
+    total = accounting.total
+    assert total.cost_usd is not None
+    assert total.contracted_cost_usd == total.cost_usd / 2
+    assert total.effective_cost_usd == total.contracted_cost_usd - Decimal("0.01")
+    groups = {group.key: group for group in accounting.groups}
+    assert groups["openai"].effective_cost_usd == groups["openai"].contracted_cost_usd
+    [gift] = accounting.agreements
+    assert (gift.name, gift.used_usd, gift.unused_usd) == ("gift", Decimal("0.01"), 0)
+    # tool calls that carry a charge of their own are not charged again
+    assert total.charges == len(calls) / 2
+
+
+def test_a_tool_with_a_price_is_charged_where_no_span_carries_a_charge(store: Store, tmp_path: Path) -> None:
+    trace, tool = derived_trace_id("tool"), derived_span_id("tool")
+    with store.transaction() as tx:
+        tx.write(
+            RecordBatch(spans=[Span(trace, tool, "read", SpanKind.TOOL)], tool_calls=[ToolCall(trace, tool, "read")])
+        )
+    file = tmp_path / "prices.toml"
+    file.write_text("[tools.read]\nusd_per_call = 0.25\n")
+    accounting = account(store, by="tool", prices=load_prices(file))
+    assert [(group.key, group.charges_usd) for group in accounting.groups] == [("read", Decimal("0.25"))]
