@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from inferometer.tokens.tokenizer import Encoding as Encoding
     from inferometer.tokens.tokenizer import encoding as encoding
     from inferometer.tokens.tokenizer import encoding_for_model as encoding_for_model
+    from inferometer.tokens.tokenizer import encoding_from_file as encoding_from_file
 
 _HOMES = {
     "encoding": "inferometer.tokens.tokenizer",
     "encoding_for_model": "inferometer.tokens.tokenizer",
+    "encoding_from_file": "inferometer.tokens.tokenizer",
     "Encoding": "inferometer.tokens.tokenizer",
     "encoding_name_for_model": "inferometer.tokens.models",
     "HashKey": "inferometer.tokens.key",

