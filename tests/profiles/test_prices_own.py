@@ -110,8 +110,7 @@ def test_a_self_hosted_model_costs_its_share_of_the_hours(write) -> None:
         output_tokens_per_s = 2000
         utilisation = 0.5
     """)
-    # half an hour of reading and half an hour of writing at full speed take two hours of machines that are half busy,
-    # of which these tokens are half
+    # a quarter of an hour of reading and one of writing at full speed: an hour of machines that are half busy
     hour = Meters(input_fresh=18_000_000, output=1_800_000)
     priced = prices.price_call(call("llama", "vllm", meters=hour), NOW)
     assert priced.list_cost_usd is not None
