@@ -37,7 +37,7 @@ def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True
         UserError: arrivals that cannot be made.
     """
     deployment = build_deployment(scenario, workload)
-    prepared = _as_served(_without_cache(workload) if not scenario.prefix_cache else workload, scenario)
+    prepared = _as_served(workload, scenario)
     clocks = set_clocks(prepared, scenario.arrivals, scenario.seed)
     simulation = _simulate(clocks, deployment, scenario)
     ends = [simulation, simulation]
@@ -72,6 +72,7 @@ def _simulate(clocks: Clocks, deployment: Deployment, scenario: Scenario) -> Sim
         session_start_s=clocks.session_start_s,
         concurrency=clocks.concurrency,
         use_priorities=scenario.use_priorities,
+        prefix_cache=scenario.prefix_cache,
         seed=scenario.seed,
     )
 
@@ -95,10 +96,6 @@ def _scaled(
 ) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     scaled = np.maximum(np.rint(tokens * factor), tokens > 0)
     return np.asarray(scaled, np.int32)
-
-
-def _without_cache(workload: Workload) -> Workload:
-    return replace(workload, prefixes=replace(workload.prefixes, leaf=np.full(workload.calls, -1, np.int32)))
 
 
 def _bill(

@@ -158,6 +158,7 @@ def simulate(
     session_start_s: Float | None = None,
     concurrency: int = 0,
     use_priorities: bool = False,
+    prefix_cache: bool = True,
     seed: int = 0,
 ) -> Simulation:
     """Run a workload on a fleet.
@@ -168,6 +169,7 @@ def simulate(
         session_start_s: float64, shape (n_sessions,), instead of the recorded starts; NaN waits for a place.
         concurrency: sessions without a start that run at a time.
         use_priorities: serve by the calls' priorities instead of first come, first served.
+        prefix_cache: keep blocks of finished prompts; without it every prompt is computed whole.
         seed: of the background's draws.
 
     Raises:
@@ -183,7 +185,8 @@ def simulate(
     starts = workload.session_start_s if session_start_s is None else session_start_s
     answer = _replay.simulate(
         (
-            *(workload.input_tokens, workload.output_tokens, workload.prefixes.leaf),
+            *(workload.input_tokens, workload.output_tokens),
+            workload.prefixes.leaf if prefix_cache else np.full(workload.calls, -1, np.int32),
             workload.priority if use_priorities else np.zeros(workload.calls, np.uint8),
             *(workload.release_s, workload.session_first, np.ascontiguousarray(starts, np.float64)),
             *(workload.edges.first, workload.edges.to, workload.edges.gap_s),

@@ -181,9 +181,11 @@ def parse_seconds(text: str) -> float:
     Raises:
         UserError: it is neither.
     """
-    if text.endswith("ms"):
-        return _number("a time", text[:-2]) / 1000
-    return _number("a time", text.removesuffix("s"))
+    number, divisor = (text[:-2], 1000) if text.endswith("ms") else (text.removesuffix("s"), 1)
+    try:
+        return float(number) / divisor
+    except ValueError:
+        raise UserError(f"--slo: {text!r} is no time: write NAME=TIME, such as ttft=2s or tpot=50ms") from None
 
 
 def _pair(text: str | None) -> tuple[int, int] | None:
