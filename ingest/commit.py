@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from inferometer.ingest.prefixes import complete
 from inferometer.ingest.resolve import resolve
 from inferometer.schema.records import Decisions, Inference, RecordBatch, Span, ToolCall
 from inferometer.store import Transaction, WriteCounts
@@ -106,6 +107,7 @@ def _commit(
     """Commit; return what was written and, where they are to be compared, the decisions before and after."""
     touched = {span.trace_id for span in batch.spans}
     moment = time.time_ns() if now_ns is None else now_ns
+    complete(batch, tx.load_prefixes)
     before = tx.load_traces(touched) if touched else RecordBatch()
     whole = _united(before, batch)
     decisions = resolve(whole, moment)

@@ -8,14 +8,17 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from inferometer.ingest.content import count_text, describe_input
 from inferometer.ingest.dialects import dialect_of, wrapper_of
 from inferometer.ingest.dialects.dialect import Dialect, Fields
 from inferometer.ingest.dialects.embedded import load_text
-from inferometer.ingest.fingerprint import argument_fingerprint, hashed_user
+from inferometer.ingest.inputs import input_of
+from inferometer.ingest.prefixes import complete, keep_hashes
 from inferometer.ingest.raw import RawSpan
 from inferometer.ingest.retention import MAX_NAME, clean, is_name, retain
 from inferometer.ingest.sampling import weight_of
 from inferometer.ingest.usage import USAGE_FIELDS, usage_of
+from inferometer.ingest.users import hashed_user
 from inferometer.schema import attributes as ours
 from inferometer.schema.records import (
     Attempt,
@@ -32,6 +35,7 @@ from inferometer.schema.records import (
     ToolOffered,
     UsageSource,
 )
+from inferometer.tokens.fingerprint import argument_fingerprint
 
 _PROVIDERS = {
     "az.ai.openai": "azure.ai.openai",
@@ -65,6 +69,7 @@ def normalise(raw_spans: Iterable[RawSpan], *, keep_content: bool = False, sourc
     batch = RecordBatch()
     for raw in raw_spans:
         _normalise_one(raw, keep_content, source, batch)
+    complete(batch)
     return batch
 
 
@@ -82,7 +87,14 @@ def _normalise_one(raw: RawSpan, keep_content: bool, source: str | None, batch: 
     span.source = raw.source or source
     batch.spans.append(span)
     if isinstance(what, Operation):
-        batch.inferences.append(_inference(raw, fields, what, dialect, batch.warnings))
+        call = _inference(raw, fields, what, dialect, batch.warnings)
+        batch.inferences.append(call)
+        if "prefix_hashes" in fields:
+            keep_hashes(span, fields)
+        elif call.composition is None or call.prefix is None:
+            said = input_of(raw.attributes, fields)
+            if said is not None:
+                _describe(call, said, batch.warnings)
     elif kind is SpanKind.TOOL:
         batch.tool_calls.append(_tool_call(raw, fields, span))
     if raw.events:
@@ -181,6 +193,14 @@ def _inference(
     return call
 
 
+def _describe(call: Inference, said: tuple[Any, Any, Any], warnings: Counter[str]) -> None:
+    """Count and hash what was said; a shape that nobody foresaw must not cost the call itself."""
+    try:
+        describe_input(call, *said)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        warnings["unreadable_content"] += 1
+
+
 def _usage_source(call: Inference, fields: Fields) -> UsageSource:
     if not call.meters.is_known:
         return UsageSource.ABSENT
@@ -197,15 +217,23 @@ def _usage_source(call: Inference, fields: Fields) -> UsageSource:
 
 def _tool_call(raw: RawSpan, fields: Fields, span: Span) -> ToolCall:
     arguments = fields.get("tool_arguments", fields.get("value_input"))
+    name = _name(fields.get("tool_name")) or span.name
+    result = fields.get("tool_result", fields.get("value_output"))
+    fingerprint = _name(fields.get("argument_fingerprint"))
+    if fingerprint is None and arguments is not None:
+        fingerprint = argument_fingerprint(name, arguments)
+    tokens = _whole(fields.get("result_tokens"))
+    if tokens is None and isinstance(result, str) and result:
+        tokens = count_text(result)
     duration = raw.end_ns - raw.start_ns if raw.start_ns is not None and raw.end_ns is not None else None
     return ToolCall(
         trace_id=raw.trace_id,
         span_id=raw.span_id,
-        name=_name(fields.get("tool_name")) or span.name,
+        name=name,
         kind=_name(fields.get("tool_kind")),
         call_id=_name(fields.get("tool_call_id")),
-        argument_fingerprint=_name(fields.get("argument_fingerprint")) or argument_fingerprint(arguments),
-        result_tokens=_whole(fields.get("result_tokens")),
+        argument_fingerprint=fingerprint,
+        result_tokens=tokens,
         error=span.error_type,
         duration_ns=duration,
     )

@@ -35,7 +35,9 @@ class Part(NamedTuple):
 _SYSTEM_ROLES = frozenset({"system", "developer"})
 _TOOL_ROLES = frozenset({"tool", "function"})
 _USER_ROLES = frozenset({"user", "human"})
-_RESULT_TYPES = frozenset({"tool_result", "function_call_output", "function_response", "toolResult", "tool"})
+_RESULT_TYPES = frozenset(
+    {"tool_result", "function_call_output", "function_response", "toolResult", "tool", "tool_call_response"}
+)
 
 
 def parts_of(system: Any, messages: Any, tools: Any) -> list[Part]:
@@ -93,7 +95,7 @@ def _block_parts(blocks: Any, origin: Origin, speaker: str) -> Iterator[Part]:
         result = _first(block, "toolResult", "function_response")
         call = _first(block, "toolUse", "function_call")
         if kind in _RESULT_TYPES or result is not None:
-            text = text_of(_first(result if result is not None else block, "content", "output", "response"))
+            text = text_of(_first(result if result is not None else block, "content", "output", "response", "result"))
             part = Part(Origin.TOOL_RESULTS, text)
         elif kind in ("tool_use", "tool_call", "function_call") or call is not None:
             part = Part(Origin.HISTORY, _call_text(call if call is not None else block), "assistant")

@@ -17,6 +17,7 @@ from inferometer.schema.records import (
     Decisions,
     Inference,
     Outcome,
+    PrefixChain,
     RecordBatch,
     ServingSample,
     Span,
@@ -40,13 +41,14 @@ from inferometer.store.rows import (
     tool_call_of,
     tool_call_row,
 )
-from inferometer.store.segments import SegmentPlacer
+from inferometer.store.segments import SegmentPlacer, SegmentReader
 from inferometer.store.writers import writer_for
 
 Record = TypeVar("Record", Span, Inference, ToolCall)
 Key = tuple[bytes, bytes]
 
 _CHUNK = 300
+_PREFIX_COLUMNS = (tables.INFERENCES.c.prefix_segment, tables.INFERENCES.c.prefix_blocks)
 
 
 @dataclass(slots=True, frozen=True)
@@ -132,6 +134,21 @@ class Transaction:
         wanted = set(trace_ids)
         self._writer.lock_traces(wanted)
         return load_traces(self.connection, wanted)
+
+    def load_prefixes(self, keys: Iterable[Key]) -> dict[Key, PrefixChain]:
+        """Return the prefix chains of the calls that have one."""
+        at = [list(tables.INFERENCES.c).index(column) for column in _PREFIX_COLUMNS]
+        placed = {
+            (row[0], row[1]): tuple(row[place] for place in at) for row in self._rows(tables.INFERENCES, list(keys))
+        }
+        reader = SegmentReader(self.connection)
+        reader.load(segment_id for segment_id, _ in placed.values() if segment_id is not None)
+        found = {}
+        for key, (segment_id, blocks) in placed.items():
+            chain = reader.expand(segment_id, blocks) if segment_id is not None and blocks else None
+            if chain is not None:
+                found[key] = chain
+        return found
 
     def linked_trace_ids(self, session_ids: Iterable[str]) -> list[bytes]:
         """Return the traces that hold a span of any of these sessions."""

@@ -39,6 +39,7 @@ def read(source: Source) -> Iterator[RecordBatch]:
     info = as_mapping(document.get("info"))
     stats = as_mapping(info.get("model_stats"))
     messages = [message for message in as_list(document.get("history")) if _is_history(message)]
+    messages += _left_over(messages, as_list(document.get("trajectory")))
     yield _read(source, messages, info, stats, as_name(document.get("environment")))
 
 
@@ -50,6 +51,13 @@ def read_mini(source: Source) -> Iterator[RecordBatch]:
     stats = as_mapping(info.get("model_stats"))
     config = as_mapping(as_mapping(info.get("config")).get("model"))
     yield _read(source, messages, info, stats, None, as_name(config.get("model_name")))
+
+
+def _left_over(messages: list[Any], steps: list[Any]) -> list[Any]:
+    """Return the answers of the last steps, which the history of some versions leaves out."""
+    answers = sum(message.get("role") == "assistant" for message in messages)
+    missing = steps[answers:] if answers < len(steps) else []
+    return [{"role": "assistant", "content": as_mapping(step).get("response") or ""} for step in missing]
 
 
 def _is_history(message: Any) -> bool:
