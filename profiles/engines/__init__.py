@@ -309,9 +309,18 @@ def _over(winner: Fitted, other: Fitted | None) -> Fitted:
     """Return a user's calibrations over the shipped ones: chip by chip, and what it does not say is the other's."""
     if other is None:
         return winner
-    own = {found.hardware for found in winner.calibrations}
-    kept = tuple(found for found in other.calibrations if found.hardware not in own)
-    return Fitted(winner.calibrations + kept, winner.defaults or other.defaults, {**other.spreads, **winner.spreads})
+    old = {found.hardware: found for found in other.calibrations}
+    own = tuple(_with_corrections_of(found, old.pop(found.hardware, None)) for found in winner.calibrations)
+    return Fitted(own + tuple(old.values()), winner.defaults or other.defaults, {**other.spreads, **winner.spreads})
+
+
+def _with_corrections_of(winner: Calibration, other: Calibration | None) -> Calibration:
+    """Keep the corrections of models that the winner does not name, where they belong to the same constants."""
+    if other is None or other.constants != winner.constants:
+        return winner
+    named = {(each.model, each.precision) for each in winner.corrections}
+    kept = tuple(each for each in other.corrections if (each.model, each.precision) not in named)
+    return replace(winner, corrections=winner.corrections + kept, spreads={**other.spreads, **winner.spreads})
 
 
 def _scheduler(table: Table) -> Scheduler:
