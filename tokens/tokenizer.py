@@ -29,8 +29,8 @@ class Encoding:
     """One vocabulary, ready to count.
 
     Special tokens in a text are ordinary text. Surrogate pairs in a str count as the character they stand for, lone
-    surrogates and bytes that are not UTF-8 as U+FFFD. Methods may be called from several threads; long texts are counted
-    without the GIL.
+    surrogates and bytes that are not UTF-8 as U+FFFD. Methods may be called from several threads; long texts are
+    counted without the GIL.
     """
 
     def __init__(self, name: str, vocabulary: _native.Vocabulary, normalisation: str | None = None) -> None:

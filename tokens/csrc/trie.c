@@ -3,12 +3,16 @@
 
 #include <stdlib.h>
 
+#define WIDTHS 9u
+#define PATIENCE 64u
+
 struct builder {
     const struct vocabulary *v;
     uint32_t *order; /* tokens in lexical order */
     uint64_t *units;
     uint8_t *base_used;
-    uint32_t size, first_free; /* every unit before first_free is taken */
+    uint32_t size;
+    uint32_t hints[WIDTHS]; /* where to look for room for so many children: before lies little */
 };
 
 static uint32_t byte_at(const struct vocabulary *v, uint32_t token, uint32_t depth)
@@ -69,18 +73,17 @@ static int base_fits(const struct builder *b, uint32_t base, const uint8_t *labe
 
 static uint32_t find_base(struct builder *b, const uint8_t *labels, unsigned count)
 {
-    while (b->first_free < b->size && b->units[b->first_free])
-        b->first_free++;
+    uint32_t *hint = &b->hints[count < WIDTHS ? count : WIDTHS - 1];
     unsigned tried = 0;
-    for (uint32_t slot = b->first_free;; slot++) {
+    for (uint32_t slot = *hint;; slot++) {
         if (slot >= b->size && grow(b))
             return 0;
         if (b->units[slot])
             continue;
+        if (!tried++ || tried > PATIENCE)
+            *hint = slot;
         if (base_fits(b, slot ^ labels[0], labels, count))
             return slot ^ labels[0];
-        if (++tried == 512 && count > 1) /* what is left here is crumbs: only single children still fit */
-            b->first_free = b->first_free > slot ? b->first_free : slot - 256;
     }
 }
 

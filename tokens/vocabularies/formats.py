@@ -1,4 +1,4 @@
-"""Readers of vocabulary files: ``.tiktoken``, Hugging Face ``tokenizer.json`` (byte-level BPE), Mistral ``tekken.json``."""
+"""Readers of vocabulary files: ``.tiktoken``, byte-level ``tokenizer.json``, Mistral's ``tekken.json``."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def read_tiktoken(content: bytes, path: str) -> TokenTable:
 
 
 def read_tekken(document: dict[str, Any], path: str) -> TokenTable:
-    """Read Mistral's tekken: ranks begin after the special tokens, and the file lists more tokens than the model has."""
+    """Read Mistral's tekken: ids begin after the special tokens, and the file lists more tokens than the model has."""
     settings = document["config"]
     special = int(settings["default_num_special_tokens"])
     count = int(settings["default_vocab_size"]) - special
