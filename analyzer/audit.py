@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from inferometer.analyzer.audit_dataset import CostedCall, Dataset
+from inferometer.analyzer.audit_diff import spend_document
 from inferometer.analyzer.audit_groups import (
+    accounted,
     allocation,
     by_agent,
     by_model,
     cost_by_meter,
     coverage,
-    grouped,
+    groups_of,
     series_by_day,
-    totals,
 )
 from inferometer.analyzer.audit_quality import data_findings, price_findings
 from inferometer.analyzer.audit_run import costliest_calls, costliest_run
@@ -120,6 +121,7 @@ def build_audit(
         bytes_per_token=_bytes_per_token(dataset, knowledge.active_parameters),
     )
     parts = halves(dataset)
+    accounting = accounted(dataset, "model", by_model)
     return {
         "schema_version": SCHEMA_VERSION,
         "generated_at": generated_at.astimezone(UTC).isoformat(timespec="seconds"),
@@ -129,8 +131,12 @@ def build_audit(
         "price_list": knowledge.price_list,
         "coverage": coverage(dataset),
         "reconciliation": reconciliation or dict(NOT_RECONCILED),
-        "totals": totals(dataset),
-        "groups": {"model": grouped(dataset, by_model), "agent": grouped(dataset, by_agent(dataset))},
+        "totals": accounting.total.as_dict(),
+        "groups": {
+            "model": groups_of(accounting),
+            "agent": groups_of(accounted(dataset, "agent", by_agent(dataset))),
+        },
+        "agreements": [agreement.as_dict() for agreement in accounting.agreements],
         "by_day": series_by_day(dataset),
         "by_meter": cost_by_meter(dataset.calls),
         "allocation": allocation(dataset),
@@ -141,6 +147,7 @@ def build_audit(
         "waste": [finding.as_dict() for finding in waste(examined)],
         "data_findings": data_findings(dataset),
         "price_findings": price_findings(dataset),
+        "spend": spend_document(spend_of(dataset)),
         "bridge": bridge(spend_of(parts[0]), spend_of(parts[1])) if parts else [],
         "ratio": shares,
         "claims": claims(knowledge.claims, own),

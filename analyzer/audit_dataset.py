@@ -153,12 +153,24 @@ class Dataset:
     runs: list[Run]
     calls: list[CostedCall]
     tool_calls: list[ToolCallRow]
-    price: PriceCall
+    prices: PriceList
+    selection: Selection = field(default_factory=Selection)
     outcomes: list[Outcome] = field(default_factory=list)
     charges: list[PricedCharge] = field(default_factory=list)
     serving_samples: list[ServingSample] = field(default_factory=list)
     merged_calls: list[InferenceRow] = field(default_factory=list)
     read_spans: Callable[[str], list[Span]] = field(default=lambda run_id: [])
+
+    @property
+    def price(self) -> PriceCall:
+        """What gives one call's price."""
+        return self.prices.price
+
+    @cached_property
+    def committed_places(self) -> frozenset[int]:
+        """Places, in the price list's agreements, of those that are paid for whether they are used or not."""
+        _, agreements = self.prices.settle({}, None)
+        return frozenset(place for place, one in enumerate(agreements) if one.kind in {"commitment", "provisioned"})
 
     @cached_property
     def calls_by_run(self) -> dict[str, list[CostedCall]]:
@@ -228,7 +240,8 @@ class Dataset:
             runs=self.runs,
             calls=list(calls),
             tool_calls=self.tool_calls,
-            price=self.price,
+            prices=self.prices,
+            selection=self.selection,
             outcomes=self.outcomes,
             charges=self.charges,
             serving_samples=self.serving_samples,
@@ -253,7 +266,8 @@ class Dataset:
             runs=runs,
             calls=[call for call in self.calls if belongs(call.placement)],
             tool_calls=[tool for tool in self.tool_calls if belongs(tool.placement)],
-            price=self.price,
+            prices=self.prices,
+            selection=self.selection,
             outcomes=[
                 outcome
                 for outcome in self.outcomes
@@ -292,7 +306,8 @@ def load_dataset(store: RecordReader, selection: Selection, prices: PriceList, *
         runs=store.runs(selection),
         calls=billable,
         tool_calls=tools,
-        price=prices.price,
+        prices=prices,
+        selection=selection,
         outcomes=list(store.outcomes(selection)),
         charges=[
             PricedCharge(

@@ -7,47 +7,51 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from inferometer.analyzer.accounting import Tally
+from inferometer.analyzer.accounting import Accounting, account_rows
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
 from inferometer.analyzer.fanout import day_of
+from inferometer.analyzer.grouping import Grouping
 from inferometer.schema.meters import DISJOINT_METERS
-from inferometer.schema.records import Run, UsageSource
+from inferometer.schema.records import Inference, Run, UsageSource
+from inferometer.schema.rows import Placement
 
-Key = Callable[[CostedCall], str | None]
-
-
-def totals(dataset: Dataset) -> dict[str, Any]:
-    """Return the G of everything that is audited: the same sums as the ``cost`` document's total."""
-    tally = Tally("total")
-    for call in dataset.calls:
-        tally.add_call(call.row, call.priced)
-    for charge in dataset.charges:
-        tally.add_charge(charge.placement, charge.cost_usd)
-    return tally.close().as_dict()
+Key = Callable[[Inference, Placement], str | None]
 
 
-def grouped(dataset: Dataset, key: Key) -> list[dict[str, Any]]:
-    """Return a G for each value of a key, the costliest first; what has no value is called ``unknown``."""
-    tallies: dict[str, Tally] = {}
-    for call in dataset.calls:
-        name = key(call) or "unknown"
-        (tallies.get(name) or tallies.setdefault(name, Tally(name))).add_call(call.row, call.priced)
-    rows = [tally.close().as_dict() for tally in tallies.values()]
-    return sorted(rows, key=lambda row: (-(row["cost_usd"] or ZERO), -row["inferences"], row["key"]))
+def accounted(dataset: Dataset, name: str, key: Key) -> Accounting:
+    """Return the ``cost`` document of a dataset by a key, from the same code as ``inferometer cost``."""
+    keys = Grouping(name, lambda row: key(row.inference, row.placement), lambda *_: None)
+    return account_rows(
+        (call.row for call in dataset.calls),
+        [(charge.charge, charge.placement) for charge in dataset.charges],
+        dataset.tool_calls if dataset.prices.has_tools else [],
+        keys,
+        dataset.prices,
+        dataset.selection,
+    )
 
 
-def by_model(call: CostedCall) -> str | None:
+def groups_of(accounting: Accounting) -> list[dict[str, Any]]:
+    """Return the groups that hold calls, the costliest first; what has no key is called ``unknown``."""
+    return [
+        {**group.as_dict(), "key": group.key or "unknown"}
+        for group in accounting.groups
+        if group.inferences or group.observed
+    ]
+
+
+def by_model(inference: Inference, _: Placement) -> str | None:
     """Return the model of a call."""
-    return call.inference.model
+    return inference.model
 
 
 def by_agent(dataset: Dataset) -> Key:
     """Return a key that names the agent of a call: its own, else its run's."""
 
-    def key(call: CostedCall) -> str | None:
-        if call.placement.agent_name:
-            return call.placement.agent_name
-        run = dataset.run_by_id.get(call.placement.run_id or "")
+    def key(_: Inference, placement: Placement) -> str | None:
+        if placement.agent_name:
+            return placement.agent_name
+        run = dataset.run_by_id.get(placement.run_id or "")
         return (run.agent_name or run.name) if run else None
 
     return key

@@ -15,7 +15,6 @@ from typing import Any
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
 from inferometer.analyzer.audit_repricing import saving_usd
-from inferometer.analyzer.ledger import Commitment, Ledger
 from inferometer.analyzer.waste import Evidence, Examined, evidence_of
 
 Apply = Callable[[Sequence[CostedCall]], Sequence[CostedCall]]
@@ -143,7 +142,7 @@ def assess(proposal: Proposal, examined: Examined) -> Recommendation | None:
     high = saving_usd(dataset.calls, proposal.apply_high(dataset.calls))
     saving = Money.ordered(low, mid, high)
     changed = [(old, new) for old, new in zip(dataset.calls, after, strict=True) if old.cost_usd != new.cost_usd]
-    committed = committed_share(changed, examined.ledger)
+    committed = committed_share(changed, examined)
     daily = mid * (1 - committed) / Decimal(repr(dataset.days)) if dataset.days else ZERO
     return Recommendation(
         id=proposal.id,
@@ -177,22 +176,24 @@ def _gain(old: CostedCall, new: CostedCall) -> Decimal:
     return (old.cost_usd or ZERO) - (new.cost_usd or ZERO)
 
 
-def commitment_of(call: CostedCall, ledger: Ledger) -> Commitment | None:
-    """Return the commitment under which a call was made, if any."""
-    for commitment in ledger.commitment:
-        same_provider = commitment.provider == call.inference.provider
-        if same_provider and commitment.model in (None, call.model, call.inference.request_model):
-            return commitment
-    return None
+def is_committed(call: CostedCall, examined: Examined) -> bool:
+    """Whether a call is paid for by a commitment or provisioned throughput, of the price list or of the ledger."""
+    if examined.dataset.committed_places.intersection(call.priced.coverage):
+        return True
+    return any(
+        commitment.provider == call.inference.provider
+        and commitment.model in (None, call.model, call.inference.request_model)
+        for commitment in examined.ledger.commitment
+    )
 
 
-def committed_share(changed: Iterable[tuple[CostedCall, CostedCall]], ledger: Ledger) -> Decimal:
+def committed_share(changed: Iterable[tuple[CostedCall, CostedCall]], examined: Examined) -> Decimal:
     """Return the share of a saving on calls that a commitment pays for: it frees capacity and saves no cash."""
     total = committed = ZERO
     for old, new in changed:
         gain = old.weighted_cost_usd - new.weighted_cost_usd
         total += gain
-        if commitment_of(old, ledger) is not None:
+        if is_committed(old, examined):
             committed += gain
     return min(max(committed / total, ZERO), Decimal(1)) if total else ZERO
 

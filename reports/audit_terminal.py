@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
@@ -70,3 +71,23 @@ def _waste(document: Mapping[str, Any]) -> Table:
         cost = usd(found["cost_usd"]) if found["cost_usd"] is not None else "no price"
         table.add_row("  " + _plain(found["title"]), count(found["calls"]), cost)
     return table
+
+
+def print_reconciliation(document: Mapping[str, Any], stream: TextIO = sys.stdout) -> None:
+    """Print how far the traces cover the bill, by model."""
+    console = Console(file=stream, highlight=False)
+    console.print(
+        f"{share(document['traced_share'])} of the bill is traced: {usd(document['traced_usd'])} of "
+        f"{usd(document['billed_usd'])}.",
+        markup=False,
+    )
+    if document["note"]:
+        console.print(f"Note: {document['note']}.", style="yellow", markup=False)
+    table = _table(
+        *(("Model", False), ("billed", True), ("traced", True), ("untraced", True), ("over-traced", True)),
+        ("price difference", True),
+    )
+    for row in document["models"]:
+        keys = ("billed_usd", "traced_usd", "untraced_usd", "over_traced_usd", "price_difference_usd")
+        table.add_row(_plain(row["model"]), *(usd(row[key]) if row[key] is not None else "" for key in keys))
+    console.print(table)

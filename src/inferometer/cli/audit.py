@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import click
 
 from inferometer.cli.options import selection, selection_options, store_option
+from inferometer.cli.reconcile import parse_rate
 from inferometer.schema.errors import InputError
 
 
@@ -18,6 +20,7 @@ from inferometer.schema.errors import InputError
 @click.option(
     "--bill", "bill_files", multiple=True, type=click.Path(), metavar="FILE", help="A provider's bill or usage."
 )
+@click.option("--rate", callback=parse_rate, metavar="USD", help="US dollars for one unit of the bill's currency.")
 @click.option("--html", "html_file", type=click.Path(), metavar="FILE", help="Write the report as one HTML file.")
 @click.option(
     "--json", "json_file", is_flag=False, flag_value="-", metavar="[FILE]", help="Write the document [default: stdout]."
@@ -37,6 +40,7 @@ from inferometer.schema.errors import InputError
 def command(
     ledger_file: str | None,
     bill_files: tuple[str, ...],
+    rate: Decimal | None,
     html_file: str | None,
     json_file: str | None,
     focus_file: str | None,
@@ -56,12 +60,15 @@ def command(
     from inferometer.analyzer.audit_knowledge import knowledge_of
     from inferometer.analyzer.audit_scenarios import replay_audit
     from inferometer.analyzer.ledger import Ledger, load_ledger
+    from inferometer.analyzer.reconcile import reconcile
+    from inferometer.analyzer.reconcile_bill import read_bill
     from inferometer.profiles.prices import load_prices
     from inferometer.store import open_store
 
     for path in filter(None, (html_file, focus_file, None if json_file == "-" else json_file)):
         _writable(path)
     ledger = load_ledger(ledger_file) if ledger_file else Ledger()
+    bills = [read_bill(path, rate) for path in bill_files]
     prices = load_prices(price_file)
     chosen = selection(since, until, where)
     with open_store(store_url) as store:
@@ -72,6 +79,7 @@ def command(
             knowledge_of(prices, ledger),
             generated_at=datetime.now(UTC),
             replayed=replayed,
+            reconciliation=reconcile(dataset.calls, bills) if bills else None,
             window=(since, until),
         )
     if redact:

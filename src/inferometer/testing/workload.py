@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from inferometer.analyzer.audit_dataset import Dataset, PricedCharge, costed
-from inferometer.profiles.prices import Priced, RateCard
+from inferometer.profiles.prices import Priced, PriceList, RateCard
 from inferometer.profiles.prices.cards import Rate, price_meters
+from inferometer.profiles.prices.published import PublishedPrices
 from inferometer.schema.ids import derived_span_id, derived_trace_id, run_id_of
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import (
@@ -35,8 +36,7 @@ EPOCH_NS = 1_780_000_000 * SECOND_NS
 BLOCK_TOKENS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class FlatPrices:
+class FlatPrices(PriceList):
     """A price list with one card a model, in US dollars per million tokens; a batch call costs half.
 
     Args:
@@ -44,7 +44,9 @@ class FlatPrices:
             ``cache_write_1h``, ``output``).
     """
 
-    usd_per_mtok: Mapping[str, Mapping[str, str]]
+    def __init__(self, usd_per_mtok: Mapping[str, Mapping[str, str]]) -> None:
+        super().__init__(PublishedPrices())
+        self.usd_per_mtok = usd_per_mtok
 
     def price(self, row: InferenceRow) -> Priced:
         """Price one call; unpriced where its model is not listed."""
@@ -218,7 +220,7 @@ class Workload:
             runs=self.runs,
             calls=sorted(calls, key=lambda call: (call.start_ns, call.key)),
             tool_calls=self.tools,
-            price=self.prices.price,
+            prices=self.prices,
             outcomes=self.outcomes,
             charges=self.charges,
             read_spans=lambda run_id: self.spans.get(run_id, []),
