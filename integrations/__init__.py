@@ -20,6 +20,9 @@ INTEGRATIONS: dict[str, str] = {
     "http": "http",
     "openai": "openai",
     "anthropic": "anthropic",
+    "google-genai": "google_genai",
+    "langchain": "langchain",
+    "openai-agents": "openai_agents",
 }
 
 SERVANTS = ("executors", "http")

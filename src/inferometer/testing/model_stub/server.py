@@ -61,12 +61,15 @@ class ModelStub:
     Args:
         brain: what answers; its ``script`` holds replies and failures that come first.
         chunk_delay_s: pause before each chunk of a stream, in seconds.
+
+    ``requests`` are all that came, ``served`` those that a model answered, each with its answer.
     """
 
     def __init__(self, brain: Brain | None = None, chunk_delay_s: float = 0.0) -> None:
         self.brain = brain or Brain()
         self.chunk_delay_s = chunk_delay_s
         self.requests: list[Received] = []
+        self.served: list[tuple[Prompt, Reply]] = []
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -150,7 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(answer, Failure):
             headers = {} if answer.retry_after_s is None else {"Retry-After": f"{answer.retry_after_s:g}"}
             self._send_json(answer.status, dialect.error(answer), headers)
-        elif prompt.stream:
+            return
+        stub.served.append((prompt, answer))
+        if prompt.stream:
             chunks = list(dialect.chunks(path, answer, prompt, body))
             self._send_stream(Stream(chunks, getattr(dialect, "STREAM_TYPE", "text/event-stream")), answer.breaks_after)
         else:

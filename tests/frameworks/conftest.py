@@ -1,0 +1,118 @@
+"""Real frameworks against the model server; what they leave is compared with the golden in `goldens/`.
+
+Each module runs in an environment of its own (``make test-frameworks``), where INFEROMETER_REGENERATE=1 writes the
+goldens anew. In the core suite, which has none of the frameworks, the goldens themselves are read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+
+import inferometer
+from inferometer.exporters.direct import StoreSpanExporter
+from inferometer.ingest.normalise import normalise
+from inferometer.ingest.resolve import resolve
+from inferometer.testing import record
+from inferometer.testing.model_stub import Brain, ModelStub, Reply
+from inferometer.tracer import guard
+
+GOLDENS = Path(__file__).parent / "goldens"
+SECRET = "Xyzzy-4711"
+REGENERATE = bool(os.environ.get("INFEROMETER_REGENERATE"))
+VOLATILE = ("_ns", "time_to_first_chunk", "server.port", "server.address", "session.id", "jsonrpc.request.id")
+
+Scenario = Callable[[ModelStub], None]
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelStub]:
+    """A model server, and a fixed key so that hashes are the same at every run."""
+    monkeypatch.setenv("INFEROMETER_HASH_KEY", "07" * 32)
+    with ModelStub(Brain(tool_calls=1)) as stub:
+        yield stub
+
+
+@pytest.fixture
+def trace(stub: ModelStub, request: pytest.FixtureRequest) -> Callable[..., list[ReadableSpan]]:
+    """Run a scenario with hooks on and hold it to the contract of all hooks and to its golden."""
+
+    def run(scenario: Scenario, *hooks: str, package: str, metered: bool = True, **options: Any) -> list[ReadableSpan]:
+        failures = dict(guard.failures)
+        with record(**options) as recorded:
+            inferometer.instrument(*hooks) if hooks else None
+            try:
+                scenario(stub)
+            finally:
+                inferometer.uninstrument()
+            spans = recorded.spans
+        assert dict(guard.failures) == failures
+        assert SECRET not in "\n".join(span.to_json() for span in spans)
+        if metered:
+            check_meters(spans, [reply for _, reply in stub.served])
+        name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+        hold(GOLDENS / f"{package}-{name}.json", package, spans, [reply for _, reply in stub.served])
+        return spans
+
+    return run
+
+
+def check_meters(spans: list[ReadableSpan], served: list[Reply]) -> None:
+    """Every call that the server answered is billed once, with the tokens that the server named."""
+    exporter = StoreSpanExporter()
+    batch = normalise([exporter._from_readable(span) for span in spans])
+    decisions = {(one.trace_id, one.span_id): one for one in resolve(batch, 2**62).inferences}
+    calls = [call for call in batch.inferences if decisions[(call.trace_id, call.span_id)].billable]
+    failed = {(span.trace_id, span.span_id) for span in batch.spans if span.error_type is not None}
+    answered = [call for call in calls if (call.trace_id, call.span_id) not in failed]
+    found = sorted((call.meters.input_total, call.meters.output, call.meters.cache_read or 0) for call in answered)
+    assert found == sorted((one.input_tokens, one.output_tokens, one.cached_tokens or 0) for one in served)
+
+
+def hold(path: Path, package: str, spans: list[ReadableSpan], served: list[Reply]) -> None:
+    """Compare spans with a golden, or write it where asked to."""
+    ordered = sorted(spans, key=lambda span: (span.start_time or 0, -(span.end_time or 0)))
+    numbers = {span.context.span_id: number for number, span in enumerate(ordered)}
+    document = {
+        "package": f"{package} {version(package)}",
+        "served": [[one.input_tokens, one.output_tokens, one.cached_tokens or 0] for one in served],
+        "spans": [
+            {
+                "name": span.name,
+                "kind": span.kind.name,
+                "parent": numbers.get(span.parent.span_id) if span.parent else None,
+                "scope": span.instrumentation_scope.name if span.instrumentation_scope else None,
+                "status": span.status.status_code.name,
+                "attributes": {
+                    key: value
+                    for key, value in sorted((span.attributes or {}).items())
+                    if not key.endswith(VOLATILE) and not key.startswith("inferometer.prefix.base")
+                },
+            }
+            for span in ordered
+        ],
+    }
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    if REGENERATE:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return
+    golden = json.loads(path.read_text(encoding="utf-8"))
+    found = json.loads(text)
+    assert _shape(found) == _shape(golden)
+
+
+def _shape(document: dict[str, Any]) -> Any:
+    """Return what must not change between releases of a framework: the tree, and which attributes there are."""
+    return [
+        (span["name"], span["parent"], sorted(key for key in span["attributes"] if key.startswith("gen_ai.")))
+        for span in document["spans"]
+    ]
