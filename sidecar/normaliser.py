@@ -26,6 +26,7 @@ from inferometer.sidecar.content import strip_request
 from inferometer.sidecar.logs import configure_logging
 from inferometer.sidecar.normaliser_settings import NormaliserSettings
 from inferometer.sidecar.reading import REDUCED, merge_batches, read_entry
+from inferometer.sidecar.upkeep import Upkeep
 from inferometer.store import Store, WriteCounts, open_store
 from inferometer.store.journal import STORE_CONSUMER, Entry, Journal
 
@@ -59,6 +60,7 @@ class Normaliser:
         self._settings = settings
         self._report = report
         self._last_forget = 0.0
+        self._upkeep = Upkeep(store, journal, settings, report)
         self._careful_until = self._tail_seq() if settings.careful else 0
 
     def step(self) -> bool:
@@ -172,6 +174,10 @@ class Normaliser:
         first = self._journal.read(STORE_CONSUMER, max_items=1, max_bytes=1)
         return first[0].seq + entries - 1 if first else 0
 
+    def look_after(self) -> None:
+        """Do the upkeep that is due; `StoreError` where the store is away."""
+        self._upkeep.run_due()
+
     def rest(self) -> None:
         """Do what can wait for a quiet moment: forget old entry ids, wipe deleted bodies from the WAL."""
         self._journal.truncate_wal()
@@ -224,6 +230,7 @@ def work(normaliser: Normaliser, parent: ParentLine, report: Callable[[dict[str,
     while not parent.is_orphan:
         try:
             moved = normaliser.step()
+            normaliser.look_after()
             if not moved and not is_rested:
                 normaliser.rest()
                 is_rested = True

@@ -17,7 +17,6 @@ class NormaliserSettings:
     journal: str
     content: str
     max_request_bytes: int
-    quiet_s: float
     keep_s: int | None
     keep_quarantine_s: int
     sample: float

@@ -267,7 +267,6 @@ def _normaliser_settings(settings: Settings, journal: Journal) -> NormaliserSett
         journal=str(journal.path),
         content=settings.content,
         max_request_bytes=settings.max_request_bytes,
-        quiet_s=settings.quiet_s,
         keep_s=settings.keep_s,
         keep_quarantine_s=settings.keep_quarantine_s,
         sample=settings.sample,

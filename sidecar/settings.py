@@ -120,7 +120,6 @@ class Settings:
     idle_timeout_s: float = 60.0
     read_timeout_s: float = 30.0
     drain_timeout_s: float = 20.0
-    quiet_s: float = 120.0
     forward: tuple[Forward, ...] = ()
     forward_content: str = "keep"
     sample: float = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -76,7 +77,7 @@ def _load_file(ctx: click.Context, parameter: click.Parameter, path: Path | None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProfileError(str(path), f"not TOML: {error}") from error
     ctx.ensure_object(dict).update({key: document.pop(key) for key in ("forward", "budget") if key in document})
-    known = {one.name for one in ctx.command.params if one.name} - {"config", "print_config"}
+    known = {one.name for one in ctx.command.params if one.name} - {"config", "print_config", "quarantine"}
     for key, value in list(document.items()):
         if key == "store":
             document["store_url"] = document.pop(key)
@@ -138,6 +139,28 @@ def _budgets(ctx: click.Context) -> tuple[Budget, ...]:
     return tuple(found)
 
 
+def _show_quarantine(path: Path, *, retry: bool) -> None:
+    from datetime import UTC, datetime
+
+    from inferometer.store.journal import STORE_CONSUMER, Journal
+
+    if not path.exists():
+        raise UserError(f"{path}: there is no journal, so nothing is in quarantine")
+    with contextlib.closing(Journal(path)) as journal:
+        kept = journal.quarantined()
+        for one in kept:
+            moment = datetime.fromtimestamp(one.quarantined_ns // 1_000_000_000, UTC).isoformat()
+            size = "no body kept" if one.body is None else f"{len(one.body):,} bytes"
+            click.echo(
+                f"{one.quarantine_id}  {moment}  {one.consumer}  {one.signal}  {one.items} items  {size}  {one.reason}"
+            )
+        if retry:
+            number = journal.requeue([one.quarantine_id for one in kept if one.consumer == STORE_CONSUMER])
+            click.echo(f"{number} requests put into the journal again; a running sidecar takes them now")
+        elif not kept:
+            click.echo("nothing is in quarantine")
+
+
 @click.command(
     "sidecar", help="Receive OTLP into the store.", context_settings={"auto_envvar_prefix": "INFEROMETER_SIDECAR"}
 )
@@ -183,7 +206,6 @@ def _budgets(ctx: click.Context) -> tuple[Budget, ...]:
 @click.option(
     "--keep-quarantine", "keep_quarantine_s", type=Duration(), default="7d", show_default=True, help="Likewise."
 )
-@click.option("--quiet", "quiet_s", type=Duration(), default="2m", show_default=True, help="Silence that closes a run.")
 @click.option("--max-request-bytes", type=Size(), default="64MiB", show_default=True, help="Also after decompression.")
 @click.option("--max-in-flight-bytes", type=Size(), default="128MiB", show_default=True, help="Requests worked on.")
 @click.option("--max-journal-bytes", type=Size(), default="4GiB", show_default=True, help="Then senders are put off.")
@@ -201,6 +223,11 @@ def _budgets(ctx: click.Context) -> tuple[Budget, ...]:
     help="Least level.",
 )
 @click.option("--print-config", is_flag=True, help="Print the settings as TOML, secrets masked, and stop.")
+@click.option(
+    "--quarantine",
+    type=click.Choice(("list", "retry")),
+    help="List the requests that could not be stored, or put them into the journal again, and stop.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -208,6 +235,7 @@ def command(
     store_url: str | None,
     config: Path | None,
     print_config: bool,
+    quarantine: str | None,
     forward_urls: tuple[str, ...],
     forward_headers: tuple[str, ...],
     **values: Any,
@@ -222,6 +250,9 @@ def command(
     if print_config:
         click.echo(settings.as_toml(), nl=False)
         return
-    from inferometer.sidecar.service import run_sidecar
+    from inferometer.sidecar.service import journal_path, run_sidecar
 
+    if quarantine is not None:
+        _show_quarantine(journal_path(settings), retry=quarantine == "retry")
+        return
     run_sidecar(settings, lambda line: click.echo(line, err=True))
