@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from inferometer.ingest.joins import sessions_to_join
 from inferometer.ingest.prefixes import complete
 from inferometer.ingest.resolve import resolve
 from inferometer.schema.records import Decisions, Inference, RecordBatch, Span, ToolCall
@@ -108,7 +109,9 @@ def _commit(
     touched = {span.trace_id for span in batch.spans}
     moment = time.time_ns() if now_ns is None else now_ns
     complete(batch, tx.load_prefixes)
-    before = tx.load_traces(touched) if touched else RecordBatch()
+    sessions = sessions_to_join(batch)
+    linked = set(tx.linked_trace_ids(sessions)) if sessions else set()
+    before = tx.load_traces(touched | linked) if touched else RecordBatch()
     whole = _united(before, batch)
     decisions = resolve(whole, moment)
     enriched = _enriched(whole, decisions)
@@ -145,7 +148,8 @@ def _enriched(whole: RecordBatch, decisions: Decisions) -> list[Inference]:
     for decision in decisions.inferences:
         if decision.merged_into is not None:
             kept = (decision.trace_id, decision.merged_into)
-            views.setdefault(kept, []).append(calls[decision.trace_id, decision.span_id])
+            if kept in calls:  # a view in another trace is no part of this one
+                views.setdefault(kept, []).append(calls[decision.trace_id, decision.span_id])
     enriched = []
     for key, merged in views.items():
         call = calls[key]

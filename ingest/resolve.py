@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from inferometer.ingest.dependencies import infer_dependencies
 from inferometer.ingest.duplicates import Verdict, decide
+from inferometer.ingest.joins import join_logs
 from inferometer.ingest.runs import build_runs, run_roots
 from inferometer.ingest.toolcalls import merge_tool_views
 from inferometer.ingest.tree import Tree
@@ -43,6 +44,7 @@ def resolve(batch: RecordBatch, now_ns: int) -> Decisions:
     decisions = Decisions()
     for trace_id, members in spans.items():
         _resolve_trace(Tree(members), calls.get(trace_id, {}), tools.get(trace_id, {}), now_ns, decisions)
+    join_logs(batch, decisions)
     return decisions
 
 

@@ -18,7 +18,16 @@ MAX_WORDS = 4
 MAX_ITEMS = 32
 MAX_NAME = 256
 
-_SAFE_PREFIXES = ("service.", "deployment.", "k8s.", "cloud.", "http.request.resend", "http.response.status", "rpc.")
+_SAFE_PREFIXES = (
+    "service.",
+    "deployment.",
+    "k8s.",
+    "cloud.",
+    "http.request.resend",
+    "http.response.status",
+    "rpc.",
+    "request_id",
+)
 _CONTENT_WORDS = frozenset(
     [
         "input",

@@ -8,11 +8,14 @@ from typing import Any
 
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.ingest.importers.lines import read_lines
+from inferometer.ingest.logs import logs_of_json
+from inferometer.ingest.metrics import metrics_of_json
 from inferometer.ingest.normalise import normalise
 from inferometer.ingest.otlp import decode_traces, spans_of_json
 from inferometer.schema.records import RecordBatch
 
 SPANS_AT_ONCE = 2000
+_SIGNALS = frozenset({"resourceLogs", "resourceMetrics"})
 _KEYS = frozenset({"resourceSpans", "resource_spans", "scopeSpans", "instrumentationLibrarySpans"})
 
 
@@ -21,7 +24,7 @@ def matches(source: Source) -> bool:
     first = source.first
     while isinstance(first, list) and first:
         first = first[0]
-    return isinstance(first, dict) and not _KEYS.isdisjoint(first)
+    return isinstance(first, dict) and not (_KEYS | _SIGNALS).isdisjoint(first)
 
 
 def read(source: Source) -> Iterator[RecordBatch]:
@@ -29,8 +32,20 @@ def read(source: Source) -> Iterator[RecordBatch]:
     warnings: Counter[str] = Counter()
     documents: Any = [source.take()] if source.is_whole else read_lines(source, warnings)
     for document in documents:
-        yield normalise(spans_of_json(document, warnings), keep_content=source.options.keep_content, source=source.name)
+        if _holds(document, "resourceLogs"):
+            yield logs_of_json(document, warnings)
+        if _holds(document, "resourceMetrics"):
+            yield metrics_of_json(document, warnings)
+        if _holds(document, *_KEYS):
+            raws = spans_of_json(document, warnings)
+            yield normalise(raws, keep_content=source.options.keep_content, source=source.name)
     yield RecordBatch(warnings=warnings)
+
+
+def _holds(document: Any, *keys: str) -> bool:
+    if isinstance(document, list):
+        return any(_holds(part, *keys) for part in document)
+    return isinstance(document, dict) and not document.keys().isdisjoint(keys)
 
 
 def matches_protobuf(source: Source) -> bool:
@@ -49,7 +64,7 @@ def read_protobuf(source: Source) -> Iterator[RecordBatch]:
 
 JSON = Importer(
     name="otlp",
-    reads="OTLP/JSON traces: documents, lists of documents, JSON lines; ids in hex or base64, enums by name or number",
+    reads="OTLP/JSON traces, logs and metrics: documents, lists of documents, JSON lines; ids in hex or base64, enums by name or number",
     matches=matches,
     read=read,
 )
