@@ -13,6 +13,7 @@ from inferometer.analyzer.replay_engine import Simulation, simulate
 from inferometer.analyzer.replay_fleet import Deployment, build_deployment
 from inferometer.analyzer.replay_result import ReplayResult
 from inferometer.analyzer.replay_scenario import Arrivals, Objective, Payment, Scenario
+from inferometer.analyzer.replay_trust import trust
 from inferometer.analyzer.replay_utilisation import utilisation
 from inferometer.analyzer.workload import Workload
 
@@ -40,9 +41,10 @@ def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True
     prepared = _as_served(workload, scenario)
     clocks = set_clocks(prepared, scenario.arrivals, scenario.seed)
     simulation = _simulate(clocks, deployment, scenario)
+    found = trust(simulation, deployment.step_model)
     ends = [simulation, simulation]
     if with_interval and not scenario.arrivals.compresses_time:
-        factors = (deployment.step_model.spread.tpot_p10, deployment.step_model.spread.tpot_p90)
+        factors = (found.spread.tpot_p10, found.spread.tpot_p90)
         ends = [_simulate(clocks, build_deployment(scenario, workload, factor), scenario) for factor in factors]
     makespan_s, busy_s = simulation.makespan_s, simulation.total("busy_s")
     idle_s = max(0.0, makespan_s * deployment.replicas - busy_s)
@@ -54,6 +56,7 @@ def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True
         simulation=simulation,
         arrivals=clocks.stated,
         utilisation=utilisation(simulation, deployment.step_model),
+        trust=found,
         bill=_bill(clocks, deployment, scenario, (ends[0], simulation, ends[1])),
         energy=energy(
             deployment.step_model.hardware, deployment.chips, busy_s * chips, idle_s * chips, scenario.payment.pue

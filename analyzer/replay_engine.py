@@ -24,7 +24,7 @@ class Rules:
     """How a replica forms steps; in the order of `rules_of` in module.c. Tokens and sequences are counts.
 
     ``progress`` is output tokens of one decoding step in 65,536ths, ``reserve_share`` the share of output still to come
-    that admission keeps free, and the hull what the step times were calibrated for (0: unknown).
+    that admission keeps free, and the hull what the step times were calibrated for (unknown: 0, of the hit share -1).
     """
 
     max_sequences: float
@@ -41,9 +41,10 @@ class Rules:
     offload_s_per_token: float = 0
     hull_sequences: float = 0
     hull_context_tokens: float = 0
+    hull_hit_share: float = -1
 
     def as_array(self) -> Float:
-        """Return float64, shape (14,)."""
+        """Return float64, shape (15,)."""
         return np.array([getattr(self, field.name) for field in fields(self)], np.float64)
 
 

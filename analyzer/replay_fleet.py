@@ -161,15 +161,16 @@ def rules_of(scenario: Scenario, model: StepModel) -> Rules:
         max_chunk_tokens=scenario.chunk_tokens or step_tokens * groups,
         prefill_first=float(scheduler.batching == "prefill_first"),
         reserve_share=float(scheduler.admission == "reserve_all"),
-        kv_tokens=model.kv_capacity_tokens,
+        kv_tokens=scenario.kv_tokens or model.kv_capacity_tokens,
         window_tokens=model.model.context_tokens,
         slack_tokens=scheduler.kv_block_tokens,
         progress=round((speculation.acceptance_length if speculation else 1.0) * PROGRESS_PARTS),
         draft_tokens=speculation.tokens if speculation else 0,
         offload_tokens=int(scenario.offload_gib * GIB / replica_kv_bytes(model)),
         offload_s_per_token=replica_kv_bytes(model) / (scenario.offload_gb_per_s * 1e9 * model.parallelism.chips),
-        hull_sequences=hull["sequences"].high if "sequences" in hull else 0.0,
-        hull_context_tokens=hull["context_tokens"].high if "context_tokens" in hull else 0.0,
+        hull_sequences=hull["users"].high if "users" in hull else 0.0,
+        hull_context_tokens=sum(hull[name].high for name in ("input_tokens", "output_tokens") if name in hull),
+        hull_hit_share=hull["hit_rate"].high if "hit_rate" in hull else -1.0,
     )
 
 

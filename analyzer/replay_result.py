@@ -13,6 +13,7 @@ from inferometer.analyzer.replay_cost import CENT, Bill, Energy
 from inferometer.analyzer.replay_engine import OVER_CONTEXT, OVER_MEMORY, Simulation
 from inferometer.analyzer.replay_fleet import Deployment
 from inferometer.analyzer.replay_scenario import Scenario
+from inferometer.analyzer.replay_trust import Trust
 from inferometer.analyzer.replay_utilisation import Utilisation
 from inferometer.analyzer.workload import Workload
 
@@ -34,6 +35,7 @@ class ReplayResult:
     simulation: Simulation
     arrivals: dict[str, Any]
     utilisation: Utilisation
+    trust: Trust
     bill: Bill | None
     energy: Energy | None
     busy_s: float
@@ -59,7 +61,6 @@ class ReplayResult:
         tpot = (end - first)[decoded] / (outputs[decoded] - 1)
         makespan = simulation.makespan_s
         produced = int(outputs[served].sum())
-        model = self.deployment.step_model
         return {
             "scenario": self._scenario(),
             "calls": workload.calls,
@@ -88,10 +89,10 @@ class ReplayResult:
             "goodput": self._goodput(ttft, decoded[served], tpot, makespan),
             "preemptions": int(simulation.total("preemptions")),
             **self._money(produced),
-            "confidence": model.confidence,
-            "confidence_reason": model.reason,
-            "step_time_interval": {"p10": model.spread.tpot_p10, "p90": model.spread.tpot_p90},
-            "extrapolated_share": self._extrapolated_share(),
+            "confidence": self.trust.confidence,
+            "confidence_reason": self.trust.reason,
+            "step_time_interval": {"p10": self.trust.spread.tpot_p10, "p90": self.trust.spread.tpot_p90},
+            "extrapolated_share": self.trust.extrapolated_share,
             "warnings": self.warnings,
             "recorded": self._recorded(),
         }
@@ -148,12 +149,6 @@ class ReplayResult:
         good = ttft <= objective.ttft_s
         good[decoded] &= tpot <= objective.tpot_s
         return float(np.count_nonzero(good)) / makespan
-
-    def _extrapolated_share(self) -> float | None:
-        if self.deployment.step_model.calibration is None:
-            return 1.0
-        busy_s = self.simulation.total("busy_s")
-        return self.simulation.total("outside_s") / busy_s if busy_s else None
 
     def _money(self, produced: int) -> dict[str, Any]:
         bill, energy = self.bill, self.energy

@@ -83,6 +83,7 @@ class Scenario:
         max_sequences: of a batch; the engine's where None.
         max_step_tokens: of a step; the engine's where None.
         chunk_tokens: of one prompt in a step; no limit where None.
+        kv_tokens: that a replica's memory holds, as its engine logged it; worked out where None.
         prefix_cache: keep blocks of finished prompts.
         offload_gib: host memory per replica that keeps evicted blocks; 0: none.
         offload_gb_per_s: at which a replica reads them back.
@@ -122,6 +123,7 @@ class Scenario:
     max_sequences: int | None = None
     max_step_tokens: int | None = None
     chunk_tokens: int | None = None
+    kv_tokens: int | None = None
     prefix_cache: bool = True
     offload_gib: float = 0.0
     offload_gb_per_s: float = 25.0
@@ -165,6 +167,7 @@ class Scenario:
             "concurrency": self.arrivals.concurrency,
             "max sequences": 1 if self.max_sequences is None else self.max_sequences,
             "step tokens": 1 if self.max_step_tokens is None else self.max_step_tokens,
+            "KV tokens": 1 if self.kv_tokens is None else self.kv_tokens,
             "chunk tokens": 1 if self.chunk_tokens is None else self.chunk_tokens,
         }
         positive = {

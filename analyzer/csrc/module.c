@@ -8,7 +8,7 @@
 
 #include "fleet.h"
 
-#define RULES 14
+#define RULES 15
 #define OPTIONS 13
 #define MODEL ((Py_ssize_t)(sizeof(StepModel) / sizeof(double)))
 #define LOAD ((Py_ssize_t)(sizeof(StepLoad) / sizeof(double)))
@@ -139,6 +139,7 @@ static Rules rules_of(const double *values)
         .offload_s_per_token = values[11],
         .hull_sequences = values[12],
         .hull_context_tokens = values[13],
+        .hull_hit_share = values[14],
     };
 }
 

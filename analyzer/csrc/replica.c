@@ -285,6 +285,7 @@ static int admit(Replica *replica)
         .target_tokens = demand.target_tokens,
         .computed_tokens = arrived ? demand.target_tokens : hit + fetched,
         .hit_blocks = at_least(demand.match.blocks, fetched_blocks),
+        .hit_share = (double)(hit + fetched) / (double)demand.target_tokens,
         .held_tokens = demand.held_tokens,
         .promised_tokens = demand.promised_tokens,
     };
@@ -295,11 +296,12 @@ static int admit(Replica *replica)
         calls->hit_tokens[call] = (int32_t)hit;
         calls->loaded_tokens[call] = (int32_t)fetched;
     }
-    if (arrived)
-        return join_decoding(replica, slot, demand.promised_tokens) &&
-                       heap_push(&replica->victims, -queue_key(calls, call), slot)
-                   ? 1
-                   : -1;
+    if (arrived) {
+        bool joined = join_decoding(replica, slot, demand.promised_tokens) &&
+                      heap_push(&replica->victims, -queue_key(calls, call), slot);
+        cache_make_room(&replica->cache, private_tokens(replica)); /* it adds to memory in this very step */
+        return joined ? 1 : -1;
+    }
     if (fetched > 0) {
         StepOutcome wait = {OUTCOME_LOADING, call, slot, (double)fetched * replica->rules.offload_s_per_token};
         return leave_outcome(replica, wait) ? 1 : -1;
@@ -315,8 +317,9 @@ bool replica_wake(Replica *replica, int32_t slot)
 }
 
 /* Give a sequence in prefill its part of the step's budget. */
-static int64_t schedule_chunk(Sequence *sequence, const Rules *rules, int64_t budget, StepLoad *load)
+static int64_t schedule_chunk(Replica *replica, Sequence *sequence, int64_t budget, StepLoad *load)
 {
+    const Rules *rules = &replica->rules;
     int64_t left = sequence->target_tokens - sequence->computed_tokens;
     int64_t chunk = at_most(at_most(left, budget), rules->max_chunk_tokens);
     double before = (double)sequence->computed_tokens, now = (double)chunk;
@@ -324,6 +327,8 @@ static int64_t schedule_chunk(Sequence *sequence, const Rules *rules, int64_t bu
     load->prefill_tokens += now;
     load->prefill_attention_pairs += now * before + now * now / 2.0;
     load->sequences += 1.0;
+    if (rules->hull_hit_share >= 0.0 && sequence->hit_share > rules->hull_hit_share)
+        replica->step_reuses = true;
     return chunk;
 }
 
@@ -340,7 +345,7 @@ static int schedule_prefills(Replica *replica, int64_t budget, bool may_admit, S
             slot = last < 0 ? replica->prefill_first_slot : replica->sequences[last].next;
             continue; /* whoever loads or decodes at once is not in prefill, and the next one is tried */
         }
-        budget -= schedule_chunk(&replica->sequences[slot], &replica->rules, budget, load);
+        budget -= schedule_chunk(replica, &replica->sequences[slot], budget, load);
         slot = replica->sequences[slot].next;
     }
     return 1;
@@ -372,7 +377,7 @@ static void count_step(Replica *replica, const StepLoad *load, double seconds)
     if (replica->model.expert_weight_seconds > 0.0)
         totals->expert_coverage -= expm1((load->decode_sequences + load->draft_tokens + load->prefill_tokens) *
                                          replica->model.expert_log_miss / replica->model.microbatches);
-    bool outside = (rules->hull_sequences > 0.0 && load->sequences > rules->hull_sequences) ||
+    bool outside = replica->step_reuses || (rules->hull_sequences > 0.0 && load->sequences > rules->hull_sequences) ||
                    (rules->hull_context_tokens > 0.0 &&
                     load->decode_kv_tokens > load->decode_sequences * rules->hull_context_tokens);
     totals->outside_steps += outside;
@@ -389,6 +394,7 @@ bool replica_begin_step(Replica *replica, double now_s)
     StepLoad load = {0};
     int scheduled = 0;
     replica->outcome_count = 0;
+    replica->step_reuses = false;
     if (rules->prefill_first)
         scheduled = schedule_prefills(replica, rules->max_step_tokens, true, &load);
     bool decodes = replica->decoding > 0 && load.prefill_tokens == 0.0;

@@ -31,7 +31,8 @@ typedef struct Rules {
     int64_t offload_tokens;    /* held by the tier below; 0: none */
     double offload_s_per_token; /* to fetch one back */
     double hull_sequences;     /* calibrated up to this batch; 0: unknown */
-    double hull_context_tokens; /* and up to this mean context of a decoding sequence */
+    double hull_context_tokens; /* up to this mean context of a decoding sequence; 0: unknown */
+    double hull_hit_share;     /* and up to this share of a prompt found in the cache; below 0: unknown */
 } Rules;
 
 typedef struct Sequence {
@@ -43,6 +44,7 @@ typedef struct Sequence {
     int64_t target_tokens;     /* to be computed before the next output token comes */
     int64_t computed_tokens;
     int64_t hit_blocks;        /* that were kept already */
+    double hit_share;          /* of the prompt, found or fetched */
     int64_t held_tokens;       /* private memory, without what decoding added */
     int64_t promised_tokens;   /* of output still to come at admission */
     int64_t joined_step;
@@ -89,6 +91,7 @@ typedef struct Replica {
     double share_s;            /* sum over steps of seconds per scheduled token */
     bool stepping;
     bool step_decodes;
+    bool step_reuses;          /* more of a prompt than was calibrated */
     double step_end_s, step_s, step_share_s;
     StepOutcome *outcomes;
     int64_t outcome_count, outcome_capacity;
