@@ -9,13 +9,14 @@ the output of ``tools/compare_aiconfigurator.py``, shown beside our own errors.
 from __future__ import annotations
 
 import argparse
+import csv
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 from accuracy import Study, write_accuracy
 from fitting import Data, Estimate, fit, gather
-from ground_truth import read_ground_truth
+from ground_truth import LOOP, read_ground_truth
 from holdout import (
     Band,
     band,
@@ -33,6 +34,10 @@ from holdout import (
 from inferometer.profiles.engines import ANY_VERSION, CALIBRATION, CONSTANT_NAMES, CORRECTION_FACTORS, Constants
 
 ROOT = Path(__file__).parent.parent
+PEER_COLUMNS = (
+    *("row", "hardware", "engine", "model", "family", "precision"),
+    *("tp", "ep", "dp", "users", "isl", "osl"),
+)
 SOURCE = "tools/fit_profiles.py over the ground truth described in docs/accuracy.md"
 
 
@@ -150,15 +155,32 @@ def class_bands(data: Data, result: Study) -> dict[str, Band]:
     return found
 
 
+def write_peer_points(data: Data, path: Path) -> None:
+    """Write what a peer is asked about: loop rows without their measured times."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(PEER_COLUMNS)
+        for each in data.observations:
+            p = each.point
+            if each.kind == LOOP:
+                ranks = (p.parallelism.tensor, p.parallelism.expert, p.parallelism.data)
+                what = (each.row, p.hardware, each.engine, p.model, each.family, p.precision)
+                writer.writerow([*what, *ranks, p.users, p.input_tokens, p.output_tokens])
+
+
 def main() -> None:
     """Fit, write the profiles, write the accuracy page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--ground-truth", type=Path, default=ROOT.parent / "shared" / "groundtruth")
     parser.add_argument("--peer", type=Path, help="predictions of a peer, by row of silicon_serving.csv")
+    parser.add_argument("--peer-points", type=Path, help="write the rows to ask a peer about, and stop")
     parser.add_argument("--as-of", type=date.fromisoformat, default=date.today())
     options = parser.parse_args()
     observations, left_out = read_ground_truth(options.ground_truth)
     data, refused = gather(observations)
+    if options.peer_points:
+        write_peer_points(data, options.peer_points)
+        return
     left_out["does not fit in memory, or tensor ranks that do not divide the heads"] += len(refused)
     result = study(data)
     estimate = fit(data, np.arange(len(data.observations)))
