@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset, PriceCall
-from inferometer.analyzer.audit_repricing import dropped, less_input, with_meters
+from inferometer.analyzer.audit_repricing import changed_inference, dropped, less_input, with_meters
 from inferometer.analyzer.recommend import Proposal
 from inferometer.analyzer.waste import Examined
 from inferometer.analyzer.waste_cache import threads
@@ -138,11 +139,14 @@ def cleared(calls: Sequence[CostedCall], price: PriceCall, keep_tokens: int) -> 
 def _without(call: CostedCall, price: PriceCall, gone: int, edit: bool) -> CostedCall:
     if not gone:
         return call
+    composition = call.inference.composition
+    assert composition is not None
     smaller = less_input(call, price, gone)
+    left = replace(composition, tool_results=(composition.tool_results or 0) - gone)
+    smaller = changed_inference(smaller, replace(smaller.inference, composition=left), price)
     if not edit:
         return smaller
-    composition, meters = call.inference.composition, smaller.inference.meters
-    assert composition is not None
+    meters = smaller.inference.meters
     stable = (composition.system or 0) + (composition.tools or 0)
     lost = max(0, (meters.cache_read or 0) - stable)
     if not lost:
