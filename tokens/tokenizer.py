@@ -95,7 +95,7 @@ class Encoding:
             raise ValueError(f"a block holds at least one token, not {block}")
         key = key or load_key()
         texts = [self._normalise(text)] if isinstance(text, (str, bytes)) else [self._normalise(part) for part in text]
-        tokens, hashes = self._vocabulary.chain(texts, block, self.chain_secret(block, key))
+        tokens, hashes, _, _ = self._vocabulary.chain(texts, block, self.chain_secret(block, key))
         return tokens, PrefixChain(hashes, block, self.name, key.key_id)
 
     def chain_secret(self, block: int, key: HashKey) -> bytes:

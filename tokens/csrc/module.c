@@ -2,6 +2,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "memo.h"
 #include "prefix_chain.h"
 #include "text_batch.h"
 #include "unicode.h"
@@ -11,8 +12,11 @@
 #define SMALL_CACHE ((size_t)1 << 20) /* of the encoders beyond the bound */
 #define RELEASE_BYTES 16384           /* from here on giving up the GIL costs less than holding it */
 
+#define MEMO_BYTES ((size_t)4 << 20)
+
 struct module_state {
     PyTypeObject *vocabulary_type;
+    uint64_t seed[4]; /* secret of this process */
 };
 
 typedef struct {
@@ -22,6 +26,7 @@ typedef struct {
     const struct kernel *kernel;
     size_t cache_bytes;       /* of one encoder; 0: what fits the vocabulary */
     struct encoder *idle[MOST_ENCODERS]; /* encoders nobody works with; they and `live` are guarded by the GIL */
+    struct memo memo;                    /* guarded by the GIL */
     unsigned live, most;                 /* encoders of full size: how many there are, may be */
 } VocabularyObject;
 
@@ -128,6 +133,25 @@ static PyObject *vocabulary_count(VocabularyObject *self, PyObject *object)
 {
     size_t count = count_object(self, object, SIZE_MAX - 1);
     return count == SIZE_MAX ? NULL : PyLong_FromSize_t(count);
+}
+
+/* count_remembered(text) -> int; holds the GIL, since the memo is shared. */
+static PyObject *vocabulary_count_remembered(VocabularyObject *self, PyObject *object)
+{
+    struct text text;
+    if (memo_reserve(&self->memo, MEMO_BYTES))
+        return PyErr_NoMemory();
+    if (text_open(&text, object))
+        return NULL;
+    struct window window = {0};
+    struct encoder *encoder = take_encoder(self);
+    size_t count = SIZE_MAX;
+    if (encoder)
+        count = count_remembered(&self->memo, encoder, &self->vocabulary, &window, text.source);
+    window_release(&window);
+    give_encoder(self, encoder);
+    text_close(&text);
+    return count == SIZE_MAX ? set_failure() : PyLong_FromSize_t(count);
 }
 
 /* count_till_limit(text, limit) -> int | None */
@@ -249,43 +273,45 @@ static int append_to_chain(void *chain, const uint32_t *ids, size_t count)
     return chain_append(chain, ids, count);
 }
 
-/* chain(texts, block, key) -> (tokens, hashes): every text is encoded on its own, the chain goes through all. */
+/* chain(texts, block, key, parent=0, open_ids=b"") -> (tokens, hashes, parent, open_ids): every text is encoded on its own,
+ * the chain goes through all; the last two take it up again later. */
 static PyObject *vocabulary_chain(VocabularyObject *self, PyObject *args)
 {
-    PyObject *objects, *result = NULL;
-    Py_buffer key;
+    PyObject *objects, *texts = NULL, *result = NULL;
+    Py_buffer key, open_ids = {0};
     unsigned int block;
-    if (!PyArg_ParseTuple(args, "OIy*", &objects, &block, &key))
+    unsigned long long parent = 0;
+    if (!PyArg_ParseTuple(args, "OIy*|Ky*", &objects, &block, &key, &parent, &open_ids))
         return NULL;
-    PyObject *texts = PySequence_Fast(objects, "texts must be a sequence");
     struct encoder *encoder = NULL;
     struct prefix_chain chain = {0};
     size_t total = 0;
-    if (!texts)
-        goto error;
-    if (!block || key.len != 16) {
-        PyErr_SetString(PyExc_ValueError, "a block holds at least one token, and the key has 16 bytes");
+    if (!block || block > MOST_BLOCK_TOKENS || key.len != 16 || open_ids.len % 4 || (size_t)open_ids.len / 4 >= block) {
+        PyErr_SetString(PyExc_ValueError, "a block holds 1 to 1,048,576 tokens, the key 16 bytes, an open block fewer than all");
         goto error;
     }
-    uint64_t words[2] = {load64(key.buf), load64((const uint8_t *)key.buf + 8)};
-    chain_start(&chain, words, block, 0);
-    if (!(encoder = take_encoder(self)))
+    if (!(texts = PySequence_Fast(objects, "texts must be a sequence")) || !(encoder = take_encoder(self)))
         goto error;
+    uint64_t words[2] = {load64(key.buf), load64((const uint8_t *)key.buf + 8)};
+    if (chain_start(&chain, words, block, parent) || chain_append(&chain, open_ids.buf, (size_t)open_ids.len / 4)) {
+        PyErr_NoMemory();
+        goto error;
+    }
     for (Py_ssize_t at = 0; at < PySequence_Fast_GET_SIZE(texts); at++) {
         size_t count = encode_object(self, encoder, PySequence_Fast_GET_ITEM(texts, at), append_to_chain, &chain);
         if (count == SIZE_MAX)
             goto error;
         total += count;
     }
-    result = Py_BuildValue("ny#", (Py_ssize_t)total, (char *)chain.hashes, (Py_ssize_t)(8 * chain.count));
-    if (!chain.count && result) {
-        Py_DECREF(result);
-        result = Py_BuildValue("ny#", (Py_ssize_t)total, "", (Py_ssize_t)0);
-    }
+    const char *hashes = chain.count ? (const char *)chain.hashes : "";
+    result = Py_BuildValue("ny#Ky#", (Py_ssize_t)total, hashes, (Py_ssize_t)(8 * chain.count),
+                           (unsigned long long)chain.parent, (const char *)chain.open, (Py_ssize_t)(4 * chain.filled));
 error:
     chain_release(&chain);
     give_encoder(self, encoder);
     Py_XDECREF(texts);
+    if (open_ids.obj)
+        PyBuffer_Release(&open_ids);
     PyBuffer_Release(&key);
     return result;
 }
@@ -306,6 +332,7 @@ static PyObject *vocabulary_new(PyTypeObject *type, PyObject *args, PyObject *kw
     VocabularyObject *self = (VocabularyObject *)type->tp_alloc(type, 0);
     if (!self)
         return NULL;
+    memcpy(self->memo.seed, ((struct module_state *)PyType_GetModuleState(type))->seed, sizeof self->memo.seed);
     self->kernel = kernel;
     self->cache_bytes = (size_t)cache_bytes;
     if (PyObject_GetBuffer(buffer, &self->block, PyBUF_SIMPLE))
@@ -328,6 +355,7 @@ static void vocabulary_dealloc(VocabularyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     for (unsigned at = 0; at < MOST_ENCODERS; at++)
         encoder_destroy(self->idle[at]);
+    memo_release(&self->memo);
     if (self->block.obj)
         PyBuffer_Release(&self->block);
     type->tp_free(self);
@@ -336,6 +364,7 @@ static void vocabulary_dealloc(VocabularyObject *self)
 
 static PyMethodDef vocabulary_methods[] = {
     {"count", (PyCFunction)vocabulary_count, METH_O, NULL},
+    {"count_remembered", (PyCFunction)vocabulary_count_remembered, METH_O, NULL},
     {"count_till_limit", (PyCFunction)vocabulary_count_till_limit, METH_VARARGS, NULL},
     {"count_batch", (PyCFunction)(void (*)(void))vocabulary_count_batch, METH_VARARGS | METH_KEYWORDS, NULL},
     {"encode", (PyCFunction)vocabulary_encode, METH_O, NULL},
@@ -416,14 +445,67 @@ static PyObject *module_compile(PyObject *module, PyObject *args)
     return result;
 }
 
+/* last_safe_cut(text) -> int: where a text may be cut so that both parts count as the whole does; 0 for nowhere. */
+static PyObject *module_last_safe_cut(PyObject *module, PyObject *object)
+{
+    (void)module;
+    struct text text;
+    if (text_open(&text, object))
+        return NULL;
+    size_t cut = last_safe_cut(text.source);
+    text_close(&text);
+    return PyLong_FromSize_t(cut);
+}
+
+/* digest(text, before=b"") -> 16 bytes that, in this process, stand for a text after what `before` stands for. */
+static PyObject *module_digest(PyObject *module, PyObject *args)
+{
+    struct module_state *state = PyModule_GetState(module);
+    PyObject *object;
+    Py_buffer before = {0};
+    if (!PyArg_ParseTuple(args, "O|y*", &object, &before))
+        return NULL;
+    struct text text = {0};
+    PyObject *result = NULL;
+    uint64_t digest[2] = {0, 0};
+    if (before.len && before.len != 16) {
+        PyErr_SetString(PyExc_ValueError, "a digest has 16 bytes");
+    } else if (!text_open(&text, object)) {
+        if (before.len)
+            memcpy(digest, before.buf, 16);
+        digest_text(state->seed, text.source, digest);
+        text_close(&text);
+        result = PyBytes_FromStringAndSize((char *)digest, 16);
+    }
+    if (before.obj)
+        PyBuffer_Release(&before);
+    return result;
+}
+
 static PyMethodDef module_methods[] = {
+    {"last_safe_cut", module_last_safe_cut, METH_O, NULL},
+    {"digest", module_digest, METH_VARARGS, NULL},
     {"compile_vocabulary", module_compile, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
+/* Fill the secret seed from os.urandom. */
+static int set_seed(struct module_state *state)
+{
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *bytes = os ? PyObject_CallMethod(os, "urandom", "n", (Py_ssize_t)sizeof state->seed) : NULL;
+    if (bytes && PyBytes_Check(bytes) && PyBytes_GET_SIZE(bytes) == (Py_ssize_t)sizeof state->seed)
+        memcpy(state->seed, PyBytes_AS_STRING(bytes), sizeof state->seed);
+    Py_XDECREF(bytes);
+    Py_XDECREF(os);
+    return bytes ? 0 : -1;
+}
+
 static int module_exec(PyObject *module)
 {
     struct module_state *state = PyModule_GetState(module);
+    if (set_seed(state))
+        return -1;
     state->vocabulary_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &vocabulary_spec, NULL);
     if (!state->vocabulary_type || PyModule_AddType(module, state->vocabulary_type))
         return -1;

@@ -2,6 +2,7 @@
 #include "prefix_chain.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define ROTATE(value, bits) ((value) << (bits) | (value) >> (64 - (bits)))
 
@@ -34,7 +35,7 @@ static void open_block(struct prefix_chain *chain)
 static int close_block(struct prefix_chain *chain)
 {
     uint64_t *v = chain->state, bytes = 8 + 4 * (uint64_t)chain->block;
-    sip_word(v, bytes << 56 | (chain->block & 1 ? chain->odd : 0));
+    sip_word(v, bytes << 56 | (chain->block & 1 ? chain->open[chain->block - 1] : 0));
     v[2] ^= 0xFF;
     for (int round = 0; round < 4; round++)
         sip_round(v);
@@ -52,29 +53,25 @@ static int close_block(struct prefix_chain *chain)
     return 0;
 }
 
-void chain_start(struct prefix_chain *chain, const uint64_t key[2], uint32_t block, uint64_t parent)
+int chain_start(struct prefix_chain *chain, const uint64_t key[2], uint32_t block, uint64_t parent)
 {
     *chain = (struct prefix_chain){.key = {key[0], key[1]}, .parent = parent, .block = block};
+    chain->open = malloc(block * sizeof *chain->open);
     open_block(chain);
+    return chain->open ? 0 : -1;
 }
 
 int chain_append(struct prefix_chain *chain, const uint32_t *ids, size_t count)
 {
     while (count) {
-        if (chain->filled & 1) {
-            sip_word(chain->state, chain->odd | (uint64_t)*ids << 32);
-            chain->filled++, ids++, count--;
-        }
-        size_t room = chain->block - chain->filled, pairs = (room < count ? room : count) / 2;
-        for (size_t pair = 0; pair < pairs; pair++, ids += 2)
-            sip_word(chain->state, ids[0] | (uint64_t)ids[1] << 32);
-        chain->filled += (uint32_t)(2 * pairs);
-        count -= 2 * pairs;
-        if (count && chain->filled < chain->block) {
-            chain->odd = *ids++;
-            chain->filled++, count--;
-        }
-        if (chain->filled == chain->block && close_block(chain))
+        size_t room = chain->block - chain->filled, taken = room < count ? room : count;
+        memcpy(chain->open + chain->filled, ids, taken * sizeof *ids);
+        size_t filled = chain->filled + taken;
+        for (size_t at = chain->filled & ~1u; at + 1 < filled; at += 2)
+            sip_word(chain->state, chain->open[at] | (uint64_t)chain->open[at + 1] << 32);
+        chain->filled = (uint32_t)filled;
+        ids += taken, count -= taken;
+        if (filled == chain->block && close_block(chain))
             return -1;
     }
     return 0;
@@ -83,5 +80,7 @@ int chain_append(struct prefix_chain *chain, const uint32_t *ids, size_t count)
 void chain_release(struct prefix_chain *chain)
 {
     free(chain->hashes);
+    free(chain->open);
     chain->hashes = 0;
+    chain->open = 0;
 }

@@ -14,13 +14,16 @@ struct prefix_chain {
     uint64_t key[2];
     uint64_t parent;
     uint32_t block, filled; /* tokens a block, tokens of the open one */
-    uint64_t state[4];      /* SipHash over what the open block holds so far */
-    uint32_t odd;           /* the id that waits for its pair */
+    uint64_t state[4];      /* SipHash over what the open block holds so far, but for an id that waits for its pair */
+    uint32_t *open;         /* owned; the ids of the open block */
     uint64_t *hashes;       /* owned; blocks hashed so far */
     size_t count, capacity;
 };
 
-void chain_start(struct prefix_chain *chain, const uint64_t key[2], uint32_t block, uint64_t parent);
+#define MOST_BLOCK_TOKENS (1u << 20)
+
+/* Begin after the block whose hash is `parent`, 0 for the first; -1 where memory is short. */
+int chain_start(struct prefix_chain *chain, const uint64_t key[2], uint32_t block, uint64_t parent);
 
 /* Append ids; -1 where memory is short. */
 int chain_append(struct prefix_chain *chain, const uint32_t *ids, size_t count);

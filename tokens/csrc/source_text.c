@@ -55,6 +55,21 @@ static int is_safe_cut(struct source_text text, size_t at)
     return before == '\n' && at > 1 && is_letter(after) && !is_white(character(text, at - 2));
 }
 
+size_t next_safe_cut(struct source_text text, size_t at)
+{
+    while (at < text.length && !is_safe_cut(text, at))
+        at++;
+    return at < text.length ? at : text.length;
+}
+
+size_t last_safe_cut(struct source_text text)
+{
+    size_t at = text.length ? text.length - 1 : 0;
+    while (at && !is_safe_cut(text, at))
+        at--;
+    return at;
+}
+
 /* The end of the window that begins at `start`: the end of the text, or the last safe cut; 0 where there is none. */
 static size_t window_end(struct source_text text, size_t start)
 {

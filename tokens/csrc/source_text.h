@@ -18,6 +18,12 @@ struct window {
 
 void window_release(struct window *window);
 
+/* The first place from `at` on where a text may be cut so that both parts count as the whole does; its length at last. */
+size_t next_safe_cut(struct source_text text, size_t at);
+
+/* The last such place; 0 where there is none. */
+size_t last_safe_cut(struct source_text text);
+
 /* Count or encode; SIZE_MAX where memory is short, the sink said stop, or 2 GiB hold no place to cut. No GIL needed. */
 size_t count_source(struct encoder *encoder, const struct vocabulary *v, struct window *window, struct source_text text,
                     size_t limit);
