@@ -74,6 +74,8 @@ class Accounting:
     price_notes: dict[str, int]
     price_findings: list[PriceFinding]
     agreements: list[Settled]
+    effective_factors: dict[Coverage, Decimal]
+    """Effective cost of a contracted dollar, by the agreements that hold for a call."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the document's keys."""
@@ -246,6 +248,7 @@ def account_rows(
         price_notes=dict(notes.most_common()),
         price_findings=witness.findings(),
         agreements=agreements,
+        effective_factors=factors,
     )
 
 

@@ -1,0 +1,109 @@
+"""``inferometer export``: the store's records in another format."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
+from inferometer.schema.errors import InputError, UnknownNameError, UserError
+from inferometer.schema.selection import Selection
+
+if TYPE_CHECKING:
+    from inferometer.store import Store
+
+FORMATS = {
+    # name: (what it writes, whether into a folder)
+    "mooncake": ("JSON lines", False),
+    "agentic-mooncake": ("JSON lines", False),
+    "weka": ("one JSON file a session", True),
+    "otlp": ("OTLP/JSON lines", False),
+    "parquet": ("one file a table", True),
+    "focus": ("CSV", False),
+}
+
+
+@click.command("export")
+@click.option("--to", "format_name", required=True, metavar="FORMAT", help=", ".join(FORMATS) + ".")
+@click.option("--out", "target", metavar="PATH", help="File, or folder for weka and parquet [default: stdout].")
+@click.option("--prices", "price_file", type=click.Path(), metavar="FILE", help="A prices.toml of one's own.")
+@store_option
+@selection_options
+@json_option
+def command(
+    format_name: str,
+    target: str | None,
+    price_file: str | None,
+    store_url: str | None,
+    since: int | None,
+    until: int | None,
+    where: tuple[tuple[str, str], ...],
+    as_json: bool,
+) -> None:
+    """Write the selected records in another format."""
+    from inferometer.store import open_store
+
+    if format_name not in FORMATS:
+        raise UnknownNameError("format", format_name, FORMATS)
+    if FORMATS[format_name][1] and target is None:
+        raise UserError(f"--to {format_name} writes {FORMATS[format_name][0]}: name a folder with --out")
+    if as_json and target is None:
+        raise UserError("--json prints a summary to stdout: name where the export goes with --out")
+    with open_store(store_url) as store:
+        counts = _export(store, selection(since, until, where), format_name, target, price_file)
+    if as_json:
+        print_json({"format": format_name, "out": target, "counts": counts})
+    elif target is not None:
+        shown = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
+        click.echo(f"{target}: {shown}")
+
+
+def _export(
+    store: Store, chosen: Selection, format_name: str, target: str | None, price_file: str | None
+) -> dict[str, int]:
+    from inferometer.profiles.prices import load_prices
+
+    if format_name == "weka":
+        from inferometer.exporters.weka import write_weka
+
+        written = write_weka(store, chosen, Path(str(target)))
+        return {"sessions": written.sessions, "calls": written.calls, "calls_left_out": written.left_out}
+    if format_name == "parquet":
+        from inferometer.exporters.parquet import write_parquet
+
+        return write_parquet(store, chosen, load_prices(price_file), Path(str(target)))
+    with _opened(target) as stream:
+        if format_name == "focus":
+            from inferometer.exporters.focus import write_focus
+
+            return {"rows": write_focus(store, chosen, load_prices(price_file), stream)}
+        if format_name == "otlp":
+            from inferometer.exporters.otlp_file import write_otlp
+
+            return {"spans": write_otlp(store, chosen, stream)}
+        from inferometer.exporters.mooncake import write_mooncake
+
+        return {"calls": write_mooncake(store, chosen, stream, agentic=format_name == "agentic-mooncake")}
+
+
+@contextmanager
+def _opened(target: str | None) -> Iterator[TextIO]:
+    """Open the target; a file takes its name only once it is whole."""
+    if target is None:
+        yield sys.stdout
+        return
+    path = Path(target)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(target, error.strerror or "cannot be written") from error
+    finally:
+        partial.unlink(missing_ok=True)
