@@ -31,13 +31,12 @@ class BlockIds:
         self.block_tokens = block_tokens
         self._ids: dict[tuple[object, ...], int] = {}
 
-    def ids_of(self, call: Inference, input_tokens: int) -> list[int]:
-        """Return the ids of a call's blocks, as many as its tokens need.
+    def ids_of(self, call: Inference, needed: int) -> list[int]:
+        """Return the ids of a call's first blocks, as many as are needed.
 
         A chained hash stands for all before it, so the hash at the end of each larger block names that block. Blocks
         that the chain does not reach (it counts in another vocabulary, or there is none) get ids of their own.
         """
-        needed = -(-input_tokens // self.block_tokens)
         chain = call.prefix
         keys: list[tuple[object, ...]] = []
         if chain is not None:
@@ -74,7 +73,7 @@ def mooncake_lines(rows: Iterable[InferenceRow], *, agentic: bool = False) -> It
             "timestamp": (placement.start_ns - first) // _MILLISECOND,
             "input_length": input_tokens,
             "output_length": call.meters.output,
-            "hash_ids": blocks.ids_of(call, input_tokens),
+            "hash_ids": blocks.ids_of(call, -(-input_tokens // BLOCK_TOKENS)),
         }
         if agentic:
             line |= _agentic(row)

@@ -16,7 +16,7 @@ from typing import Any
 
 from inferometer.exporters.mooncake import BlockIds
 from inferometer.schema.errors import InputError
-from inferometer.schema.records import DependencyKind, Run, Span, SpanKind
+from inferometer.schema.records import DependencyKind, Inference, Run, Span, SpanKind
 from inferometer.schema.rows import InferenceRow
 from inferometer.schema.selection import Selection
 from inferometer.store import Store
@@ -171,6 +171,14 @@ def _agent_of(parent_id: bytes | None, spans: dict[bytes, Span], run: Run) -> by
     return None
 
 
+def _full_blocks(call: Inference, blocks: BlockIds) -> list[int]:
+    """Return the ids of the blocks that are full; such a file names no others."""
+    if call.prefix is None:
+        return []
+    known = call.prefix.blocks * call.prefix.block_tokens // blocks.block_tokens
+    return blocks.ids_of(call, min(known, (call.meters.input_total or 0) // blocks.block_tokens))
+
+
 def _request(row: InferenceRow, origin_ns: int, blocks: BlockIds, *, is_text: bool) -> dict[str, Any]:
     call, placement = row.inference, row.placement
     start_ns = placement.start_ns or 0
@@ -183,7 +191,7 @@ def _request(row: InferenceRow, origin_ns: int, blocks: BlockIds, *, is_text: bo
         "model": call.model,
         "in": call.meters.input_total,
         "out": call.meters.output,
-        "hash_ids": blocks.ids_of(call, call.meters.input_total or 0) if call.prefix else [],
+        "hash_ids": _full_blocks(call, blocks),
         "input_types": ["text"] if is_text else ["tool_result"],
         "output_types": ["tool_use"] if _STOPS.get(call.finish_reason or "") == "tool_use" else ["text"],
         "stop": _STOPS.get(call.finish_reason or "", ""),
