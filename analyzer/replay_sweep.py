@@ -13,12 +13,12 @@ from inferometer.analyzer.replay_fleet import build_step_model
 from inferometer.analyzer.replay_scenario import Scenario
 from inferometer.analyzer.workload import Workload
 from inferometer.profiles.hardware import Hardware, list_hardware, load_hardware
+from inferometer.profiles.models import load_model
 from inferometer.schema.errors import InfeasibleError
 
 WIDEST = 64
 SIZES = 3
 """Tensor parallelisms tried per hardware and precision: the smallest that fits, and the next powers of two."""
-PRECISIONS = ("bf16", "fp8", "fp4")
 DATAFLOW_ENGINE = "vendor_runtime"
 _OWN_RUNTIME = ("sram", "dataflow")
 
@@ -58,7 +58,7 @@ def sweep(
         workload: the recorded calls.
         base: engine, model and everything else that stays; its hardware, precision and parallelism are replaced.
         hardware: profiles to try; all where empty.
-        precisions: of the weights; BF16, FP8 and FP4 where empty.
+        precisions: of the weights; sixteen, eight and four bits in what the chip computes in where empty.
         jobs: replays at a time; the machine's processors where None. Same answers for any number.
         progress: told (done, all) after each.
 
@@ -69,7 +69,7 @@ def sweep(
     scenarios: list[Scenario] = []
     skipped: list[dict[str, str]] = []
     for chip in chosen:
-        for precision in precisions or PRECISIONS:
+        for precision in precisions or native_precisions(chip):
             found = list(fitting(chip, base, precision))
             scenarios += [scenario for scenario, _ in found if scenario is not None]
             if not any(scenario is not None for scenario, _ in found):
@@ -80,16 +80,22 @@ def sweep(
     return Sweep(rows, skipped)
 
 
+def native_precisions(chip: Hardware) -> tuple[str, str, str]:
+    """Return the weights' precisions to try at 16, 8 and 4 bits: floating point where the chip has it, else integers."""
+    return (
+        "bf16",
+        "fp8" if chip.compute.rate("fp8") is not None else "int8",
+        "fp4" if chip.compute.rate("fp4") is not None else "int4",
+    )
+
+
 def fitting(chip: Hardware, base: Scenario, precision: str) -> Iterator[tuple[Scenario | None, str]]:
     """Yield the smallest deployments of a chip that hold the model, or one reason why none does."""
     reason = "does not fit"
     found = 0
-    tp = 1
-    limit = max(chip.link.domain_chips if chip.link else 1, chip.deployment.chips if chip.deployment else 1)
-    while tp <= min(limit, WIDEST) or (chip.deployment and tp <= limit):
-        scenario = replace(base, hardware=chip.id, precision=precision, tp=tp)
-        if chip.kind in _OWN_RUNTIME:
-            scenario = replace(scenario, engine=DATAFLOW_ENGINE)
+    engine = DATAFLOW_ENGINE if chip.kind in _OWN_RUNTIME else base.engine
+    for tp, pp in _shapes(chip, load_model(base.model).layers):
+        scenario = replace(base, hardware=chip.id, precision=precision, tp=tp, pp=pp, engine=engine)
         try:
             build_step_model(scenario)
         except InfeasibleError as error:
@@ -99,9 +105,23 @@ def fitting(chip: Hardware, base: Scenario, precision: str) -> Iterator[tuple[Sc
             yield scenario, ""
             if found == SIZES:
                 return
-        tp *= 2
     if not found:
         yield None, reason
+
+
+def _shapes(chip: Hardware, layers: int) -> Iterator[tuple[int, int]]:
+    """Yield (tensor ranks, pipeline stages) to try, fewest chips first.
+
+    Where a machine is only had in whole deployments, one is filled: the widest tensor parallelism that leaves no more
+    stages than layers, then narrower ones.
+    """
+    if chip.deployment:
+        for tp in (8, 4, 2, 1):
+            if chip.deployment.chips % tp == 0 and chip.deployment.chips // tp <= layers:
+                yield tp, chip.deployment.chips // tp
+        return
+    domain = min(chip.link.domain_chips if chip.link else 1, WIDEST)
+    yield from ((1 << power, 1) for power in range(domain.bit_length()))
 
 
 def _replayed(
@@ -129,12 +149,12 @@ _KEPT = (
 
 def _row(answer: dict[str, Any]) -> dict[str, Any]:
     scenario = answer["scenario"]
-    named = ("hardware", "engine", "model", "precision", "kv_precision", "tp", "replicas", "chips")
+    named = ("hardware", "engine", "model", "precision", "kv_precision", "tp", "pp", "replicas", "chips")
     return {**{name: scenario[name] for name in named}, **{name: answer[name] for name in _KEPT}}
 
 
-def _name(row: dict[str, Any]) -> tuple[str, str, int]:
-    return (row["hardware"], row["precision"], row["tp"])
+def _name(row: dict[str, Any]) -> tuple[str, str, int, int]:
+    return (row["hardware"], row["precision"], row["tp"], row["pp"])
 
 
 def mark_pareto(rows: Iterable[dict[str, Any]]) -> None:
