@@ -81,7 +81,7 @@ def sweep(
 
 
 def native_precisions(chip: Hardware) -> tuple[str, str, str]:
-    """Return the weights' precisions to try at 16, 8 and 4 bits: floating point where the chip has it, else integers."""
+    """Return the precisions of weights to try at 16, 8 and 4 bits: floating point where the chip has it."""
     return (
         "bf16",
         "fp8" if chip.compute.rate("fp8") is not None else "int8",
