@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inferometer.ingest import normalise
+from inferometer.ingest.importing import import_paths
+from inferometer.ingest.reprocess import reprocess
+from inferometer.schema.records import RecordBatch
+from inferometer.store import Store, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(str(tmp_path / "store.sqlite")) as opened:
+        yield opened
+
+
+def test_reading_real_spans_again_keeps_every_total(store: Store, shared: Path) -> None:
+    import_paths(store, [str(shared / "data" / "spans")])
+    changes = reprocess(store, everything=True)
+    assert changes.spans > 100
+    assert changes.before == changes.after
+    # a second time there is nothing left that content alone said
+    assert reprocess(store, everything=True).fields == {}
+
+
+def test_what_was_read_by_this_version_is_left_alone(store: Store, shared: Path) -> None:
+    import_paths(store, [str(shared / "data" / "spans" / "agent-prism")])
+    assert reprocess(store).spans == 0
+
+
+def test_a_newer_normaliser_is_applied_and_says_what_changed(
+    store: Store, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_paths(store, [str(shared / "data" / "spans" / "agent-prism")])
+    from inferometer.ingest import reprocess as module
+
+    plain = normalise.normalise
+
+    def newer(raw_spans: object) -> RecordBatch:
+        batch = plain(raw_spans)  # type: ignore[arg-type]
+        for span in batch.spans:
+            span.normaliser_version = 99
+        for call in batch.inferences:
+            if call.meters.output is not None:
+                call.meters.output += 1
+        return batch
+
+    monkeypatch.setattr(module, "normalise", newer)
+    monkeypatch.setattr(module, "NORMALISER_VERSION", 99)
+    changes = reprocess(store)
+    assert changes.spans > 10
+    assert changes.after["output"] > changes.before["output"]
+    assert changes.fields["inference meters"] > 0
+    assert any(line.startswith("output: ") for line in changes.lines())
+    assert reprocess(store).spans == 0
