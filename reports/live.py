@@ -163,11 +163,14 @@ def read_today(store: Store, prices: PriceList, now_ns: int) -> Today:
     selection = Selection(since_ns=day_start_ns(now_ns))
     rows = list(store.inferences(selection))
     charges = list(store.placed_charges(selection))
-    today = Today(
-        now_ns,
-        account_rows(rows, charges, grouping("model", store, selection), prices),
-        account_rows(rows, charges, grouping("agent", store, selection), prices),
+    tools = (
+        [row for row in store.tool_calls(selection) if row.tool_call.merged_into is None] if prices.has_tools else []
     )
+    by_model, by_agent = (
+        account_rows(rows, charges, tools, grouping(by, store, selection), prices, selection)
+        for by in ("model", "agent")
+    )
+    today = Today(now_ns, by_model, by_agent)
     summaries = {run.run_id: RunSummary(run) for run in store.runs(selection)}
     for row in rows:
         _add_minute(today, row, prices)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import selectors
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from inferometer.ingest.commit import commit
 from inferometer.schema.errors import StoreError, UserError
@@ -196,38 +196,43 @@ def _name(error: BaseException) -> str:
 
 
 class ParentLine:
-    """The parent's words on the standard input."""
+    """The parent's words on the standard input, read by a thread of their own.
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(descriptor, selectors.EVENT_READ)
+    Where the parent is gone the process ends at once, even while it waits for a store that another holds: what it was
+    writing is rolled back and read again.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._woken = threading.Event()
         self.is_stopping = False
-        self.is_orphan = False
 
     def read_line(self) -> bytes:
-        """Return the first line; what follows it is read by `wait`."""
-        line = b""
-        while not line.endswith(b"\n") and (piece := os.read(self._descriptor, 1)):
-            line += piece
-        return line
+        """Return the first line; the words after it are heard once `listen` was called."""
+        return self._stream.readline()
+
+    def listen(self) -> None:
+        """Begin to hear words."""
+        threading.Thread(target=self._hear, name="inferometer-parent", daemon=True).start()
 
     def wait(self, timeout_s: float) -> None:
         """Wait for a word, at most so long."""
-        if not self._selector.select(timeout_s):
-            return
-        words = os.read(self._descriptor, 65536)
-        if not words:
-            self.is_orphan = True
-        elif b"stop" in words:
-            self.is_stopping = True
+        self._woken.wait(timeout_s)
+        self._woken.clear()
+
+    def _hear(self) -> None:
+        while word := self._stream.readline():
+            if word == b"stop\n":
+                self.is_stopping = True
+            self._woken.set()
+        os._exit(1)
 
 
 def work(normaliser: Normaliser, parent: ParentLine, report: Callable[[dict[str, Any]], None]) -> None:
-    """Move entries until the parent stops us and the journal is empty, or the parent is gone."""
+    """Move entries until the parent stops us and the journal is empty."""
     backoff_s = 0.1
     is_rested = False
-    while not parent.is_orphan:
+    while True:
         try:
             moved = normaliser.step()
             normaliser.look_after()
@@ -245,7 +250,6 @@ def work(normaliser: Normaliser, parent: ParentLine, report: Callable[[dict[str,
             continue
         if moved:
             is_rested = False
-            parent.wait(0)
         elif parent.is_stopping:
             return
         else:
@@ -257,8 +261,9 @@ def main() -> int:
     # a terminal or a service manager signals the whole group, and the parent alone decides when all is drained
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    parent = ParentLine(sys.stdin.fileno())
+    parent = ParentLine(sys.stdin.buffer)
     settings = NormaliserSettings(**json.loads(parent.read_line()))
+    parent.listen()
     configure_logging(settings.log_format, settings.log_level)
     # acknowledgements come first where both share a core: what is journalled can wait, a sender cannot
     os.nice(NICENESS)
@@ -271,7 +276,7 @@ def main() -> int:
             pass  # the parent is gone; its end of the input tells us to stop
 
     backoff_s = 0.1
-    while not parent.is_orphan:
+    while True:
         try:
             store = open_store(settings.store)
         except StoreError as error:
@@ -289,7 +294,6 @@ def main() -> int:
             finally:
                 journal.close()
         return 0
-    return 0
 
 
 if __name__ == "__main__":

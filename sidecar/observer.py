@@ -86,6 +86,8 @@ class Observer:
                     known = stored
                 except InferometerError as error:
                     log.warning("the store cannot be looked at", extra={"error": str(error)})
+                except Exception:
+                    log.exception("today's figures cannot be made")
                 took_s = time.monotonic() - began
                 pause_s = min(max(SHORTEST_PAUSE_S, took_s * PAUSE_FACTOR), LONGEST_PAUSE_S)
             self._is_stopping.wait(pause_s)

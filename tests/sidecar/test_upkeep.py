@@ -139,7 +139,7 @@ def test_what_comes_late_to_a_thinned_run_finds_the_same_runs(store: Store, jour
     write(store, build_batch(1))
     upkeep(store, journal, sample=1e-9).settle()
     (before,) = store.runs()
-    late = RecordBatch(spans=[build_batch(1).spans[2]])
+    late = RecordBatch(spans=[replace(build_batch(1).spans[4], span_id=bytes(7) + b"\x09")])
     write(store, late)
     (after,) = store.runs()
     assert after.run_id == before.run_id
