@@ -73,9 +73,9 @@ def _waste(document: Mapping[str, Any]) -> Table:
     return table
 
 
-def print_reconciliation(document: Mapping[str, Any], stream: TextIO = sys.stdout) -> None:
+def print_reconciliation(document: Mapping[str, Any], stream: TextIO | None = None) -> None:
     """Print how far the traces cover the bill, by model."""
-    console = Console(file=stream, highlight=False)
+    console = Console(file=stream or sys.stdout, highlight=False)
     console.print(
         f"{share(document['traced_share'])} of the bill is traced: {usd(document['traced_usd'])} of "
         f"{usd(document['billed_usd'])}.",

@@ -85,9 +85,9 @@ def _markdown_table(header: tuple[str, ...], rows: list[Any]) -> list[str]:
     return [line(header), "| --- |" + " ---: |" * (len(header) - 1), *(line(tuple(row)) for row in rows)]
 
 
-def print_diff(document: Mapping[str, Any], stream: TextIO = sys.stdout) -> None:
+def print_diff(document: Mapping[str, Any], stream: TextIO | None = None) -> None:
     """Print the comparison."""
-    console = Console(file=stream, highlight=False)
+    console = Console(file=stream or sys.stdout, highlight=False)
     console.print(headline(document), markup=False)
     for header, rows in (
         (("", "before", "after", "change"), figure_rows(document)),

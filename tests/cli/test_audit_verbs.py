@@ -1,0 +1,168 @@
+"""audit, check, diff and reconcile as commands: files written, exit codes, one line for a mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferometer.cli import run
+from inferometer.store import open_store
+from inferometer.testing.workload import EPOCH_NS
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with six runs of a cheap listed model, four calls each."""
+    from inferometer.ingest.commit import commit
+    from inferometer.schema.ids import derived_span_id, derived_trace_id
+    from inferometer.schema.meters import Meters
+    from inferometer.schema.records import Inference, RecordBatch, Span, SpanKind, UsageSource
+
+    path = str(tmp_path_factory.mktemp("store") / "t.db")
+    batch = RecordBatch()
+    second = 1_000_000_000
+    for number in range(6):
+        trace, root = derived_trace_id(f"t{number}"), derived_span_id(f"t{number}", "root")
+        begin = EPOCH_NS + number * 3600 * second
+        batch.spans.append(
+            Span(trace, root, "helper", SpanKind.AGENT, start_ns=begin, end_ns=begin + 50 * second, agent_name="helper")
+        )
+        for turn in range(4):
+            span = derived_span_id(f"t{number}", str(turn))
+            start = begin + turn * 10 * second
+            batch.spans.append(
+                Span(trace, span, "chat", SpanKind.INFERENCE, root, start_ns=start, end_ns=start + 5 * second)
+            )
+            batch.inferences.append(
+                Inference(
+                    trace,
+                    span,
+                    provider="openai",
+                    request_model="gpt-4o",
+                    meters=Meters(input_fresh=4000, cache_read=0, output=200 + number),
+                    usage_source=UsageSource.PROVIDER,
+                )
+            )
+    with open_store(path) as opened, opened.transaction() as transaction:
+        commit(transaction, batch)
+    return path
+
+
+def document(store: str, folder: Path) -> dict[str, Any]:
+    path = folder / "audit.json"
+    assert run(["audit", "--store", store, "--json", str(path), "--no-replay"]) == 0
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_audit_writes_html_and_json_and_prints_a_summary(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, data = tmp_path / "a.html", tmp_path / "a.json"
+    assert run(["audit", "--store", store, "--html", str(page), "--json", str(data)]) == 0
+    printed = capsys.readouterr().out
+    assert "24 model calls in 6 runs" in " ".join(printed.split())
+    assert page.read_text().startswith("<!doctype html>")
+    found = json.loads(data.read_text())
+    assert found["totals"]["inferences"] == 24
+    assert [row["kind"] for row in found["scenarios"]].count("hardware") >= 4
+
+
+def test_audit_totals_equal_cost(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = document(store, tmp_path)
+    capsys.readouterr()
+    assert run(["cost", "--store", store, "--by", "model", "--json"]) == 0
+    cost = json.loads(capsys.readouterr().out)
+    assert found["totals"] == cost["total"]
+    assert found["groups"]["model"] == cost["groups"]
+
+
+def test_json_to_stdout_is_the_document_and_nothing_else(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["audit", "--store", store, "--json", "-", "--no-replay"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema_version"] == 1
+
+
+def test_an_empty_store_is_no_error_and_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["audit", "--store", str(tmp_path / "empty.db"), "--html", str(tmp_path / "e.html")]) == 0
+    assert "inferometer import" in capsys.readouterr().out
+
+
+def test_check_breaks_a_build_with_a_message_a_reviewer_understands(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budget = tmp_path / "budget.toml"
+    budget.write_text("[limits]\ninferences_per_run_p50_max = 3\ncost_usd_max = 100\n")
+    assert run(["check", "--store", store, "--budget", str(budget)]) == 1
+    printed = capsys.readouterr().out
+    assert "BROKEN  model calls per run, median is 4, against a budget of at most 3 (33% over)" in printed
+    assert "see: inferometer runs" in printed
+    assert "1 of 2 budgets are broken." in printed
+
+
+def test_check_passes_within_budget_and_against_a_baseline(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document(store, tmp_path)
+    budget = tmp_path / "budget.toml"
+    budget.write_text("[limits]\ninferences_per_run_p50_max = 4\n[regression]\ncost_usd_pct = 0\n")
+    capsys.readouterr()
+    words = ["check", "--store", store, "--budget", str(budget), "--baseline", str(tmp_path / "audit.json"), "--json"]
+    assert run(words) == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+
+
+def test_diff_prints_text_markdown_and_json(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document(store, tmp_path)
+    path = str(tmp_path / "audit.json")
+    for flag, expected in ((None, "became"), ("--markdown", "### Inference cost"), ("--json", '"figures"')):
+        capsys.readouterr()
+        assert run(["diff", path, path, *([flag] if flag else [])]) == 0
+        assert expected in capsys.readouterr().out
+
+
+def test_a_bill_becomes_the_first_line_of_the_audit(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bill = tmp_path / "usage.json"
+    results = [{"input_tokens": 192_000, "input_cached_tokens": 0, "output_tokens": 9720, "model": "gpt-4o-2024-08-06"}]
+    bill.write_text(json.dumps({"data": [{"start_time": EPOCH_NS // 10**9, "results": results}]}))
+    assert run(["reconcile", "--store", store, "--bill", str(bill), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert 0 < found["traced_share"] < 1
+    assert run(["audit", "--store", store, "--bill", str(bill), "--no-replay"]) == 0
+    assert "of the bill is traced" in capsys.readouterr().out
+
+
+def test_redaction_takes_names_out(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "a.html"
+    assert run(["audit", "--store", store, "--html", str(page), "--redact", "--no-replay"]) == 0
+    assert "helper" not in page.read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "--html", "/nowhere/at/all/a.html"],
+        ["audit", "--ledger", "missing.toml"],
+        ["audit", "--bill", "missing.json"],
+        ["audit", "--model", "no-such-model"],
+        ["check", "--budget", "missing.toml"],
+        ["check"],
+        ["diff", "missing.json", "missing.json"],
+        ["reconcile"],
+        ["reconcile", "--bill", "missing.json"],
+        ["reconcile", "--bill", "missing.json", "--rate", "-1"],
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: list[str], store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = [] if words[0] == "diff" else ["--store", store]
+    assert run([*words, *more]) == 2
+    caught = capsys.readouterr()
+    assert caught.out == ""
+    assert len(caught.err.strip().splitlines()) == 1
+    assert caught.err.startswith("error: ")
