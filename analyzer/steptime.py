@@ -127,6 +127,7 @@ def step_model(
     parallelism.check()
     if model.attention.heads % tp:
         raise InfeasibleError(f"{tp} tensor ranks do not divide the {model.attention.heads} heads of {model.id}")
+    engine = replace(engine, scheduler=engine.scheduler.on(hardware.memory.capacity_bytes))
     precision = precision or _native_precision(hardware, model)
     kv_precision = kv_precision or _kv_precision(hardware, engine, precision)
     for name, known in ((precision, WEIGHT_BYTES), (kv_precision, KV_BYTES)):

@@ -25,11 +25,13 @@ from holdout import (
     by_configuration,
     by_length,
     by_model,
+    fitting_stretch,
     hold_out,
     hull_of,
     main_ratio,
     ratios,
 )
+from open_loop import replay_open_loops
 
 from inferometer.profiles.engines import ANY_VERSION, CALIBRATION, CONSTANT_NAMES, CORRECTION_FACTORS, Constants
 
@@ -104,38 +106,55 @@ def correction_lines(data: Data, estimate: Estimate, pair: int) -> list[str]:
     return lines
 
 
+def calibration_lines(
+    data: Data,
+    estimate: Estimate,
+    pair: int,
+    as_of: date,
+    errors: dict[str, np.ndarray] | None = None,
+    bands: dict[str, Band] | None = None,
+) -> list[str]:
+    """Write one calibration; ``errors`` and ``bands`` are of rows that were held out."""
+    rows = np.where(data.of_pair == pair)[0]
+    versions = sorted({data.observations[row].version for row in rows})
+    lines = ["[[calibration]]", f'hardware = "{data.pairs[pair][1]}"', f"versions = {versions!r}".replace("'", '"'), ""]
+    engine = data.engines.index(data.pairs[pair][0])
+    lines += ["[calibration.constants]", *constant_lines(estimate.constants(engine, pair)), ""]
+    lines += ["[calibration.fit]", f"rows = {len(rows)}"]
+    lines.append(f"held_out_rows = {max((len(each) for each in (errors or {}).values()), default=0)}")
+    for key, found in (errors or {}).items():
+        if np.isfinite(found).any():
+            lines.append(f"{key}_median_error = {number(float(np.nanmedian(found)))}")
+    lines += dated(as_of, "high" if len(rows) >= 30 else "medium")
+    lines.append("[calibration.fit.hull]")
+    for key, limits in hull_of(data, rows).items():
+        lines += [f"{key}_low = {number(limits.low)}", f"{key}_high = {number(limits.high)}"]
+    lines += ["hit_rate_low = 0.0", "hit_rate_high = 0.0", ""]
+    for family, wide in (bands or {}).items():
+        lines += spread_lines("calibration.", family, wide)
+    return lines + correction_lines(data, estimate, pair)
+
+
 def calibration_file(data: Data, estimate: Estimate, result: Study, engine: int, as_of: date) -> str:
     """Return the text of one engine's calibration file."""
     found = ratios(data, result.configurations)
     calibrated = np.where(result.configurations.confidence == "calibrated")[0]
-    bands = bands_of_pairs(data, found, calibrated)
+    stretch = fitting_stretch(data, result.configurations, found)
+    bands = bands_of_pairs(data, found, calibrated, stretch)
     lines = ["# Written by tools/fit_profiles.py; change the fit, not this file.", "", "[defaults]"]
     lines += constant_lines(estimate.constants(engine, None)) + dated(as_of, "low")
     for of, wide in class_bands(data, result).items():
         lines += spread_lines("", of, wide)
-    for pair, (name, hardware) in enumerate(data.pairs):
+    for pair, (name, _) in enumerate(data.pairs):
         if name != data.engines[engine]:
             continue
-        rows = np.where(data.of_pair == pair)[0]
-        versions = sorted({data.observations[row].version for row in rows})
-        lines += ["[[calibration]]", f'hardware = "{hardware}"', f"versions = {versions!r}".replace("'", '"'), ""]
-        lines += ["[calibration.constants]", *constant_lines(estimate.constants(engine, pair)), ""]
-        lines += ["[calibration.fit]", f"rows = {len(rows)}"]
         own = calibrated[data.of_pair[calibrated] == pair]
-        lines.append(f"held_out_rows = {len(own)}")
-        for key, values in (("tpot", main_ratio(data, found)), ("ttft", found.ttft)):
-            errors = np.abs(np.expm1(-values[own]))
-            if np.isfinite(errors).any():
-                lines.append(f"{key}_median_error = {number(float(np.nanmedian(errors)))}")
-        lines += dated(as_of, "high" if len(rows) >= 30 else "medium")
-        lines.append("[calibration.fit.hull]")
-        for key, limits in hull_of(data, rows).items():
-            lines += [f"{key}_low = {number(limits.low)}", f"{key}_high = {number(limits.high)}"]
-        lines += ["hit_rate_low = 0.0", "hit_rate_high = 0.0", ""]
-        for (of_pair, family), wide in bands.items():
-            if of_pair == pair:
-                lines += spread_lines("calibration.", family, wide)
-        lines += correction_lines(data, estimate, pair)
+        errors = {
+            key: np.abs(np.expm1(-values[own]))
+            for key, values in (("tpot", main_ratio(data, found)), ("ttft", found.ttft))
+        }
+        of_pair = {family: wide for (number, family), wide in bands.items() if number == pair}
+        lines += calibration_lines(data, estimate, pair, as_of, errors, of_pair)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -184,13 +203,16 @@ def main() -> None:
     left_out["does not fit in memory, or tensor ranks that do not divide the heads"] += len(refused)
     result = study(data)
     estimate = fit(data, np.arange(len(data.observations)))
+    requests = options.ground_truth / "vllm_per_request.csv"
+    loops = replay_open_loops(data, requests, lambda d, e, p: calibration_lines(d, e, p, options.as_of))
     for engine, name in enumerate(data.engines):
         path = ROOT / "profiles" / "engines" / f"{name}{CALIBRATION}.toml"
         path.write_text(calibration_file(data, estimate, result, engine, options.as_of), encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
     page = ROOT / "docs" / "accuracy.md"
     page.write_text(
-        write_accuracy(data, result, class_bands(data, result), left_out, options.peer, options.as_of), encoding="utf-8"
+        write_accuracy(data, result, class_bands(data, result), left_out, options.peer, options.as_of, loops),
+        encoding="utf-8",
     )
     print(f"wrote {page.relative_to(ROOT)}")
 

@@ -113,6 +113,8 @@ def gather(observations: Sequence[Observation]) -> tuple[Data, list[Observation]
         try:
             asked = demand(model, point.parallelism, point.precision, kv)
             rates = peaks(hardware, model, point.parallelism, point.precision)
+            rules = engine.scheduler.on(hardware.memory.capacity_bytes)
+            engine = replace(engine, scheduler=rules)
             capacity = replica_memory(hardware, engine, model, point.parallelism, point.precision, kv)[2]
         except InfeasibleError:
             refused.append(each)
@@ -126,7 +128,11 @@ def gather(observations: Sequence[Observation]) -> tuple[Data, list[Observation]
     version_keys = [(*key, each.version) for key, each in zip(model_keys, kept, strict=True)]
     engines, pairs = sorted({each.engine for each in kept}), sorted(set(pair_keys))
     models, versions = sorted(set(model_keys)), sorted(set(version_keys))
-    schedulers = [load_engine(each.engine).scheduler for each in kept]
+    schedulers = [
+        load_engine(each.engine).scheduler.on(load_hardware(each.point.hardware).memory.capacity_bytes) for each in kept
+    ]
+    sequences = [each.max_sequences or rules.max_sequences for each, rules in zip(kept, schedulers, strict=True)]
+    chunks = [each.max_batched_tokens or rules.max_batched_tokens for each, rules in zip(kept, schedulers, strict=True)]
     data = Data(
         observations=kept,
         demands=Demand(*np.array(demands).T),
@@ -137,9 +143,9 @@ def gather(observations: Sequence[Observation]) -> tuple[Data, list[Observation]
             output_tokens=np.array([each.point.output_tokens for each in kept]),
             kv_capacity_tokens=np.array(capacities),
             max_sequences=np.array(
-                [s.max_sequences * float(each.point.parallelism.data) for s, each in zip(schedulers, kept, strict=True)]
+                [limit * float(each.point.parallelism.data) for limit, each in zip(sequences, kept, strict=True)]
             ),
-            chunk_tokens=np.array([float(each.max_batched_tokens) for each in schedulers]),
+            chunk_tokens=np.array(chunks, dtype=float),
             prefill_first=np.array([each.batching == "prefill_first" for each in schedulers]),
             reserve_all=np.array([each.admission == "reserve_all" for each in schedulers]),
             frontend_seconds=np.zeros(len(kept)),

@@ -37,6 +37,8 @@ class Observation:
     tpot_s: float
     output_tokens_per_s: float
     weight: float
+    max_batched_tokens: int | None = None
+    max_sequences: int | None = None
 
     @property
     def configuration(self) -> str:
@@ -134,33 +136,32 @@ def _mi300x(path: Path, left_out: Counter[str]) -> Iterator[Observation]:
 
 
 def _requests(path: Path) -> Iterator[Observation]:
-    """Yield each request of an open loop as if in a closed one of as many users as were on the machine with it."""
+    """Yield each request of an open loop as if in a closed one of the requests that decoded while it did.
+
+    The batch decides a request's TPOT, so the point's users and lengths are those of the batch, averaged over its time.
+    """
     runs: dict[tuple[str, str], list[tuple[int, dict[str, str]]]] = defaultdict(list)
     with path.open(newline="") as file:
         for number, row in enumerate(csv.DictReader(file)):
             runs[row["hardware"], row["model"]].append((number, row))
     for rows in runs.values():
-        spans = [(float(row["arrival_s"]), float(row["arrival_s"]) + float(row["e2e_s"])) for _, row in rows]
+        spans = [
+            (float(row["arrival_s"]) + float(row["ttft_s"]), float(row["arrival_s"]) + float(row["e2e_s"]))
+            for _, row in rows
+        ]
         for (number, row), (start, end) in zip(rows, spans, strict=True):
-            together = sum(max(0.0, min(end, other[1]) - max(start, other[0])) for other in spans)
-            raw = Point(
-                row["hardware"], row["engine"], row["model"], row["precision"],
-                Parallelism(int(row["tp"]), 1, 1, int(row["dp"])),
-                together / (end - start), 1.0, float(row["isl"]), float(row["osl"]),
-            )  # fmt: skip
+            shared = [max(0.0, min(end, other[1]) - max(start, other[0])) for other in spans]
+            users, total = sum(shared) / (end - start), sum(shared)
+            lengths = [
+                sum(time * float(other[key]) for time, (_, other) in zip(shared, rows, strict=True)) / total
+                for key in ("isl", "osl")
+            ]
+            ranks = Parallelism(int(row["tp"]), 1, 1, int(row["dp"]))
+            raw = Point(row["hardware"], row["engine"], row["model"], row["precision"], ranks, users, 1.0, *lengths)
             point, engine, version, family = _canonical(raw)
+            tpot, limits = float(row["tpot_s"]), (int(row["max_batched_tokens"]), int(row["max_num_seqs"]))
             yield Observation(
-                REQUEST,
-                path.name,
-                number,
-                point,
-                engine,
-                version,
-                family,
-                math.nan,
-                float(row["tpot_s"]),
-                math.nan,
-                1.0,
+                REQUEST, path.name, number, point, engine, version, family, math.nan, tpot, math.nan, 1.0, *limits
             )
 
 

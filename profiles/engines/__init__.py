@@ -6,16 +6,62 @@ An engine is ``<name>.toml``. Constants fitted to measured rows lie beside it in
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from inferometer.profiles.documents import Document, Provenance, Table, find, parse, read_documents
+from inferometer.profiles.engines.calibration import (
+    ANY_VERSION,
+    CONSTANT_NAMES,
+    CORRECTION_FACTORS,
+    Calibration,
+    Constants,
+    Correction,
+    Fit,
+    Fitted,
+    Range,
+    Spread,
+    merge,
+    read_calibrations,
+    read_constants,
+)
 from inferometer.schema.errors import ProfileError, UnknownNameError
+
+__all__ = [
+    "ANY_VERSION",
+    "CALIBRATION",
+    "CONSTANT_NAMES",
+    "CORRECTION_FACTORS",
+    "Calibration",
+    "Constants",
+    "Correction",
+    "Engine",
+    "Fit",
+    "Range",
+    "Scheduler",
+    "Spread",
+    "list_engines",
+    "load_engine",
+    "read_calibrations",
+    "read_engine",
+    "split_version",
+    "version_key",
+]
 
 BATCHINGS = ("mixed", "prefill_first", "static")
 ADMISSIONS = ("incremental", "reserve_all")
 CALIBRATION = ".calibration"
-ANY_VERSION = "any"
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class SmallChip:
+    """The limits that an engine chooses on chips with less memory than ``below_gib``."""
+
+    below_gib: float
+    max_batched_tokens: int
+    max_sequences: int
+    reserved_gib: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,119 +81,20 @@ class Scheduler:
     memory_share: float
     reserved_gib: float
     kv_precision: str
+    small_chip: SmallChip | None
     provenance: Provenance
 
-
-@dataclass(frozen=True, slots=True)
-class Constants:
-    """What an engine makes of a chip: shares of the chip's peaks, and overheads that are none of the chip's.
-
-    Shares are of the data sheet's figure; ``*_efficiency`` above 1 would be a wrong data sheet. ``expert_imbalance`` is
-    the busiest rank's excess over the mean. ``arrival_burst`` is the share of the other users whose prompts stand
-    before a request's own in a closed loop.
-    """
-
-    weight_bandwidth_efficiency: float
-    compute_efficiency: float
-    kv_bandwidth_efficiency: float
-    attention_compute_efficiency: float
-    expert_bandwidth_efficiency: float
-    expert_compute_efficiency: float
-    expert_imbalance: float
-    collective_us: float
-    link_efficiency: float
-    host_ms_per_step: float
-    host_us_per_layer: float
-    host_us_per_sequence: float
-    frontend_ms: float
-    arrival_burst: float
-
-
-CONSTANT_NAMES = tuple(field.name for field in fields(Constants))
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """The least and the greatest value among fitted rows."""
-
-    low: float
-    high: float
-
-    def distance(self, value: float) -> float:
-        """Return how far outside `value` lies, as a ratio minus one; 0 within. Of a range at 0, the value itself."""
-        if self.high <= 0:
-            return max(value, 0.0)
-        if value <= 0:
-            return 0.0 if self.low <= 0 else float("inf")
-        return max(self.low / value if value < self.low else 1.0, value / self.high if value > self.high else 1.0) - 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """Rows, held-out error and hull behind a set of constants; errors are medians of absolute relative error."""
-
-    rows: int
-    held_out_rows: int
-    tpot_error: float | None
-    ttft_error: float | None
-    hull: dict[str, Range]
-    provenance: Provenance
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """A model's own measured-over-modelled factors at one precision and engine version (``any``: over all of them).
-
-    They scale reading weights, reading KV, arithmetic, the host with its launches and collectives, the front end, the
-    prompts ahead in a closed loop, and last the whole step.
-    """
-
-    model: str
-    precision: str
-    version: str
-    weight_factor: float
-    kv_factor: float
-    compute_factor: float
-    host_factor: float
-    frontend_factor: float
-    burst_factor: float
-    step_factor: float
-    rows: int
-
-
-CORRECTION_FACTORS = tuple(field.name for field in fields(Correction) if field.name.endswith("_factor"))
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """An 80 % interval as factors of the predicted value, from rows that the fit had not seen."""
-
-    tpot_p10: float
-    tpot_p90: float
-    ttft_p10: float
-    ttft_p90: float
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Constants fitted to one chip under one engine, the versions of its rows, and its models' corrections."""
-
-    hardware: str
-    versions: tuple[str, ...]
-    constants: Constants
-    corrections: tuple[Correction, ...]
-    spreads: dict[str, Spread]
-    fit: Fit
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A calibration file: per chip, and what the chips share for a chip that has no rows."""
-
-    calibrations: tuple[Calibration, ...]
-    defaults: Constants | None
-    spreads: dict[str, Spread]
+    def on(self, memory_bytes: float) -> Scheduler:
+        """Return the rules on a chip with that much memory."""
+        small = self.small_chip
+        if small is None or memory_bytes >= small.below_gib * GIB:
+            return self
+        return replace(
+            self,
+            max_batched_tokens=small.max_batched_tokens,
+            max_sequences=small.max_sequences,
+            reserved_gib=small.reserved_gib,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +181,7 @@ def _read_engines(
         stem = document.stem
         if stem.endswith(CALIBRATION):
             id_ = stem.removesuffix(CALIBRATION)
-            fits[id_] = _over(read_calibrations(document), fits.get(id_))
+            fits[id_] = merge(read_calibrations(document), fits.get(id_))
         else:
             engines[stem], earlier[stem] = read_engine(document)
     for id_, found in fits.items():
@@ -262,7 +209,7 @@ def read_engine(document: Document) -> tuple[Engine, list[tuple[tuple[int, ...],
         aliases=table.texts("aliases"),
         version="",
         scheduler=_scheduler(table.table("scheduler")),
-        defaults=_constants(table.table("defaults")),
+        defaults=read_constants(table.table("defaults")),
         calibrations=(),
         spreads={},
         provenance=table.provenance(),
@@ -279,50 +226,6 @@ def read_engine(document: Document) -> tuple[Engine, list[tuple[tuple[int, ...],
     return engine, sorted(earlier, key=lambda pair: pair[0])
 
 
-def read_calibrations(document: Document) -> Fitted:
-    """Read what was fitted to one engine.
-
-    Raises:
-        ProfileError: a key is missing, unknown, out of range or without a unit.
-    """
-    table = parse(document)
-    calibrations = []
-    for entry in table.tables("calibration"):
-        calibrations.append(
-            Calibration(
-                hardware=entry.text("hardware"),
-                versions=entry.texts("versions"),
-                constants=_constants(entry.table("constants"), dated=False),
-                corrections=tuple(_correction(each) for each in entry.tables("correction")),
-                spreads=_spreads(entry),
-                fit=_fit(entry.table("fit")),
-            )
-        )
-        entry.finish()
-    defaults = table.optional_table("defaults")
-    fitted = Fitted(tuple(calibrations), _constants(defaults) if defaults else None, _spreads(table))
-    table.finish()
-    return fitted
-
-
-def _over(winner: Fitted, other: Fitted | None) -> Fitted:
-    """Return a user's calibrations over the shipped ones: chip by chip, and what it does not say is the other's."""
-    if other is None:
-        return winner
-    old = {found.hardware: found for found in other.calibrations}
-    own = tuple(_with_corrections_of(found, old.pop(found.hardware, None)) for found in winner.calibrations)
-    return Fitted(own + tuple(old.values()), winner.defaults or other.defaults, {**other.spreads, **winner.spreads})
-
-
-def _with_corrections_of(winner: Calibration, other: Calibration | None) -> Calibration:
-    """Keep the corrections of models that the winner does not name, where they belong to the same constants."""
-    if other is None or other.constants != winner.constants:
-        return winner
-    named = {(each.model, each.precision) for each in winner.corrections}
-    kept = tuple(each for each in other.corrections if (each.model, each.precision) not in named)
-    return replace(winner, corrections=winner.corrections + kept, spreads={**other.spreads, **winner.spreads})
-
-
 def _scheduler(table: Table) -> Scheduler:
     table.text("before_version", "none")
     scheduler = Scheduler(
@@ -334,64 +237,21 @@ def _scheduler(table: Table) -> Scheduler:
         memory_share=table.number("memory_share", minimum=0.1, maximum=1.0),
         reserved_gib=table.number("reserved_gib"),
         kv_precision=table.text("kv_precision", among=("bf16", "weights")),
+        small_chip=_small_chip(table.optional_table("small_chip")),
         provenance=table.provenance(),
     )
     table.finish()
     return scheduler
 
 
-def _constants(table: Table, *, dated: bool = True) -> Constants:
-    if dated:
-        table.provenance()
-    constants = Constants(**{name: table.number(name) for name in CONSTANT_NAMES})
-    table.finish()
-    return constants
-
-
-def _correction(table: Table) -> Correction:
-    correction = Correction(
-        model=table.text("model"),
-        precision=table.text("precision"),
-        version=table.text("version"),
-        **{name: table.number(name, minimum=0.01) for name in CORRECTION_FACTORS},
-        rows=table.integer("rows", minimum=1),
+def _small_chip(table: Table | None) -> SmallChip | None:
+    if table is None:
+        return None
+    small = SmallChip(
+        below_gib=table.number("below_gib"),
+        max_batched_tokens=table.integer("max_batched_tokens", minimum=1),
+        max_sequences=table.integer("max_sequences", minimum=1),
+        reserved_gib=table.number("reserved_gib"),
     )
     table.finish()
-    return correction
-
-
-def _spreads(table: Table) -> dict[str, Spread]:
-    found = {}
-    for each in table.tables("spread"):
-        low, high = {"minimum": 0.001, "maximum": 1.0}, {"minimum": 1.0}
-        found[each.text("of")] = Spread(
-            tpot_p10=each.number("tpot_p10_factor", **low),
-            tpot_p90=each.number("tpot_p90_factor", **high),
-            ttft_p10=each.number("ttft_p10_factor", **low),
-            ttft_p90=each.number("ttft_p90_factor", **high),
-            rows=each.integer("rows"),
-        )
-        each.finish()
-    return found
-
-
-def _fit(table: Table) -> Fit:
-    hull: dict[str, Range] = {}
-    limits = table.table("hull")
-    for key, value in limits.numbers().items():
-        name, _, end = key.rpartition("_")
-        if end not in ("low", "high"):
-            raise ProfileError(table.path, f"{limits.name}.{key} ends in neither _low nor _high")
-        old = hull.get(name, Range(0.0, float("inf")))
-        hull[name] = Range(value, old.high) if end == "low" else Range(old.low, value)
-    limits.finish()
-    fit = Fit(
-        rows=table.integer("rows", minimum=1),
-        held_out_rows=table.integer("held_out_rows"),
-        tpot_error=table.optional_number("tpot_median_error"),
-        ttft_error=table.optional_number("ttft_median_error"),
-        hull=hull,
-        provenance=table.provenance(),
-    )
-    table.finish()
-    return fit
+    return small
