@@ -16,6 +16,9 @@ from inferometer.schema.errors import InputError
 from inferometer.schema.records import RecordBatch
 from inferometer.store import Store
 
+_UNFORESEEN = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, ArithmeticError)
+"""What a file of a shape that nobody foresaw may raise in its importer: it costs that file and no other."""
+
 SPANS_AT_ONCE = 20_000
 """Spans held before they are written, within the one transaction of their file."""
 
@@ -105,10 +108,14 @@ def _import_file(
     warnings: Counter[str] = Counter()
     committed = Committed()
     with open_source(path, options) as source, store.transaction() as transaction:
-        for batch in _gathered((importer or importer_of(source)).read(source), source):
+        for batch in _gathered(_batches(source, importer), source):
             warnings.update(batch.warnings)
             committed += commit_counted(transaction, batch, now_ns)
     return committed, warnings
+
+
+def _batches(source: Source, importer: Importer | None) -> Iterator[RecordBatch]:
+    yield from (importer or importer_of(source)).read(source)
 
 
 def _gathered(batches: Iterable[RecordBatch], source: Source) -> Iterator[RecordBatch]:
@@ -122,6 +129,8 @@ def _gathered(batches: Iterable[RecordBatch], source: Source) -> Iterator[Record
                 gathered = RecordBatch()
     except RecursionError as error:
         raise InputError(str(source.path), "is nested too deeply") from error
+    except _UNFORESEEN as error:
+        raise InputError(str(source.path), f"cannot be understood: {type(error).__name__}: {error}") from error
     yield gathered
 
 

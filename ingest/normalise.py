@@ -78,10 +78,15 @@ def _normalise_one(raw: RawSpan, keep_content: bool, source: str | None, batch: 
     fields: Fields = {}
     what: SpanKind | Operation | None = None
     if dialect is not None:
-        fields, what = _read(dialect, raw)
-        wrapper = wrapper_of(raw.attributes)
-        if wrapper is not None and wrapper is not dialect:
-            what = _read_wrapper(wrapper, raw, fields, what)
+        try:
+            fields, what = _read(dialect, raw)
+            wrapper = wrapper_of(raw.attributes)
+            if wrapper is not None and wrapper is not dialect:
+                what = _read_wrapper(wrapper, raw, fields, what)
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
+            # attributes of types that nobody foresaw cost their span its meaning, never the batch its spans
+            batch.warnings["unreadable_span"] += 1
+            fields, what = {}, None
     kind = SpanKind.INFERENCE if isinstance(what, Operation) else (what or SpanKind.OTHER)
     span = _span(raw, dialect, fields, kind, keep_content)
     span.source = raw.source or source

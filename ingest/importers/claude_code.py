@@ -179,7 +179,7 @@ def _size(usage: dict[str, Any]) -> tuple[int, int]:
 def matches(source: Source) -> bool:
     """Return whether a file is a transcript: its first lines are entries of one."""
     first = as_mapping(source.first)
-    if not source.is_lines or first.get("type") not in _TYPES:
+    if not source.is_lines or str(first.get("type")) not in _TYPES:
         return False
     return b'"sessionId"' in source.head or b'"leafUuid"' in source.head or "snapshot" in first
 

@@ -64,7 +64,8 @@ def read_protobuf(source: Source) -> Iterator[RecordBatch]:
 
 JSON = Importer(
     name="otlp",
-    reads="OTLP/JSON traces, logs and metrics: documents, lists of documents, JSON lines; ids in hex or base64, enums by name or number",
+    reads="OTLP/JSON traces, logs and metrics: documents, lists of documents, JSON lines; ids in hex "
+    "or base64, enums by name or number",
     matches=matches,
     read=read,
 )
