@@ -23,6 +23,10 @@ INTEGRATIONS: dict[str, str] = {
     "google-genai": "google_genai",
     "langchain": "langchain",
     "openai-agents": "openai_agents",
+    "litellm": "litellm",
+    "mcp": "mcp",
+    "bedrock": "bedrock",
+    "crewai": "crewai",
 }
 
 SERVANTS = ("executors", "http")

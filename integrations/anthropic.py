@@ -73,7 +73,7 @@ class AnthropicIntegration(StainlessIntegration):
         """Return what an answer says."""
         if body is None:
             return Answer()
-        return _answer(body, field(body, "usage"), field(body, "stop_reason"), field(body, "content"))
+        return answer_of(body, field(body, "usage"), field(body, "stop_reason"), field(body, "content"))
 
     def accumulator_for(self, url: str) -> Accumulator:
         """Return what puts the events of a stream together."""
@@ -107,7 +107,8 @@ def _parameters(body: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _answer(message: Any, usage: Any, stop_reason: Any, content: Any, text: str | None = None) -> Answer:
+def answer_of(message: Any, usage: Any, stop_reason: Any, content: Any, text: str | None = None) -> Answer:
+    """Return what a message and its usage say; `text` is what a stream put together."""
     raw = usage if isinstance(usage, Mapping) or usage is None else usage.model_dump(exclude_none=True)
     read = read_usage(raw) if raw is not None else None
     return Answer(
@@ -158,4 +159,4 @@ class MessageAccumulator:
         """Return what has come so far; a stream that broke off has only the output count it began with."""
         text = "".join(self._text)
         usage = self._usage if self._stop_reason is not None else None
-        return _answer(self._message or {}, usage, self._stop_reason, text or None, text)
+        return answer_of(self._message or {}, usage, self._stop_reason, text or None, text)

@@ -54,7 +54,7 @@ def request_of(client: Any, options: Any, stream: bool) -> Request | None:
         _OPERATIONS[path],
         next((provider for ending, provider in _PROVIDERS if host.endswith(ending)), "openai"),
         body.get("model"),
-        parameters=_parameters(path, body),
+        parameters=parameters_of(path, body),
         system=body.get("instructions"),
         messages=body.get("messages") if path == CHAT else body.get("prompt", body.get("input")),
         tools=body.get("tools"),
@@ -70,7 +70,8 @@ def _path(url: str) -> str | None:
     return None
 
 
-def _parameters(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def parameters_of(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a request that carry no content, by the convention's names."""
     found: dict[str, Any] = {}
     for key, value in body.items():
         name = _PARAMETERS.get(key)

@@ -6,6 +6,8 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
+import wrapt
+
 from inferometer.tracer.calls import Answer, InferenceCall
 from inferometer.tracer.guard import report
 
@@ -49,6 +51,14 @@ class _Watch:
         except Exception as error:
             report("stream answer", error)
             return None
+
+    def follow(self, source: Any) -> None:
+        """Take chunks from this iterator."""
+        self._source = source
+
+    def abort(self) -> None:
+        """End the call of a stream that is closed before its end."""
+        self._abort()
 
     def _finish(self) -> None:
         if not self._call.ended:
@@ -254,3 +264,34 @@ class _Tee:
                 self._call.finish(answer)
             else:
                 self._call.abort(answer)
+
+
+class StreamProxy(wrapt.ObjectProxy[Any]):
+    """A stream whose type iterates by itself, watched from outside; everything else is the stream's own."""
+
+    def __init__(self, stream: Any, watch: StreamWatch | AsyncStreamWatch) -> None:
+        super().__init__(stream)
+        self._self_watch: Any = watch
+        watch.follow(aiter(stream) if isinstance(watch, AsyncStreamWatch) else iter(stream))
+
+    def __iter__(self) -> Any:
+        return self._self_watch
+
+    def __next__(self) -> Any:
+        return next(self._self_watch)
+
+    def __aiter__(self) -> Any:
+        return self._self_watch
+
+    def __anext__(self) -> Any:
+        return self._self_watch.__anext__()
+
+    def close(self, *args: Any, **kwargs: Any) -> Any:
+        """Close the stream; the call is aborted where it had not ended."""
+        self._self_watch.abort()
+        return self.__wrapped__.close(*args, **kwargs)
+
+    def aclose(self, *args: Any, **kwargs: Any) -> Any:
+        """Close the stream; the call is aborted where it had not ended."""
+        self._self_watch.abort()
+        return self.__wrapped__.aclose(*args, **kwargs)

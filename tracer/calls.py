@@ -224,7 +224,7 @@ class InferenceCall:
         if self.ended:
             return
         self.ended = True
-        answer = self.inner or answer
+        answer = _joined(self.inner, answer)
         try:
             if self._reservation is not None:
                 self._reservation.settle(answer.meters if answer else None, answer.model if answer else None)
@@ -249,6 +249,8 @@ class InferenceCall:
         ):
             if value is not None:
                 attributes[name] = value  # noqa: PERF403 - adds to what is there
+        if self._request.model is None and answer.model is not None:
+            self.span.update_name(f"{self._request.operation} {answer.model}")
         if answer.finish_reasons:
             attributes[names.RESPONSE_FINISH_REASONS] = tuple(answer.finish_reasons)
         if answer.attributes:
@@ -268,6 +270,13 @@ class InferenceCall:
         from inferometer.tracer.composition import call_work
 
         return call_work(self.span, self._request, answer, now.privacy)
+
+
+def _joined(inner: Answer | None, outer: Answer | None) -> Answer | None:
+    """Return the client's answer with what the framework above it says beside, such as a cost."""
+    if inner is not None and outer is not None and outer.attributes:
+        inner.attributes = {**outer.attributes, **(inner.attributes or {})}
+    return inner or outer
 
 
 class InnerCall(InferenceCall):

@@ -1,0 +1,226 @@
+"""Amazon Bedrock through ``boto3``: Converse and InvokeModel, streamed or not."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from inferometer.integrations.anthropic import MessageAccumulator
+from inferometer.integrations.anthropic import answer_of as anthropic_answer
+from inferometer.integrations.base import Integration, Patches
+from inferometer.integrations.streams import Accumulator
+from inferometer.schema import attributes as names
+from inferometer.schema.meters import Meters
+from inferometer.tracer.calls import Answer, InferenceCall, Request, begin
+from inferometer.tracer.guard import report
+
+CONVERSE = frozenset({"Converse", "ConverseStream"})
+INVOKE = frozenset({"InvokeModel", "InvokeModelWithResponseStream"})
+_PARAMETERS = {
+    "temperature": names.REQUEST_TEMPERATURE,
+    "topP": names.REQUEST_TOP_P,
+    "maxTokens": names.REQUEST_MAX_TOKENS,
+}
+
+
+class BedrockIntegration(Integration):
+    """Traces the runtime's model calls; other services of AWS are left alone."""
+
+    name = "bedrock"
+    module = "botocore.client"
+    distribution = "botocore"
+    minimum = (1, 34)
+
+    def hook(self, module: Any, patches: Patches) -> bool | None:
+        """Patch the one place through which every call of every client goes."""
+        return patches.wrap(module.BaseClient, "_make_api_call", _hook_call)
+
+
+def integration() -> Integration:
+    """Return the hook."""
+    return BedrockIntegration()
+
+
+def _hook_call(original: Callable[..., Any]) -> Callable[..., Any]:
+    def make_api_call(self: Any, operation_name: str, api_params: Any) -> Any:
+        if operation_name not in CONVERSE and operation_name not in INVOKE:
+            return original(self, operation_name, api_params)
+        call = _begin(self, operation_name, api_params)
+        if call is None:
+            return original(self, operation_name, api_params)
+        tokens = call.enter()
+        try:
+            response = original(self, operation_name, api_params)
+        except BaseException as error:
+            call.fail(error)
+            raise
+        finally:
+            call.leave(tokens)
+        _observe(call, operation_name, api_params, response)
+        return response
+
+    return make_api_call
+
+
+def _begin(client: Any, operation: str, params: Mapping[str, Any]) -> InferenceCall | None:
+    try:
+        if client.meta.service_model.service_name != "bedrock-runtime":
+            return None
+        request = _request_of(client, operation, params)
+    except Exception as error:
+        report("bedrock request", error)
+        return None
+    return begin(request)
+
+
+def _request_of(client: Any, operation: str, params: Mapping[str, Any]) -> Request:
+    body: Mapping[str, Any] = params
+    if operation in INVOKE:
+        text = params.get("body") or b"{}"
+        read = json.loads(text) if isinstance(text, (str, bytes, bytearray)) else {}
+        body = read if isinstance(read, Mapping) else {}
+    settings = params.get("inferenceConfig") or {}
+    parameters = {name: settings[key] for key, name in _PARAMETERS.items() if key in settings}
+    url = urlsplit(client.meta.endpoint_url)
+    tools = (params.get("toolConfig") or {}).get("tools") if operation in CONVERSE else body.get("tools")
+    return Request(
+        "chat",
+        "aws.bedrock",
+        params.get("modelId"),
+        parameters=parameters,
+        system=body.get("system"),
+        messages=body.get("messages") or body.get("prompt") or body.get("inputText"),
+        tools=tools,
+        stream="Stream" in operation,
+        address=(url.hostname or "", url.port),
+    )
+
+
+def _observe(call: InferenceCall, operation: str, params: Mapping[str, Any], response: Any) -> None:
+    try:
+        if operation == "Converse":
+            call.finish(_converse_answer(response, response.get("usage"), response.get("stopReason")))
+        elif operation == "ConverseStream":
+            response["stream"] = _Watched(call, response["stream"], ConverseAccumulator(), lambda event: event)
+        elif operation == "InvokeModel":
+            content = response["body"].read()
+            response["body"] = type(response["body"])(io.BytesIO(content), len(content))
+            call.finish(_invoke_answer(json.loads(content), response))
+        else:
+            response["body"] = _Watched(call, response["body"], MessageAccumulator(), _chunk_of)
+    except Exception as error:
+        report("bedrock response", error)
+        call.finish(Answer())
+
+
+def _chunk_of(event: Any) -> Any:
+    return json.loads(event["chunk"]["bytes"]) if "chunk" in event else {}
+
+
+def meters_of(usage: Mapping[str, Any] | None) -> Meters | None:
+    """Return meters of Converse's usage: input excludes what was cached."""
+    if not usage:
+        return None
+    written = usage.get("cacheWriteInputTokens")
+    split = {
+        one.get("ttl"): one.get("inputTokens") for one in usage.get("cacheDetails") or () if isinstance(one, Mapping)
+    }
+    one_hour = split.get("1h")
+    return Meters(
+        input_fresh=usage.get("inputTokens"),
+        cache_read=usage.get("cacheReadInputTokens"),
+        cache_write_5m=None if written is None else written - (one_hour or 0),
+        cache_write_1h=one_hour,
+        output=usage.get("outputTokens"),
+    )
+
+
+def _converse_answer(response: Mapping[str, Any], usage: Any, stop: Any, text: str | None = None) -> Answer:
+    message = (response.get("output") or {}).get("message") or {}
+    return Answer(
+        meters_of(usage),
+        raw_usage=usage,
+        response_id=(response.get("ResponseMetadata") or {}).get("RequestId"),
+        finish_reasons=[str(stop)] if stop else [],
+        output=message.get("content") or text,
+        text=text,
+    )
+
+
+def _invoke_answer(body: Mapping[str, Any], response: Mapping[str, Any]) -> Answer:
+    usage = body.get("usage")
+    if isinstance(usage, Mapping) and "input_tokens" in usage:
+        return anthropic_answer(body, usage, body.get("stop_reason"), body.get("content"))
+    if isinstance(usage, Mapping) and "inputTokens" in usage:
+        return Answer(meters_of(usage), raw_usage=usage, output=body.get("output"))
+    headers = (response.get("ResponseMetadata") or {}).get("HTTPHeaders") or {}
+    given, made = (headers.get(f"x-amzn-bedrock-{side}-token-count") for side in ("input", "output"))
+    if given is None or made is None:
+        return Answer(output=body)
+    return Answer(Meters(input_fresh=int(given), output=int(made)), output=body)
+
+
+class ConverseAccumulator:
+    """Events of a streamed Converse."""
+
+    def __init__(self) -> None:
+        self._usage: Any = None
+        self._stop: Any = None
+        self._text: list[str] = []
+
+    def add(self, chunk: Any) -> bool:
+        """Take one event and return whether it carried content."""
+        if "metadata" in chunk:
+            self._usage = chunk["metadata"].get("usage")
+        elif "messageStop" in chunk:
+            self._stop = chunk["messageStop"].get("stopReason")
+        elif "contentBlockDelta" in chunk:
+            delta = chunk["contentBlockDelta"].get("delta") or {}
+            text = delta.get("text") or (delta.get("toolUse") or {}).get("input")
+            if text:
+                self._text.append(text)
+                return True
+        return False
+
+    def answer(self) -> Answer:
+        """Return what has come so far."""
+        return _converse_answer({}, self._usage, self._stop, "".join(self._text))
+
+
+class _Watched:
+    """Stands in for botocore's event stream."""
+
+    def __init__(
+        self, call: InferenceCall, stream: Any, accumulator: Accumulator, chunk_of: Callable[[Any], Any]
+    ) -> None:
+        self._call = call
+        self._stream = stream
+        self._accumulator = accumulator
+        self._chunk_of = chunk_of
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            for event in self._stream:
+                try:
+                    if self._accumulator.add(self._chunk_of(event)):
+                        self._call.chunk()
+                except Exception as error:
+                    report("bedrock event", error)
+                yield event
+            self._call.finish(self._accumulator.answer())
+        except GeneratorExit:
+            self._call.abort(self._accumulator.answer())
+            raise
+        except BaseException as error:
+            self._call.fail(error, self._accumulator.answer())
+            raise
+
+    def close(self) -> None:
+        self._call.abort(self._accumulator.answer())
+        self._stream.close()
