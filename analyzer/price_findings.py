@@ -64,6 +64,7 @@ class _Tally:
     listed: Decimal = _ZERO
     ratios: Counter[Decimal] = field(default_factory=Counter)
     causes: Counter[str] = field(default_factory=Counter)
+    flat_rates: Counter[Decimal] = field(default_factory=Counter)
 
 
 class PriceWitness:
@@ -86,6 +87,9 @@ class PriceWitness:
         tally.listed += listed
         if listed:
             tally.ratios[(recorded / listed).quantize(_MILLI)] += 1
+        tokens = row.inference.meters.total
+        if tokens and recorded:
+            tally.flat_rates[(recorded / tokens * 1_000_000).quantize(_MILLI)] += 1
         seen = _Seen(recorded, row, priced)
         for cause, cost in _CAUSES:
             explained = cost(seen)
@@ -111,11 +115,19 @@ def _judge(model: str, provider: str | None, tally: _Tally) -> PriceFinding:
         text = f"recorded cost differs from list in {tally.different} of {tally.calls} calls, by no common factor"
     else:
         text = f"recorded cost is {ratio}x list for this model in {agreeing} of {tally.calls} calls"
+    if cause := _cause(tally):
+        text = f"{text}: {cause}"
+    return PriceFinding(model, provider, agreeing, tally.calls, ratio, tally.recorded, tally.listed, text)
+
+
+def _cause(tally: _Tally) -> str | None:
     for cause, _ in _CAUSES:
         if tally.causes[cause] >= SHARE * tally.different:
-            text = f"{text}: {cause}"
-            break
-    return PriceFinding(model, provider, agreeing, tally.calls, ratio, tally.recorded, tally.listed, text)
+            return cause
+    rate, calls = max(tally.flat_rates.items(), key=lambda found: (found[1], found[0]), default=(None, 0))
+    if rate is not None and tally.different > 1 and calls >= SHARE * tally.different:
+        return f"it prices every token alike, at ${rate.normalize():f} a million"
+    return None
 
 
 def _without_cache_rates(one: _Seen) -> Decimal | None:

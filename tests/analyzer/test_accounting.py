@@ -317,3 +317,24 @@ def test_a_tool_with_a_price_is_charged_where_no_span_carries_a_charge(store: St
     file.write_text("[tools.read]\nusd_per_call = 0.25\n")
     accounting = account(store, by="tool", prices=load_prices(file))
     assert [(group.key, group.charges_usd) for group in accounting.groups] == [("read", Decimal("0.25"))]
+
+
+def test_langfuse_costs_are_matched_and_the_wrong_ones_named(store: Store, prices: PriceList, shared: Path) -> None:
+    from inferometer.ingest.importing import import_paths
+
+    import_paths(store, [str(shared / "data" / "spans" / "langfuse")])
+    different = []
+    for row in store.inferences():
+        recorded, listed = row.inference.recorded_cost_usd, prices.price(row).list_cost_usd
+        assert recorded is not None
+        assert listed is not None
+        if abs(recorded - listed) > Decimal("1e-9"):
+            different.append((row.placement.source, row.inference.model))
+    assert sorted(different) == [
+        ("autogen-2025-06-06.trace.json", "gpt-4o"),
+        ("langgraph-python-2025-08-22.trace.json", "gpt-4o-2024-08-06"),
+        ("langgraph-python-2025-08-22.trace.json", "gpt-4o-2024-08-06"),
+    ]
+    reasons = {finding.model: finding.reason for finding in account(store, prices=prices).price_findings}
+    assert set(reasons) == {"gpt-4o", "gpt-4o-2024-08-06"}
+    assert reasons["gpt-4o-2024-08-06"].endswith("it prices every token alike, at $1 a million")
