@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inferometer.tokens.fingerprint import argument_fingerprint as argument_fingerprint
+    from inferometer.tokens.history import History as History
     from inferometer.tokens.key import HashKey as HashKey
     from inferometer.tokens.key import load_key as load_key
     from inferometer.tokens.models import encoding_name_for_model as encoding_name_for_model
+    from inferometer.tokens.stream import TokenStream as TokenStream
     from inferometer.tokens.tokenizer import Encoding as Encoding
     from inferometer.tokens.tokenizer import encoding as encoding
     from inferometer.tokens.tokenizer import encoding_for_model as encoding_for_model
     from inferometer.tokens.tokenizer import encoding_from_file as encoding_from_file
 
 _HOMES = {
+    "History": "inferometer.tokens.history",
+    "TokenStream": "inferometer.tokens.stream",
     "encoding": "inferometer.tokens.tokenizer",
     "encoding_for_model": "inferometer.tokens.tokenizer",
     "encoding_from_file": "inferometer.tokens.tokenizer",

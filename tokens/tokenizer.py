@@ -41,6 +41,7 @@ class Encoding:
             self.count = vocabulary.count  # type: ignore[method-assign]
             self.encode = vocabulary.encode  # type: ignore[method-assign]
             self.count_till_limit = vocabulary.count_till_limit  # type: ignore[method-assign]
+            self.count_remembered = vocabulary.count_remembered  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         return f"<Encoding {self.name!r}>"
@@ -55,6 +56,13 @@ class Encoding:
     def count_till_limit(self, text: Text, limit: int, /) -> int | None:
         """Return the number of tokens, or None where there are more than ``limit``; then only a part is looked at."""
         return self._vocabulary.count_till_limit(self._normalise(text), limit)
+
+    def count_remembered(self, text: Text, /) -> int:
+        """Return the number of tokens of a text, remembering those of its stretches within a bound of 4 MB.
+
+        For texts that mostly repeat earlier ones, as an agent's prompts do; no text is kept.
+        """
+        return self._vocabulary.count_remembered(self._normalise(text))
 
     def count_batch(self, texts: Sequence[Text], threads: int = 1) -> list[int]:
         """Return the number of tokens of each text.
@@ -97,6 +105,16 @@ class Encoding:
         texts = [self._normalise(text)] if isinstance(text, (str, bytes)) else [self._normalise(part) for part in text]
         tokens, hashes, _, _ = self._vocabulary.chain(texts, block, self.chain_secret(block, key))
         return tokens, PrefixChain(hashes, block, self.name, key.key_id)
+
+    def extend_chain(
+        self, text: Text, block: int, secret: bytes, parent: int, open_ids: bytes
+    ) -> tuple[int, bytes, int, bytes]:
+        """Take a chain up where an earlier call left it, or at its beginning with ``0`` and ``b""``.
+
+        Returns:
+            Tokens and hashes that the text adds, then the last block's hash and the ids of the open block.
+        """
+        return self._vocabulary.chain((self._normalise(text),), block, secret, parent, open_ids)
 
     def chain_secret(self, block: int, key: HashKey) -> bytes:
         """Return the 16 bytes that chains of this vocabulary and block size are hashed under."""

@@ -6,8 +6,8 @@
     python tools/fuzz_tokens.py --family kimi --seed 7
 
 Each family cuts with its own published pattern; where no package carries a vocabulary of the family, that of
-cl100k_base stands in, since cutting and merging are independent. Also varies the kernel and the size of the cache, on which no
-result may depend. Exits with 1 at the first difference and prints the text.
+cl100k_base stands in, since cutting and merging are independent. Also varies the kernel and the size of the cache, on
+which no result may depend. Exits with 1 at the first difference and prints the text.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def test_ids_equal_reference_on_chosen_texts(text: str, encoding_name: str, refe
 
 
 def test_every_code_point_in_six_contexts(encoding_name: str, reference: tiktoken.Encoding) -> None:
-    """Joined to long texts, since the reference takes microseconds for each; a line break and a letter keep them apart."""
+    """Joined to long texts, since the reference is slow to call; a line break and a letter keep them apart."""
     ours = encoding(encoding_name)
     contexts = ("x{0}", "xa{0}b", "x {0} ", "xA{0}\r", "x!{0}'s", "x1{0}{0}")
     for start in range(0, sys.maxunicode + 1, 0x8000):

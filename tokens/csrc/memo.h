@@ -9,7 +9,7 @@
 
 #include "source_text.h"
 
-#define SEGMENT 768u
+#define SEGMENT 512u
 
 struct memo_entry {
     uint64_t digest[2]; /* both 0: free */

@@ -57,6 +57,10 @@ static int is_safe_cut(struct source_text text, size_t at)
 
 size_t next_safe_cut(struct source_text text, size_t at)
 {
+    const uint8_t *bytes = text.characters;
+    for (; text.width < 2 && at < text.length; at++) /* most texts have bytes for characters: look for the few first */
+        if ((bytes[at] == ' ' || bytes[at - 1] == '\n') && is_safe_cut(text, at))
+            return at;
     while (at < text.length && !is_safe_cut(text, at))
         at++;
     return at < text.length ? at : text.length;
