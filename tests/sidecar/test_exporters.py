@@ -50,11 +50,14 @@ def test_the_python_sdks_exporters_deliver_everything(start: Start, kind: str) -
     tracer = provider.get_tracer("real.tracer", "1.0")
     ids = set()
     for number in range(200):
-        with tracer.start_as_current_span(
-            "invoke_agent shop", attributes={"gen_ai.operation.name": "invoke_agent"}
-        ) as agent, tracer.start_as_current_span(
-            "chat", attributes={"gen_ai.operation.name": "chat", "number": number}
-        ) as chat:
+        with (
+            tracer.start_as_current_span(
+                "invoke_agent shop", attributes={"gen_ai.operation.name": "invoke_agent"}
+            ) as agent,
+            tracer.start_as_current_span(
+                "chat", attributes={"gen_ai.operation.name": "chat", "number": number}
+            ) as chat,
+        ):
             pass
         for span in (agent, chat):
             context = span.get_span_context()
