@@ -9,7 +9,7 @@ import numpy as np
 
 from inferometer.analyzer.replay_arrivals import Clocks, set_clocks
 from inferometer.analyzer.replay_cost import Bill, Use, bill, energy, hourly_price
-from inferometer.analyzer.replay_engine import Simulation, simulate
+from inferometer.analyzer.replay_engine import MOST_BACKGROUND_CALLS, Simulation, simulate
 from inferometer.analyzer.replay_fleet import Deployment, build_deployment
 from inferometer.analyzer.replay_result import ReplayResult
 from inferometer.analyzer.replay_scenario import Arrivals, Objective, Payment, Scenario
@@ -64,7 +64,7 @@ def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True
         if not scenario.arrivals.compresses_time
         else None,
         busy_s=busy_s,
-        warnings=_warnings(clocks.workload, deployment, scenario),
+        warnings=_warnings(clocks.workload, deployment, scenario, simulation),
     )
 
 
@@ -120,7 +120,7 @@ def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
     return (min(fast, modelled), modelled, max(slow, modelled))
 
 
-def _warnings(workload: Workload, deployment: Deployment, scenario: Scenario) -> dict[str, int]:
+def _warnings(workload: Workload, deployment: Deployment, scenario: Scenario, simulation: Simulation) -> dict[str, int]:
     warnings = Counter(workload.warnings)
     window = deployment.step_model.model.context_tokens
     long = (workload.input_tokens <= window) & (workload.input_tokens + workload.output_tokens > window)
@@ -132,4 +132,6 @@ def _warnings(workload: Workload, deployment: Deployment, scenario: Scenario) ->
     scheduler = deployment.step_model.engine.scheduler
     if scheduler.batching == "static":
         warnings["static_batching_replayed_as_mixed"] += 1
+    if simulation.background_calls >= MOST_BACKGROUND_CALLS:
+        warnings["background_cut_short"] += 1
     return {kind: count for kind, count in sorted(warnings.items()) if count}

@@ -15,6 +15,8 @@ from inferometer.schema.errors import InternalError
 ROUTERS = ("round_robin", "least_loaded", "prefix")
 SERVED, OVER_CONTEXT, OVER_MEMORY = 1, 2, 3
 PROGRESS_PARTS = 65536
+MOST_BACKGROUND_CALLS = 5_000_000
+"""As in csrc/background.h: then no more come, so that an overloaded fleet does not queue without end."""
 
 Float = NDArray[np.float64]
 

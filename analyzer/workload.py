@@ -57,7 +57,8 @@ class Workload:
         run: int32, number of the call's run.
         start_s: float64, recorded start since the session's, NaN unknown.
         keys: (trace id, span id) of each call, empty where the workload was made up.
-        warnings: what was left out or repaired, by kind.
+        warnings: what was left out or repaired, by kind; ``sampled`` calls stand for more than were recorded, which a
+            replay does not make up.
     """
 
     input_tokens: Int
@@ -196,6 +197,8 @@ def _is_usable(row: InferenceRow, warnings: Counter[str]) -> bool:
         warnings["zero_output"] += 1
     if row.inference.usage_source is UsageSource.ESTIMATED:
         warnings["estimated_lengths"] += 1
+    if row.placement.weight is not None and row.placement.weight > 1:
+        warnings["sampled"] += 1
     return True
 
 

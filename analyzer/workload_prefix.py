@@ -47,11 +47,13 @@ class PrefixForest:
 
     def chain_blocks(self) -> NDArray[np.int64]:
         """Return the blocks of each call's chain, int64, shape (n_calls,)."""
-        ends = np.zeros(len(self.parent) + 1, np.int64)
-        for segment in range(len(self.parent)):  # a parent's number is lower than its children's
-            above = self.parent[segment]
-            ends[segment] = self.blocks[segment] + (ends[above] if above >= 0 else 0)
-        return ends[self.leaf] * (self.leaf >= 0)
+        ends = np.append(self.blocks.astype(np.int64), 0)
+        above = np.append(self.parent, -1)
+        while (above >= 0).any():  # every round looks twice as far up
+            ends = ends + np.where(above >= 0, ends[above], 0)
+            above = np.where(above >= 0, above[above], -1)
+        lengths: NDArray[np.int64] = ends[self.leaf] * (self.leaf >= 0)
+        return lengths
 
 
 _EMPTY = np.zeros(0, np.int32)

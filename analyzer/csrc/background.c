@@ -10,6 +10,7 @@ bool background_open(Background *background, PrefixTree *tree, uint64_t seed)
     background->tree = tree;
     background->state = seed;
     background->cursor = 0;
+    background->left = MOST_BACKGROUND_CALLS;
     background->owner = malloc(spare * sizeof *background->owner);
     background->claimed = calloc(spare, 1);
     if (!background->owner || !background->claimed)

@@ -8,10 +8,13 @@
 
 #include "cache.h"
 
+#define MOST_BACKGROUND_CALLS 5000000
+
 typedef struct Background {
     double rate_per_s;   /* 0: none */
     int64_t lengths;     /* rows of the table */
     const int32_t *input_tokens, *output_tokens;
+    int64_t left;        /* calls that may still come: an overloaded fleet must not queue without end */
     uint64_t state;      /* of the generator */
     PrefixTree *tree;
     int32_t *owner;      /* replica that each spare segment was given to, -1: none yet */

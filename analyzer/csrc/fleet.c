@@ -214,6 +214,8 @@ static bool send(Fleet *fleet, int64_t call)
 static bool send_background(Fleet *fleet)
 {
     Background *background = &fleet->background;
+    if (background->left-- <= 0)
+        return true;
     int64_t row = background_row(background);
     int64_t call = calls_append(&fleet->calls, background->input_tokens[row], background->output_tokens[row], -1, 0);
     if (call < 0)

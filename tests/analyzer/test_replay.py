@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from decimal import Decimal
@@ -19,9 +20,10 @@ from inferometer.analyzer.replay import Arrivals, Payment, ReplayResult, Scenari
 from inferometer.analyzer.replay_capacity import OFFICE, Target, latencies, plan_capacity
 from inferometer.analyzer.replay_cost import Use, bill, energy, hourly_price
 from inferometer.analyzer.replay_engine import simulate
-from inferometer.analyzer.replay_fleet import build_deployment
+from inferometer.analyzer.replay_fleet import build_deployment, build_step_model
 from inferometer.analyzer.replay_sensitivity import measure_sensitivity
 from inferometer.analyzer.replay_sweep import mark_pareto, sweep
+from inferometer.analyzer.stepterms import StepLoad
 from inferometer.analyzer.workload import Recorded, Workload, build_workload, made_up_workload
 from inferometer.analyzer.workload_prefix import forest_of
 from inferometer.cli import run as run_command
@@ -325,14 +327,48 @@ def test_machine_that_nobody_rents_is_written_off() -> None:
     assert float(price.usd.mid) == pytest.approx(11_520_000 / (4 * 8766) * 1.25)
 
 
-def test_energy_follows_what_was_measured() -> None:
-    """ML.ENERGY: Llama-3.1-70B at its best takes 0.373 J of GPU energy per output token on H100."""
-    h100 = load_hardware("h100_sxm")
-    found = energy(h100, 1, busy_chip_s=1.0, idle_chip_s=0.0, pue=None)
+@pytest.mark.parametrize(
+    ("item", "condition", "model", "precision", "hardware", "tp"),
+    [
+        ("Llama-3.1-8B best", "H100", "meta-llama/Llama-3.1-8B-Instruct", "bf16", "h100_sxm", 1),
+        ("Llama-3.1-8B best", "B200", "meta-llama/Llama-3.1-8B-Instruct", "bf16", "b200_sxm", 1),
+        ("Llama-3.1-70B BF16 best", "H100", "meta-llama/Llama-3.1-70B", "bf16", "h100_sxm", 4),
+        ("Llama-3.1-70B BF16 best", "B200", "meta-llama/Llama-3.1-70B", "bf16", "b200_sxm", 2),
+        ("Llama-3.1-405B FP8 best", "H100", "meta-llama/Llama-3.1-405B-Instruct", "fp8", "h100_sxm", 8),
+        ("Llama-3.1-405B FP8 best", "B200", "meta-llama/Llama-3.1-405B-Instruct", "fp8", "b200_sxm", 8),
+        ("gpt-oss-120b best", "H100", "openai/gpt-oss-120b", "fp4", "h100_sxm", 2),
+        ("gpt-oss-120b best", "B200", "openai/gpt-oss-120b", "fp4", "b200_sxm", 1),
+        ("Llama-3.1-70B batch 8", "H100", "meta-llama/Llama-3.1-70B", "bf16", "h100_sxm", 4),
+    ],
+)
+def test_energy_range_holds_what_was_measured(
+    shared: Path, item: str, condition: str, model: str, precision: str, hardware: str, tp: int
+) -> None:
+    """Joules of the boards per output token, at the best batch or at eight; chips and lengths are not in the record."""
+    with (shared / "facts/energy.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["item"] == item and condition in row["condition"]]
+    measured = float(rows[0]["value"].partition("-")[0])
+    step = build_step_model(Scenario(hardware, "vllm", model, precision=precision, tp=tp))
+    batches = [8] if "batch 8" in item else [64, 128, 256, 512, 1024]
+    fits = [batch for batch in batches if batch * 1400 <= step.kv_capacity_tokens]
+    seconds = min(step.seconds(StepLoad(batch, batch, batch * 700)) / batch for batch in fits)
+    board = replace(step.hardware, power=replace(step.hardware.power, all_in_w=step.hardware.power.board_w))  # type: ignore[type-var,union-attr]
+    found = energy(board, tp, busy_chip_s=seconds * tp, idle_chip_s=0.0, pue=None)
     assert found is not None
-    assert found.kwh * 3.6e6 == pytest.approx(0.74 * 1730)
-    assert found.kwh_low < found.kwh < found.kwh_high
-    assert energy(h100, 1, 0.0, 1.0, None).kwh < found.kwh  # type: ignore[union-attr]
+    assert found.kwh_low * 3.6e6 < measured < found.kwh_high * 3.6e6
+
+
+def test_energy_needs_a_known_power_and_counts_idling() -> None:
+    h100 = load_hardware("h100_sxm")
+    busy, idle = energy(h100, 1, 1.0, 0.0, None), energy(h100, 1, 0.0, 1.0, None)
+    assert busy is not None
+    assert idle is not None
+    assert busy.kwh * 3.6e6 == pytest.approx(0.74 * 1730)
+    assert 0 < idle.kwh < busy.kwh
+    hosted = energy(h100, 1, 1.0, 0.0, 1.1)
+    assert hosted is not None
+    assert hosted.kwh * 3.6e6 == pytest.approx(0.74 * 700 * (1 + 25 / 58) * 1.1)
+    assert energy(replace(h100, power=None), 1, 1.0, 0.0, None) is None
 
 
 def test_sensitivity_brackets_the_recorded_behaviour(workload: Workload) -> None:

@@ -142,6 +142,12 @@ def test_zero_output_and_estimates_are_counted() -> None:
     assert workload.warnings == Counter({"zero_output": 1, "unknown_prefix": 1})
 
 
+def test_calls_of_sampled_traces_are_counted() -> None:
+    one = call(1, 0, 5)
+    rows = [replace(one, placement=replace(one.placement, weight=10.0)), call(2, 8, 9)]
+    assert build_workload(rows).warnings["sampled"] == 1
+
+
 def test_priority_is_by_purpose() -> None:
     rows = [call(number, number, number + 1, purpose=purpose) for number, purpose in enumerate((None, *Purpose), 1)]
     assert build_workload(rows).priority.tolist() == [0, 0, 1, 2, 2]

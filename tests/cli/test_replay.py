@@ -1,0 +1,114 @@
+"""``replay`` and ``sweep`` as typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferometer.cli import run
+
+ON_H100 = ["--hardware", "h100_sxm", "--model", "meta-llama/Llama-3.1-70B", "--precision", "fp8", "--tp", "4"]
+
+
+def session(number: int) -> dict[str, Any]:
+    """Return a small Weka session: three calls, each going on from the one before."""
+    calls = [
+        {
+            "t": 10.0 * step,
+            "type": "n",
+            "model": "claude-opus-4-5-20251101",
+            "in": 64 * (20 + 5 * step),
+            "out": 100,
+            "hash_ids": list(range(1, 21 + 5 * step)),
+            "input_types": ["text"] if step == 0 else ["tool_result"],
+            "output_types": ["tool_use"],
+            "stop": "tool_use",
+            "api_time": 4.0,
+            "think_time": 0.0 if step == 0 else 6.0,
+        }
+        for step in range(3)
+    ]
+    return {
+        "id": f"session_{number}",
+        "models": ["claude-opus-4-5-20251101"],
+        "block_size": 64,
+        "hash_id_scope": "local",
+        "requests": calls,
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    folder = tmp_path / "sessions"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.json").write_text(json.dumps(session(number)))
+    path = str(tmp_path / "store.sqlite")
+    assert run(["import", str(folder), "--store", path, "--json"]) == 0
+    return path
+
+
+def ask(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert run([*words, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_replay_answers_with_one_document(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = ask(capsys, "replay", *ON_H100, "--store", store, "--concurrency", "2")
+    assert (answer["calls"], answer["runs"]) == (12, 4)
+    assert answer["arrivals"]["concurrency"] == 2
+    assert answer["prefix_hit_rate_infinite"] == pytest.approx(1 - 4 * 30 / (4 * 75))
+    assert answer["recorded"]["e2e_s"]["p50"] == 4.0
+    assert answer["recorded"]["cost_usd"] is not None
+
+
+def test_replay_is_the_same_twice(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("replay", *ON_H100, "--store", store, "--arrivals", "poisson:0.5", "--background", "1:azure_conv")
+    assert ask(capsys, *words) == ask(capsys, *words)
+
+
+def test_replay_plans_capacity_and_sensitivity(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = ask(
+        capsys, *("replay", *ON_H100, "--store", store, "--slo", "ttft_p95=5s", "--spare", "2", "--sensitivity")
+    )
+    assert answer["capacity"]["replicas"] == 1
+    assert answer["capacity"]["hourly_replicas"] == [3] * 24
+    assert answer["scenario"]["objective"]["ttft_s"] == 5.0
+    assert len(answer["sensitivity"]) == 5
+
+
+def test_replay_reads_arrival_times_from_a_file(store: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "times.txt").write_text("0 100\n200 300\n")
+    answer = ask(capsys, "replay", *ON_H100, "--store", store, "--arrivals", f"file:{tmp_path / 'times.txt'}")
+    assert answer["arrivals"]["kind"] == "times"
+    assert answer["makespan_s"] > 300
+
+
+def test_replay_prints_for_people(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["replay", *ON_H100, "--store", store]) == 0
+    text = capsys.readouterr().out
+    for words in ("time to first token", "prefix cache", "8 at a time", "dedicated"):
+        assert words in text
+
+
+def test_sweep_lists_what_fits_and_what_does_not(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("sweep", "--model", "meta-llama/Llama-3.1-70B", "--precision", "fp8", "--store", store)
+    answer = ask(capsys, *words, "--hardware", "h100_sxm", "--hardware", "a10g", "--jobs", "2")
+    assert {row["hardware"] for row in answer["scenarios"]} == {"h100_sxm"}
+    assert any(row["pareto"] for row in answer["scenarios"])
+    assert [skipped["hardware"] for skipped in answer["skipped"]] == ["a10g"]
+    assert run([*words, "--hardware", "h100_sxm"]) == 0
+    assert "h100_sxm" in capsys.readouterr().out
+
+
+def test_empty_store_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["replay", *ON_H100, "--store", str(tmp_path / "empty.sqlite")]) == 2
+    error = capsys.readouterr().err
+    assert "nothing to replay" in error
+    assert len(error.strip().splitlines()) == 1
