@@ -74,7 +74,7 @@ def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(home / name.lower()))
     for name in list(os.environ):
-        if name.startswith(("OTEL_", "INFEROMETER_")) and name not in {"INFEROMETER_REQUIRE", "INFEROMETER_PURE"}:
+        if name.startswith(("OTEL_", "INFEROMETER_")) and name != "INFEROMETER_REQUIRE":
             monkeypatch.delenv(name)
 
 
