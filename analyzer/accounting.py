@@ -143,6 +143,19 @@ class Tally:
         else:
             self._group.charges_usd = (self._group.charges_usd or _ZERO) + cost_usd * factor
 
+    def include(self, other: Tally) -> None:
+        """Add another group's sums; a run that is in both is one run."""
+        self._runs |= other._runs
+        self._calls.include(other._calls)
+        self._cost.include(other._cost)
+        _add_up(self._counts, other._counts)
+        _add_up(self._tokens, other._tokens)
+        _add_up(self.contracted_usd, other.contracted_usd)
+        self._group.observed += other._group.observed
+        for name in ("cost_usd", "recorded_cost_usd", "charges_usd"):
+            known = [amount for one in (self, other) if (amount := getattr(one._group, name)) is not None]
+            setattr(self._group, name, sum(known, start=_ZERO) if known else None)
+
     def close(self, factors: Mapping[Coverage, Decimal]) -> Group:
         """Return the group, given the effective cost of a contracted dollar by coverage."""
         group = self._group
@@ -206,7 +219,7 @@ def account_rows(
 ) -> Accounting:
     """Account for calls, charges and priced tool calls that are at hand; see `account`."""
     tallies: dict[str | None, Tally] = {}
-    total, witness, window = Tally("total"), PriceWitness(), _Window(selection)
+    witness, window = PriceWitness(), _Window(selection)
     reasons: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     charged: dict[tuple[bytes, bytes], InferenceRow | None] = {
@@ -214,8 +227,7 @@ def account_rows(
     }
     for row in rows:
         priced = prices.price(row)
-        for tally in (_tally(tallies, keys.of_call(row)), total):
-            tally.add_call(row, priced)
+        _tally(tallies, keys.of_call(row)).add_call(row, priced)
         witness.see(row, priced)
         window.see(row.placement)
         notes.update(priced.notes)
@@ -226,15 +238,16 @@ def account_rows(
     for charge, placement in charges:
         on = charged[charge.trace_id, charge.span_id]
         cost_usd = prices.price_charge(charge, placement, on)
-        for tally in (_tally(tallies, keys.of_charge(charge, placement, on)), total):
-            tally.add_charge(placement, cost_usd)
+        _tally(tallies, keys.of_charge(charge, placement, on)).add_charge(placement, cost_usd)
     for tool in tools:
         call = tool.tool_call
         cost_usd = prices.price_tool(tool)
         if cost_usd is not None and (call.trace_id, call.span_id) not in charged:
             charge = Charge(call.trace_id, call.span_id, call.name, Decimal(1), "call", cost_usd, "prices.toml")
-            for tally in (_tally(tallies, keys.of_charge(charge, tool.placement, None)), total):
-                tally.add_charge(tool.placement, cost_usd)
+            _tally(tallies, keys.of_charge(charge, tool.placement, None)).add_charge(tool.placement, cost_usd)
+    total = Tally("total")
+    for tally in tallies.values():
+        total.include(tally)
     factors, agreements = prices.settle(total.contracted_usd, window.bounds)
     groups = [tally.close(factors) for tally in tallies.values()]
     groups.sort(key=lambda group: (-(group.cost_usd or _ZERO), -group.inferences, group.key is None, group.key or ""))
@@ -280,6 +293,11 @@ class _Window:
         first = self._first - self._first % _DAY_NS if self._since is None else self._since
         last = self._last - self._last % _DAY_NS + _DAY_NS if self._until is None else self._until
         return first, last
+
+
+def _add_up(mine: dict[Any, Any], theirs: Mapping[Any, Any]) -> None:
+    for name, value in theirs.items():
+        mine[name] = mine[name] + value if name in mine else value
 
 
 def _tidy(amount_usd: Decimal | None) -> Decimal | None:

@@ -46,6 +46,14 @@ class SampledSum:
         before, _ = self._by_trace.get(trace_id, (0.0, weight))
         self._by_trace[trace_id] = (before + weighted, weight)
 
+    def include(self, other: SampledSum) -> None:
+        """Add another sum; what both hold of a trace is of one trace."""
+        self.total += other.total
+        self.is_sampled = self.is_sampled or other.is_sampled
+        for trace_id, (value, weight) in other._by_trace.items():
+            before, _ = self._by_trace.get(trace_id, (0.0, weight))
+            self._by_trace[trace_id] = (before + value, weight)
+
     def interval(self) -> Interval:
         """Return the interval of the total; it is no lower than what was seen."""
         variance = math.fsum(

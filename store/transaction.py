@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Table, delete, select, tuple_
@@ -86,7 +87,7 @@ class Transaction:
         spans, enriched_spans = self._write_keyed(tables.SPANS, batch.spans, span_row, self._load_spans, merge_spans)
         calls, enriched_calls = self._write_inferences(batch.inferences)
         tools, enriched_tools = self._write_keyed(
-            tables.TOOL_CALLS, batch.tool_calls, tool_call_row, self._load_tool_calls, merge_tool_calls
+            tables.TOOL_CALLS, batch.tool_calls, tool_call_row, _load_tool_calls, merge_tool_calls
         )
         return WriteCounts(
             spans=spans,
@@ -214,17 +215,13 @@ class Transaction:
                 placed[key] = self._segments.place(call.prefix)
             return inference_row(call, *placed.get(key, (None, None)))
 
-        def load(keys: Sequence[Key]) -> dict[Key, Inference]:
-            known = {}
-            at = tables.INFERENCES.c
-            positions = [list(at).index(at.prefix_segment), list(at).index(at.prefix_blocks)]
-            for row in self._rows(tables.INFERENCES, keys):
-                key = (row[0], row[1])
-                known[key] = inference_of(row, decided=False)
-                segment_id, blocks = (row[position] for position in positions)
-                if segment_id is not None and (blocks or 0) >= (placed.get(key, (None, 0))[1] or 0):
-                    placed[key] = (segment_id, blocks)
-            return known
+        def load(rows: Sequence[Any]) -> dict[Key, Inference]:
+            # a stored chain is not expanded to be compared: where it is, and how long, says enough
+            for row in rows:
+                known, new = row.prefix_blocks or 0, placed.get((row[0], row[1]), (None, 0))[1] or 0
+                if row.prefix_segment is not None and known >= new:
+                    placed[row[0], row[1]] = (row.prefix_segment, row.prefix_blocks)
+            return {(row[0], row[1]): inference_of(row, decided=False) for row in rows}
 
         result = self._write_keyed(tables.INFERENCES, calls, row_of, load, merge_inferences)
         self._writer.insert_new(tables.PREFIX_SEGMENTS, self._segments.take_rows())
@@ -235,7 +232,7 @@ class Transaction:
         table: Table,
         records: Sequence[Record],
         row_of: Callable[[Record], Row],
-        load: Callable[[Sequence[Key]], dict[Key, Record]],
+        load: Callable[[Sequence[Any]], dict[Key, Record]],
         merge: Callable[[Record, Record], Record],
     ) -> tuple[int, int]:
         """Insert records and merge those that are there; return (inserted, enriched)."""
@@ -244,14 +241,19 @@ class Transaction:
             key = (record.trace_id, record.span_id)
             known = unique.get(key)
             unique[key] = record if known is None else merge(known, record)
-        inserted = self._writer.insert_new(table, [row_of(record) for record in unique.values()])
-        if inserted == len(unique):
+        rows = {key: row_of(record) for key, record in unique.items()}
+        inserted = self._writer.insert_new(table, list(rows.values()))
+        if inserted == len(rows):
             return inserted, 0
+        said = _SAID_BY_SOURCES[table.name]
+        stored = {
+            (row[0], row[1]): row for row in self._rows(table, list(rows)) if said(row) != said(rows[row[0], row[1]])
+        }
         changed = []
-        for key, known in load(list(unique)).items():
-            merged = merge(known, unique[key])
-            if _without_decisions(merged) != _without_decisions(known):
-                changed.append(row_of(merged))
+        for key, known in load(list(stored.values())).items():
+            merged = row_of(merge(known, unique[key]))
+            if said(merged) != said(stored[key]):
+                changed.append(merged)
         self._writer.upsert(table, changed)
         return inserted, len(changed)
 
@@ -260,8 +262,7 @@ class Transaction:
         for chunk in _chunks(keys):
             yield from self.connection.execute(select(*table.columns).where(key.in_(chunk)))
 
-    def _load_spans(self, keys: Sequence[Key]) -> dict[Key, Span]:
-        rows = list(self._rows(tables.SPANS, keys))
+    def _load_spans(self, rows: Sequence[Any]) -> dict[Key, Span]:
         resources = load_resources(self.connection, {row.resource_id for row in rows})
         spans = {}
         for row in rows:
@@ -269,9 +270,6 @@ class Transaction:
             span.run_id = row.source_run_id
             spans[(span.trace_id, span.span_id)] = span
         return spans
-
-    def _load_tool_calls(self, keys: Sequence[Key]) -> dict[Key, ToolCall]:
-        return {(row[0], row[1]): tool_call_of(row, decided=False) for row in self._rows(tables.TOOL_CALLS, keys)}
 
     def _write_numbered(self, table: Table, rows: list[Row]) -> int:
         inserted = self._writer.insert_new(table, rows)
@@ -300,11 +298,20 @@ class Transaction:
             self.connection.execute(delete(tables.RUNS).where(tables.RUNS.c.run_id.in_(names)))
 
 
-def _without_decisions(record: Span | Inference | ToolCall) -> Span | Inference | ToolCall:
-    # the chain of a stored call is not expanded to compare it: segments hold it already
-    if isinstance(record, Inference) and record.prefix is not None:
-        return replace(record, prefix=None)
-    return record
+def _load_tool_calls(rows: Sequence[Any]) -> dict[Key, ToolCall]:
+    return {(row[0], row[1]): tool_call_of(row, decided=False) for row in rows}
+
+
+def _said(table: Table, *decided: str) -> Callable[[Any], Any]:
+    """Return what picks the columns of a row that sources said, not decisions."""
+    return itemgetter(*(place for place, column in enumerate(table.columns) if column.name not in decided))
+
+
+_SAID_BY_SOURCES = {
+    "spans": _said(tables.SPANS, "run_id"),
+    "inferences": _said(tables.INFERENCES, "agent_name", "depends_on", "billable", "merged_into", "reasons"),
+    "tool_calls": _said(tables.TOOL_CALLS, "agent_name", "merged_into", "reasons"),
+}
 
 
 def _reasons(reasons: list[str]) -> str | None:

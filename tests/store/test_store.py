@@ -168,6 +168,15 @@ def test_an_inference_that_comes_again_keeps_one_view_of_its_meters(store: Store
     assert row.inference.prefix == full_inference().prefix
 
 
+def test_a_prefix_chain_that_comes_later_is_kept(store: Store) -> None:
+    call = full_inference()
+    written(store, RecordBatch(spans=[full_span()], inferences=[replace(call, prefix=None)]))
+    assert written(store, RecordBatch(spans=[full_span()], inferences=[call])).enriched == 1
+    assert written(store, RecordBatch(spans=[full_span()], inferences=[replace(call, prefix=None)])).enriched == 0
+    [row] = store.inferences(billable_only=False, with_prefix=True)
+    assert row.inference == call
+
+
 def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
     def fail() -> None:
         with store.transaction() as tx:
