@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -84,6 +86,31 @@ def import_paths(
     options = Options(model, keep_content)
     report = ImportReport()
     files = list(_files(paths, report))
+    with _fewer_collections():
+        _import_files(store, files, importer, options, report, progress, now_ns)
+    return report
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Collect cyclic garbage less often: records are many and make none."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _import_files(
+    store: Store,
+    files: list[tuple[PurePath, bool]],
+    importer: Importer | None,
+    options: Options,
+    report: ImportReport,
+    progress: Progress | None,
+    now_ns: int | None,
+) -> None:
     for done, (path, named) in enumerate(files, 1):
         try:
             committed, warnings = _import_file(store, path, importer, options, now_ns)
@@ -99,7 +126,6 @@ def import_paths(
             report.warnings.update(warnings)
         if progress is not None:
             progress(path, done, len(files))
-    return report
 
 
 def _import_file(

@@ -9,16 +9,16 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from inferometer.ingest.content import count_text, describe_input
-from inferometer.ingest.dialects import dialect_of, wrapper_of
 from inferometer.ingest.dialects.dialect import Dialect, Fields
 from inferometer.ingest.dialects.embedded import load_text
 from inferometer.ingest.inputs import input_of
+from inferometer.ingest.plans import Plan, plan_of
 from inferometer.ingest.prefixes import complete, keep_hashes
 from inferometer.ingest.raw import RawSpan
 from inferometer.ingest.retention import MAX_NAME, clean, is_name, retain
 from inferometer.ingest.sampling import weight_of
 from inferometer.ingest.usage import USAGE_FIELDS, usage_of
-from inferometer.ingest.users import hashed_user
+from inferometer.ingest.users import current_key, hashed_user
 from inferometer.schema import attributes as ours
 from inferometer.schema.records import (
     Attempt,
@@ -54,6 +54,23 @@ _PROVIDERS = {
 """Older and vendors' own names of providers to those of the convention."""
 
 
+_PURPOSES = {purpose.value: purpose for purpose in Purpose}
+_STATED_SOURCES = {source.value: source for source in UsageSource if source is not UsageSource.ABSENT}
+_UNITS = (("ns", 1), ("us", 1000), ("ms", 1_000_000), ("s", 1_000_000_000))
+_DURATIONS = {
+    name: tuple((f"{name}_{unit}", factor) for unit, factor in _UNITS)
+    for name in ("ttft", "inter_token_p50", "inter_token_p95", "queue", "prefill", "decode")
+}
+_COMPOSED = ("system", "tools", "history", "tool_results", "user")
+_RARE = frozenset(
+    {
+        *(key for keys in _DURATIONS.values() for key, _ in keys),
+        *(f"composition_{name}" for name in _COMPOSED),
+        *("raw_usage", "attempt_statuses", "resends", "tools_offered"),
+    }
+)
+"""Fields that few spans have, asked for together."""
+
 _NO_TAGS = frozenset({"session_id", "sessionid", "user_id", "userid", "prompt", "input", "output"})
 """Associations that are a field of their own, or content."""
 
@@ -74,21 +91,24 @@ def normalise(raw_spans: Iterable[RawSpan], *, keep_content: bool = False, sourc
 
 
 def _normalise_one(raw: RawSpan, keep_content: bool, source: str | None, batch: RecordBatch) -> None:
-    dialect = dialect_of(raw.scope, raw.attributes)
+    plan = plan_of(raw.scope, raw.attributes)
+    dialect = plan.dialect
     fields: Fields = {}
     what: SpanKind | Operation | None = None
     if dialect is not None:
         try:
-            fields, what = _read(dialect, raw)
-            wrapper = wrapper_of(raw.attributes)
-            if wrapper is not None and wrapper is not dialect:
-                what = _read_wrapper(wrapper, raw, fields, what)
+            fields = plan.read(raw.attributes)
+            if dialect.refine is not None:
+                dialect.refine(raw, fields)
+            what = dialect.kind(raw, fields)
+            if plan.wrapper is not None:
+                what = _read_wrapper(plan.wrapper, raw, fields, what)
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
             # attributes of types that nobody foresaw cost their span its meaning, never the batch its spans
             batch.warnings["unreadable_span"] += 1
             fields, what = {}, None
     kind = SpanKind.INFERENCE if isinstance(what, Operation) else (what or SpanKind.OTHER)
-    span = _span(raw, dialect, fields, kind, keep_content)
+    span = _span(raw, plan, fields, kind, keep_content)
     span.source = raw.source or source
     batch.spans.append(span)
     if isinstance(what, Operation):
@@ -96,7 +116,7 @@ def _normalise_one(raw: RawSpan, keep_content: bool, source: str | None, batch: 
         batch.inferences.append(call)
         if "prefix_hashes" in fields:
             keep_hashes(span, fields)
-        elif call.composition is None or call.prefix is None:
+        elif plan.holds_input and (call.composition is None or call.prefix is None):
             said = input_of(raw.attributes, fields)
             if said is not None:
                 _describe(call, said, batch.warnings)
@@ -106,18 +126,14 @@ def _normalise_one(raw: RawSpan, keep_content: bool, source: str | None, batch: 
         batch.outcomes.extend(_outcomes(raw))
 
 
-def _read(dialect: Dialect, raw: RawSpan) -> tuple[Fields, SpanKind | Operation | None]:
-    fields = dialect.read(raw.attributes)
-    if dialect.refine is not None:
-        dialect.refine(raw, fields)
-    return fields, dialect.kind(raw, fields)
-
-
 def _read_wrapper(
     wrapper: Dialect, raw: RawSpan, fields: Fields, what: SpanKind | Operation | None
 ) -> SpanKind | Operation | None:
     """Fill in what only the wrapper says, its usage as a whole or not at all, and return what the span is."""
-    around, kind = _read(wrapper, raw)
+    around = wrapper.read(raw.attributes)
+    if wrapper.refine is not None:
+        wrapper.refine(raw, around)
+    kind = wrapper.kind(raw, around)
     has_usage = "input" in fields or "output" in fields
     if not has_usage:
         fields.setdefault("semantics", around.get("semantics", wrapper.semantics))
@@ -127,32 +143,34 @@ def _read_wrapper(
     return what if what is not None else kind
 
 
-def _span(raw: RawSpan, dialect: Dialect | None, fields: Fields, kind: SpanKind, keep_content: bool) -> Span:
+def _span(raw: RawSpan, plan: Plan, fields: Fields, kind: SpanKind, keep_content: bool) -> Span:
+    dialect = plan.dialect
     attributes, cut = retain(raw.attributes, dialect, keep_content)
-    parent_id = raw.parent_id if raw.parent_id != raw.span_id else None
+    user_id = fields.get("user_id")
     return Span(
-        trace_id=raw.trace_id,
-        span_id=raw.span_id,
-        name=clean(raw.name, MAX_NAME),
-        kind=kind,
-        parent_id=parent_id,
-        start_ns=raw.start_ns,
-        end_ns=raw.end_ns,
-        status=raw.status,
-        error_type=_error_type(raw, fields),
-        resource=raw.resource,
-        scope=clean(raw.scope, MAX_NAME) if raw.scope else None,
-        dialect=dialect.name if dialect else None,
-        otel_kind=raw.otel_kind,
-        agent_name=_agent_name(raw, fields, kind),
-        session_id=_name(fields.get("session_id")),
-        user_id=hashed_user(fields.get("user_id")),
-        tags=_tags(raw, fields, dialect),
-        links=_links(raw, dialect, keep_content),
-        weight=weight_of(raw, fields),
-        purpose=_purpose(raw, fields),
-        attributes=attributes,
-        attributes_dropped=cut,
+        raw.trace_id,
+        raw.span_id,
+        clean(raw.name, MAX_NAME),
+        kind,
+        raw.parent_id if raw.parent_id != raw.span_id else None,
+        None,
+        raw.start_ns,
+        raw.end_ns,
+        raw.status,
+        _error_type(raw, fields),
+        raw.resource,
+        clean(raw.scope, MAX_NAME) if raw.scope else None,
+        dialect.name if dialect else None,
+        raw.otel_kind,
+        _agent_name(raw, fields, kind),
+        _name(fields.get("session_id")),
+        hashed_user(user_id) if user_id is not None else None,
+        _tags(raw, fields, plan) if plan.tags or "tag_list" in fields or "tags" in fields else {},
+        _links(raw, dialect, keep_content) if raw.links else [],
+        weight_of(raw, fields),
+        _purpose(raw, fields),
+        attributes,
+        cut,
     )
 
 
@@ -167,6 +185,7 @@ def _inference(
 ) -> Inference:
     assert dialect is not None
     usage = usage_of(fields, dialect.semantics, warnings)
+    has_rare = not _RARE.isdisjoint(fields)
     call = Inference(
         trace_id=raw.trace_id,
         span_id=raw.span_id,
@@ -177,21 +196,21 @@ def _inference(
         operation=operation,
         meters=usage.meters,
         usage_semantics=usage.semantics,
-        raw_usage=_raw_usage(fields),
+        raw_usage=_raw_usage(fields) if has_rare else None,
         service_tier=_name(fields.get("service_tier")),
         batch=_truth(fields.get("batch")),
         stream=_truth(fields.get("stream")),
-        attempts=_attempts(fields),
-        ttft_ns=_duration(fields, "ttft"),
-        inter_token_p50_ns=_duration(fields, "inter_token_p50"),
-        inter_token_p95_ns=_duration(fields, "inter_token_p95"),
+        attempts=_attempts(fields) if has_rare else [],
+        ttft_ns=_duration(fields, "ttft") if has_rare else None,
+        inter_token_p50_ns=_duration(fields, "inter_token_p50") if has_rare else None,
+        inter_token_p95_ns=_duration(fields, "inter_token_p95") if has_rare else None,
         finish_reason=_finish_reason(fields.get("finish_reason")),
-        tools_offered=_tools_offered(fields),
-        composition=_composition(fields),
+        tools_offered=_tools_offered(fields) if has_rare else [],
+        composition=_composition(fields) if has_rare else None,
         recorded_cost_usd=_money(fields.get("cost_usd")),
-        queue_ns=_duration(fields, "queue"),
-        prefill_ns=_duration(fields, "prefill"),
-        decode_ns=_duration(fields, "decode"),
+        queue_ns=_duration(fields, "queue") if has_rare else None,
+        prefill_ns=_duration(fields, "prefill") if has_rare else None,
+        decode_ns=_duration(fields, "decode") if has_rare else None,
         reasons=usage.reasons,
     )
     call.usage_source = _usage_source(call, fields)
@@ -210,8 +229,8 @@ def _usage_source(call: Inference, fields: Fields) -> UsageSource:
     if not call.meters.is_known:
         return UsageSource.ABSENT
     stated = fields.get("usage_source")
-    if stated in set(UsageSource) and stated != UsageSource.ABSENT:
-        return UsageSource(stated)
+    if isinstance(stated, str) and stated in _STATED_SOURCES:
+        return _STATED_SOURCES[stated]
     if not any(call.meters.as_dict().values()):
         # emitters that have no usage write zeros; a call that took nothing and gave nothing was none
         call.meters = type(call.meters)()
@@ -226,7 +245,7 @@ def _tool_call(raw: RawSpan, fields: Fields, span: Span) -> ToolCall:
     result = fields.get("tool_result", fields.get("value_output"))
     fingerprint = _name(fields.get("argument_fingerprint"))
     if fingerprint is None and arguments is not None:
-        fingerprint = argument_fingerprint(name, arguments)
+        fingerprint = argument_fingerprint(name, arguments, current_key())
     tokens = _whole(fields.get("result_tokens"))
     if tokens is None and isinstance(result, str) and result:
         tokens = count_text(result)
@@ -255,7 +274,7 @@ def _outcomes(raw: RawSpan) -> Iterable[Outcome]:
 
 
 def _agent_name(raw: RawSpan, fields: Fields, kind: SpanKind) -> str | None:
-    name = _name(fields.get("agent_name"))
+    name = _name(fields["agent_name"]) if "agent_name" in fields else None
     if name is None and kind is SpanKind.AGENT:
         # a span named "invoke_agent planner" by an emitter that sets no agent name
         head, _, tail = raw.name.partition(" ")
@@ -265,21 +284,19 @@ def _agent_name(raw: RawSpan, fields: Fields, kind: SpanKind) -> str | None:
 
 def _error_type(raw: RawSpan, fields: Fields) -> str | None:
     kind = _name(fields.get("error_type"))
-    if kind is None:
+    if kind is None and raw.events:
         for event in raw.events:
             if event.name == "exception":
                 kind = _name(event.attributes.get("exception.type"))
     return kind if kind is None or " " not in kind else None
 
 
-def _tags(raw: RawSpan, fields: Fields, dialect: Dialect | None) -> dict[str, str]:
+def _tags(raw: RawSpan, fields: Fields, plan: Plan) -> dict[str, str]:
     tags: dict[str, str] = {}
-    prefixes = (ours.TAG, *dialect.tag_prefixes) if dialect is not None else (ours.TAG,)
-    for key, value in raw.attributes.items():
-        if key.startswith(prefixes) and isinstance(value, (str, int, float)):
-            name = next(key[len(prefix) :] for prefix in prefixes if key.startswith(prefix))
-            if (name and key.startswith(ours.TAG)) or (name.lower() not in _NO_TAGS and is_name(value)):
-                tags[clean(name, MAX_NAME)] = clean(str(value), MAX_NAME)
+    for key, name, ours_alone in plan.tags:
+        value = raw.attributes[key]
+        if isinstance(value, (str, int, float)) and (ours_alone or (name.lower() not in _NO_TAGS and is_name(value))):
+            tags[clean(name, MAX_NAME)] = clean(str(value), MAX_NAME)
     labels = load_text(fields.get("tag_list"))
     for label in labels if isinstance(labels, list) else ():
         tags[clean(str(label), MAX_NAME)] = "true"
@@ -293,7 +310,7 @@ def _purpose(raw: RawSpan, fields: Fields) -> Purpose | None:
     stated = fields.get("purpose")
     if stated is None and raw.resource is not None:
         stated = next((value for key, value in raw.resource.attributes if key == ours.PURPOSE), None)
-    return Purpose(stated) if stated in set(Purpose) else None
+    return _PURPOSES.get(stated) if isinstance(stated, str) else None
 
 
 def _attempts(fields: Fields) -> list[Attempt]:
@@ -323,11 +340,7 @@ def _tools_offered(fields: Fields) -> list[ToolOffered]:
 
 
 def _composition(fields: Fields) -> Composition | None:
-    parts = {
-        name: _whole(fields[f"composition_{name}"])
-        for name in ("system", "tools", "history", "tool_results", "user")
-        if f"composition_{name}" in fields
-    }
+    parts = {name: _whole(fields[f"composition_{name}"]) for name in _COMPOSED if f"composition_{name}" in fields}
     return Composition(**parts) if parts else None
 
 
@@ -343,10 +356,11 @@ def _raw_usage(fields: Fields) -> dict[str, Any] | None:
 
 def _duration(fields: Fields, name: str) -> int | None:
     """Return nanoseconds from whichever unit the dialect writes, None where negative or broken."""
-    for unit, factor in (("ns", 1), ("us", 1000), ("ms", 1_000_000), ("s", 1_000_000_000)):
-        number = _number(fields.get(f"{name}_{unit}"))
-        if number is not None and 0 <= number * factor < 2**63:
-            return round(number * factor)
+    for key, factor in _DURATIONS[name]:
+        if key in fields:
+            number = _number(fields[key])
+            if number is not None and 0 <= number * factor < 2**63:
+                return round(number * factor)
     return None
 
 
@@ -372,6 +386,8 @@ def _provider(value: Any) -> str | None:
 
 
 def _name(value: Any) -> str | None:
+    if value is None:
+        return None
     if isinstance(value, str):
         return clean(value, MAX_NAME) or None
     return str(value) if type(value) is int else None

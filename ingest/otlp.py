@@ -28,6 +28,7 @@ MAX_TIME_NS = 2**63 - 1
 MAX_DEPTH = 16
 """Nested attribute values below this depth are left out."""
 
+_NOTHING = {TRACE_ID_BYTES: bytes(TRACE_ID_BYTES), SPAN_ID_BYTES: bytes(SPAN_ID_BYTES)}
 _KINDS = (None, "internal", "server", "client", "producer", "consumer")
 _KIND_NAMES = {f"SPAN_KIND_{name.upper()}": name for name in _KINDS if name}
 _STATUSES = {
@@ -167,14 +168,13 @@ def attributes_of(pairs: Any, warnings: Counter[str]) -> dict[str, Any]:
     for pair in pairs:
         try:
             value = pair["value"]
-            key = pair["key"]
-            # the common case first: this loop is the hot one of the JSON import
-            if type(value) is dict and len(value) == 1:
-                (kind, plain), *_ = value.items()
-                if kind == "stringValue":
-                    found[key] = plain
-                    continue
-            found[key] = _any_value(value, warnings, 0)
+            # the common cases first: this loop is the hot one of the JSON import
+            if "stringValue" in value:
+                found[pair["key"]] = value["stringValue"]
+            elif "intValue" in value:
+                found[pair["key"]] = int(value["intValue"])
+            else:
+                found[pair["key"]] = _any_value(value, warnings, 0)
         except (KeyError, TypeError, ValueError):
             warnings["broken_attributes"] += 1
     return found
@@ -210,6 +210,13 @@ def read_id(value: Any, size: int, warnings: Counter[str]) -> bytes | None:
     """
     if not value:
         return None
+    if type(value) is str and len(value) == 2 * size:
+        try:
+            found = bytes.fromhex(value)
+        except ValueError:
+            found = b""
+        if len(found) == size:
+            return found if found != _NOTHING[size] else None
     raw = value if isinstance(value, bytes) else _bytes_of(value, size)
     if raw is not None and len(raw) == size:
         return raw if any(raw) else None

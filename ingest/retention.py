@@ -7,6 +7,7 @@ any other key it stays while it looks like a name (short, few words) and the key
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from inferometer.ingest.dialects.dialect import Dialect
@@ -105,8 +106,9 @@ _CONTENT_WORDS = frozenset(
     ]
 )
 _KEEP, _DROP, _JUDGE = 0, 1, 2
-_VERDICTS: dict[tuple[str, str], int] = {}
-_VERDICTS_REMEMBERED = 16384
+_VERDICTS: dict[str, dict[str, tuple[int, str]]] = {}
+_VERDICTS_REMEMBERED = 8192
+_NUMBERS = frozenset({int, float, bool})
 
 
 def retain(attributes: Mapping[str, Any], dialect: Dialect | None, keep_content: bool) -> tuple[dict[str, Any], int]:
@@ -117,33 +119,47 @@ def retain(attributes: Mapping[str, Any], dialect: Dialect | None, keep_content:
         dialect: the one that reads them, if any.
         keep_content: whether what people and models said may stay.
     """
+    if keep_content:
+        return _retain_all(attributes)
     kept: dict[str, Any] = {}
     cut = 0
-    name = dialect.name if dialect else ""
+    verdicts = _verdicts_of(dialect)
     for key, value in attributes.items():
-        if len(kept) >= MAX_ATTRIBUTES:
-            cut += 1
-            continue
-        verdict = _VERDICTS.get((name, key))
-        if verdict is None:
-            verdict = _verdict(name, key, dialect)
-        if keep_content:
-            kept[clean(key, MAX_NAME)] = _bounded(value, MAX_TEXT * 1024, 0)
-        elif type(value) in {int, float, bool}:
-            kept[clean(key, MAX_NAME)] = _number(value)
+        known = verdicts.get(key)
+        verdict, name = known if known is not None else _judge(key, dialect, verdicts)
+        kind = type(value)
+        if kind is str:
+            if verdict == _DROP or (verdict == _JUDGE and not is_name(value)):
+                continue
+            kept[name] = (
+                value if len(value) <= MAX_TEXT and value.isascii() and "\0" not in value else clean(value, MAX_TEXT)
+            )
+        elif kind in _NUMBERS:
+            kept[name] = _number(value)
         elif verdict == _KEEP or (verdict == _JUDGE and is_name(value)):
             plain = _plain(value)
-            if plain is None:
-                cut += value is not None
+            if plain is not None:
+                kept[name] = plain
             else:
-                kept[clean(key, MAX_NAME)] = plain
+                cut += value is not None
+    if len(kept) > MAX_ATTRIBUTES:
+        cut += len(kept) - MAX_ATTRIBUTES
+        kept = dict(islice(kept.items(), MAX_ATTRIBUTES))
     return kept, cut
+
+
+def _retain_all(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    bounded = {
+        clean(key, MAX_NAME): _bounded(value, MAX_TEXT * 1024, 0)
+        for key, value in islice(attributes.items(), MAX_ATTRIBUTES)
+    }
+    return bounded, max(0, len(attributes) - MAX_ATTRIBUTES)
 
 
 def is_content(key: str, dialect: Dialect | None) -> bool:
     """Return whether a key holds what people or models said, or may."""
-    name = dialect.name if dialect else ""
-    return _VERDICTS.get((name, key), _verdict(name, key, dialect)) == _DROP
+    verdicts = _verdicts_of(dialect)
+    return (verdicts.get(key) or _judge(key, dialect, verdicts))[0] == _DROP
 
 
 def clean(text: str, limit: int) -> str:
@@ -155,7 +171,12 @@ def clean(text: str, limit: int) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _verdict(name: str, key: str, dialect: Dialect | None) -> int:
+def _verdicts_of(dialect: Dialect | None) -> dict[str, tuple[int, str]]:
+    return _VERDICTS.setdefault(dialect.name if dialect is not None else "", {})
+
+
+def _judge(key: str, dialect: Dialect | None, verdicts: dict[str, tuple[int, str]]) -> tuple[int, str]:
+    """Return what becomes of a key and the name under which it stays."""
     if dialect is not None and any(_matches(key, pattern) for pattern in dialect.content):
         verdict = _DROP
     elif (dialect is not None and key in dialect.by_key) or key.startswith(_SAFE_PREFIXES):
@@ -163,9 +184,10 @@ def _verdict(name: str, key: str, dialect: Dialect | None) -> int:
     else:
         words = key.lower().replace("-", "_").replace("_", ".").split(".")
         verdict = _DROP if _CONTENT_WORDS.intersection(words) else _JUDGE
-    if len(_VERDICTS) < _VERDICTS_REMEMBERED:  # keys come from outside: what is remembered must stay bounded
-        _VERDICTS[name, key] = verdict
-    return verdict
+    if len(verdicts) >= _VERDICTS_REMEMBERED:  # keys come from outside: what is remembered must stay bounded
+        verdicts.clear()
+    verdicts[key] = known = (verdict, clean(key, MAX_NAME))
+    return known
 
 
 def _matches(key: str, pattern: str) -> bool:

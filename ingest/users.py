@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import Any
 
-from inferometer.tokens.key import HashKey, load_key
+from inferometer.tokens.key import VARIABLE, HashKey, load_key
 
 PSEUDONYM_BYTES = 8
 
@@ -14,7 +15,18 @@ def hashed_user(user_id: Any) -> str | None:
     """Return a user's pseudonym, 16 hex digits under the user's own key; None for no user."""
     if user_id is None or user_id == "":
         return None
-    return _pseudonym(str(user_id), load_key())
+    return _pseudonym(str(user_id), current_key())
+
+
+def current_key() -> HashKey:
+    """Return the key of this environment, looked up again only where the environment changed."""
+    get = os.environ.get
+    return _key_of(get(VARIABLE), get("XDG_DATA_HOME"), get("HOME"))
+
+
+@lru_cache(maxsize=8)
+def _key_of(*environment: str | None) -> HashKey:
+    return load_key()
 
 
 @lru_cache(maxsize=4096)

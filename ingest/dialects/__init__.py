@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from inferometer.ingest.dialects import (
@@ -98,6 +99,7 @@ def wrapper_of(attributes: Mapping[str, Any]) -> Dialect | None:
     return None
 
 
+@lru_cache(maxsize=1024)
 def _dialect_of_scope(scope: str) -> Dialect | None:
     known = _SCOPES.get(scope)
     if known is None:
