@@ -11,6 +11,10 @@ from inferometer.schema.meters import Meters
 from inferometer.schema.records import Inference
 from inferometer.schema.rows import InferenceRow
 
+FRESH_FIRST = ("input_fresh", "cache_write_5m", "cache_write_1h", "cache_read")
+READS_FIRST = ("cache_read", "input_fresh", "cache_write_5m", "cache_write_1h")
+"""In which order tokens leave a call's input: those it brought in, or those it carried along."""
+
 
 def changed_inference(call: CostedCall, inference: Inference, price: PriceCall) -> CostedCall:
     """Return the call with another inference in its place; what was added to its price stays."""
@@ -57,18 +61,32 @@ def less_input(call: CostedCall, price: PriceCall, tokens: int, *, fresh_first: 
             for what was carried along.
     """
     meters = call.inference.meters
-    order = ("input_fresh", "cache_write_5m", "cache_write_1h", "cache_read")
-    if not fresh_first:
-        order = ("cache_read", "input_fresh", "cache_write_5m", "cache_write_1h")
     changes: dict[str, int | None] = {}
     left = tokens
-    for name in order:
+    for name in FRESH_FIRST if fresh_first else READS_FIRST:
         have = getattr(meters, name)
         if have and left > 0:
             taken = min(have, left)
             changes[name] = have - taken
             left -= taken
     return with_meters(call, price, **changes) if changes else call
+
+
+def input_cost_usd(call: CostedCall, tokens: int, *, fresh_first: bool = False) -> Decimal | None:
+    """Return what a part of a call's input cost, by what each of its meters cost per token; see `less_input`.
+
+    This is `less_input` without pricing again: exact but where fewer tokens would bring the call into a cheaper tier.
+    """
+    if call.cost_usd is None:
+        return None
+    cost, left = ZERO, tokens
+    for name in FRESH_FIRST if fresh_first else READS_FIRST:
+        have = getattr(call.inference.meters, name)
+        if have and left > 0:
+            taken = min(have, left)
+            cost += call.cost_by_meter_usd.get(name, ZERO) * taken / have
+            left -= taken
+    return cost
 
 
 def saving_usd(before: Iterable[CostedCall], after: Iterable[CostedCall]) -> Decimal:

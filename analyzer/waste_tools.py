@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
-from inferometer.analyzer.audit_repricing import less_input
+from inferometer.analyzer.audit_dataset import ZERO, CostedCall
+from inferometer.analyzer.audit_repricing import input_cost_usd
 from inferometer.analyzer.waste import Evidence, Examined, Finding, evidence_of, evidence_of_tool, total_usd
 from inferometer.schema.rows import ToolCallRow
 
@@ -83,28 +84,27 @@ def carriers(tool: ToolCallRow, calls: Sequence[CostedCall]) -> list[CostedCall]
     end_ns = tool.placement.end_ns
     if end_ns is None:
         return []
-    later = [
-        call for call in calls if call.start_ns >= end_ns and call.placement.agent_name == tool.placement.agent_name
-    ]
     size = tool.tool_call.result_tokens or 0
+    agent = tool.placement.agent_name
     kept: list[CostedCall] = []
-    for call in later:
+    for index in range(bisect_left(calls, end_ns, key=lambda call: call.start_ns), len(calls)):
+        call = calls[index]
+        if call.placement.agent_name != agent:
+            continue
         if call.input_tokens < size or (kept and call.input_tokens < kept[-1].input_tokens // 2):
             break
         kept.append(call)
     return kept
 
 
-def carried_cost(
-    tool: ToolCallRow, calls: Sequence[CostedCall], tokens: int, dataset: Dataset
-) -> tuple[int, Decimal | None]:
+def carried_cost(tool: ToolCallRow, calls: Sequence[CostedCall], tokens: int) -> tuple[int, Decimal | None]:
     """Return the token-times and dollars that carrying a part of a tool's result took."""
     cost, known, carried = ZERO, False, 0
     for index, call in enumerate(carriers(tool, calls)):
-        smaller = less_input(call, dataset.price, tokens, fresh_first=index == 0)
+        spent = input_cost_usd(call, tokens, fresh_first=index == 0)
         carried += tokens
-        if call.cost_usd is not None and smaller.cost_usd is not None:
-            cost += (call.cost_usd - smaller.cost_usd) * Decimal(repr(call.weight))
+        if spent is not None:
+            cost += spent if call.weight == 1.0 else spent * Decimal(repr(call.weight))
             known = True
     return carried, cost if known else None
 
@@ -120,7 +120,7 @@ def oversized_results(examined: Examined) -> list[Finding]:
             size = tool.tool_call.result_tokens
             if size is None or size < LARGE_RESULT_TOKENS:
                 continue
-            carried, cost = carried_cost(tool, in_run, size, dataset)
+            carried, cost = carried_cost(tool, in_run, size)
             calls += tool.placement.weight or 1.0
             tokens += carried
             times = carried // size
@@ -162,8 +162,7 @@ def unused_tools(examined: Examined) -> list[Finding]:
         weight = sum(offered.tokens or 0 for offered in unused)
         if not weight:
             continue
-        smaller = less_input(call, dataset.price, weight)
-        cost = None if call.cost_usd is None or smaller.cost_usd is None else call.cost_usd - smaller.cost_usd
+        cost = input_cost_usd(call, weight)
         names = ", ".join(sorted(offered.name for offered in unused)[:5])
         calls += call.weight
         tokens += weight * call.weight
