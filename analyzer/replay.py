@@ -11,6 +11,7 @@ from inferometer.analyzer.replay_arrivals import Clocks, set_clocks
 from inferometer.analyzer.replay_cost import Bill, Use, bill, energy, hourly_price
 from inferometer.analyzer.replay_engine import MOST_BACKGROUND_CALLS, Simulation, simulate
 from inferometer.analyzer.replay_fleet import Deployment, build_deployment
+from inferometer.analyzer.replay_recount import recount
 from inferometer.analyzer.replay_result import ReplayResult
 from inferometer.analyzer.replay_scenario import Arrivals, Objective, Payment, Scenario
 from inferometer.analyzer.replay_trust import trust
@@ -38,7 +39,7 @@ def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True
         UserError: arrivals that cannot be made.
     """
     deployment = build_deployment(scenario, workload)
-    prepared = _as_served(workload, scenario)
+    prepared, recounted = _as_served(workload, scenario, deployment.step_model.model.id)
     clocks = set_clocks(prepared, scenario.arrivals, scenario.seed)
     simulation = _simulate(clocks, deployment, scenario)
     found = trust(simulation, deployment.step_model)
@@ -64,6 +65,7 @@ def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True
         if not scenario.arrivals.compresses_time
         else None,
         busy_s=busy_s,
+        recounted_share=recounted,
         warnings=_warnings(clocks.workload, deployment, scenario, simulation),
     )
 
@@ -80,25 +82,28 @@ def _simulate(clocks: Clocks, deployment: Deployment, scenario: Scenario) -> Sim
     )
 
 
-def _as_served(workload: Workload, scenario: Scenario) -> Workload:
-    """Return the workload with its tokens as the scenario's model counts and writes them."""
-    if scenario.input_scale == scenario.output_scale == 1.0:
-        return workload
-    prefixes = workload.prefixes
-    block_tokens = max(1, round(prefixes.block_tokens * scenario.input_scale))
-    return replace(
-        workload,
-        input_tokens=_scaled(workload.input_tokens, scenario.input_scale),
-        output_tokens=_scaled(workload.output_tokens, scenario.output_scale),
-        prefixes=replace(prefixes, block_tokens=block_tokens),
-    )
+def _as_served(workload: Workload, scenario: Scenario, model: str) -> tuple[Workload, float]:
+    """Return the workload with its tokens as the scenario's model counts them, and the share of calls re-counted."""
+    factor, known = np.ones(workload.calls), 0.0
+    if scenario.input_scale is not None:
+        factor = np.full(workload.calls, scenario.input_scale)
+    elif workload.model is not None:
+        found = recount(workload.models, workload.model, model)
+        factor, known = found.factor, found.known_share
+    if (factor == 1.0).all() and scenario.output_scale == 1.0:
+        return workload, known
+    prefixes, inputs = workload.prefixes, workload.input_tokens
+    scaled = _scaled(inputs, factor)
+    overall = float(scaled.sum(dtype=np.int64)) / max(1.0, float(inputs.sum(dtype=np.int64)))
+    prefixes = replace(prefixes, block_tokens=max(1, round(prefixes.block_tokens * overall)))
+    outputs = _scaled(workload.output_tokens, np.full(workload.calls, scenario.output_scale))
+    return replace(workload, input_tokens=scaled, output_tokens=outputs, prefixes=prefixes), known
 
 
 def _scaled(
-    tokens: np.ndarray[tuple[int], np.dtype[np.int32]], factor: float
+    tokens: np.ndarray[tuple[int], np.dtype[np.int32]], factor: np.ndarray[tuple[int], np.dtype[np.float64]]
 ) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    scaled = np.maximum(np.rint(tokens * factor), tokens > 0)
-    return np.asarray(scaled, np.int32)
+    return np.asarray(np.maximum(np.rint(tokens * factor), tokens > 0), np.int32)
 
 
 def _bill(

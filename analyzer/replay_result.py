@@ -39,6 +39,7 @@ class ReplayResult:
     bill: Bill | None
     energy: Energy | None
     busy_s: float
+    recounted_share: float
     warnings: dict[str, int]
 
     @property
@@ -110,6 +111,7 @@ class ReplayResult:
             "kv_capacity_tokens": model.kv_capacity_tokens,
             "context_window_tokens": model.model.context_tokens,
             "acceptance_length": model.speculation.acceptance_length if model.speculation else None,
+            "input_recounted_share": self.recounted_share,
             "behaviour": "held fixed: the same calls, tools and output lengths as recorded",
         }
 

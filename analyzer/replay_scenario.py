@@ -97,7 +97,7 @@ class Scenario:
         background_rate_per_s: calls of other tenants; 0: alone on the machine.
         background_profile: whose lengths they have: ``own``, ``azure_conv``, ``azure_code``, ``burstgpt`` or
             ``mooncake``.
-        input_scale: on recorded input tokens, for a model that counts otherwise.
+        input_scale: on recorded input tokens; None: by the measured ratio of the vocabularies, 1 where it is unknown.
         output_scale: on recorded output tokens.
         arrivals: when sessions start.
         objective: what counts as good.
@@ -136,7 +136,7 @@ class Scenario:
     use_priorities: bool = False
     background_rate_per_s: float = 0.0
     background_profile: str = "own"
-    input_scale: float = 1.0
+    input_scale: float | None = None
     output_scale: float = 1.0
     arrivals: Arrivals = field(default_factory=Arrivals)
     objective: Objective = field(default_factory=Objective)
@@ -172,7 +172,7 @@ class Scenario:
         }
         positive = {
             "arrival scale": self.arrivals.scale,
-            "input scale": self.input_scale,
+            "input scale": 1.0 if self.input_scale is None else self.input_scale,
             "output scale": self.output_scale,
             "utilisation": self.payment.utilisation,
             "rental unit": self.payment.rental_unit_h,

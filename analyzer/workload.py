@@ -55,6 +55,7 @@ class Workload:
         edges: what waits for what.
         prefixes: the tree of shared prompt prefixes.
         run: int32, number of the call's run.
+        model: int32, which of `models` answered the call; None where the workload was made up.
         start_s: float64, recorded start since the session's, NaN unknown.
         keys: (trace id, span id) of each call, empty where the workload was made up.
         warnings: what was left out or repaired, by kind; ``sampled`` calls stand for more than were recorded, which a
@@ -72,6 +73,8 @@ class Workload:
     run: Int
     start_s: Float
     recorded: Recorded
+    model: Int | None = None
+    models: tuple[str | None, ...] = ()
     run_ids: tuple[str, ...] = ()
     keys: tuple[tuple[bytes, bytes], ...] = ()
     warnings: Counter[str] = field(default_factory=Counter)
@@ -130,9 +133,11 @@ def build_workload(rows: Iterable[InferenceRow], price: Price | None = None) -> 
     starts_ns = [kept[first].placement.start_ns for first in session_first[:-1]]
     session_of = np.repeat(np.arange(len(starts_ns)), np.diff(session_first))
     edges, release_s = connect(kept, everything, session_first, warnings)
+    models: dict[str | None, int] = {}
     runs: dict[str, int] = {}
     for row in kept:
         runs.setdefault(_run_of(row), len(runs))
+        models.setdefault(row.inference.model, len(models))
     return Workload(
         input_tokens=np.array([row.inference.meters.input_total for row in kept], np.int32),
         output_tokens=np.array([row.inference.meters.output for row in kept], np.int32),
@@ -153,6 +158,8 @@ def build_workload(rows: Iterable[InferenceRow], price: Price | None = None) -> 
             np.float64,
         ),
         recorded=_recorded(kept, price),
+        model=np.array([models[row.inference.model] for row in kept], np.int32),
+        models=tuple(models),
         run_ids=tuple(runs),
         keys=tuple((row.inference.trace_id, row.inference.span_id) for row in kept),
         warnings=warnings,

@@ -21,6 +21,7 @@ from inferometer.analyzer.replay_capacity import OFFICE, Target, latencies, plan
 from inferometer.analyzer.replay_cost import Use, bill, energy, hourly_price
 from inferometer.analyzer.replay_engine import simulate
 from inferometer.analyzer.replay_fleet import build_deployment, build_step_model
+from inferometer.analyzer.replay_recount import recount
 from inferometer.analyzer.replay_sensitivity import measure_sensitivity
 from inferometer.analyzer.replay_sweep import mark_pareto, sweep
 from inferometer.analyzer.stepterms import StepLoad
@@ -431,6 +432,33 @@ def test_row_that_serves_fewer_runs_is_never_on_the_front() -> None:
     rows = [row(1, 1.0, 0.5), row(5, 2.0, 0.0), row(4, 3.0, 0.0), row(6, 3.0, 0.0), row(None, 1.0, 0.0)]
     mark_pareto(rows)
     assert [found["pareto"] for found in rows] == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "target", "factor"),
+    [
+        ("gpt-4o-2024-08-06", "meta-llama/Llama-3.1-70B", 1.011),
+        ("openai/gpt-4o", "Qwen/Qwen3-32B", 1.052),
+        ("deepseek-ai/DeepSeek-V3", "deepseek-ai/DeepSeek-R1", 1.0),
+        ("claude-opus-4-5", "meta-llama/Llama-3.1-70B", None),
+        (None, "meta-llama/Llama-3.1-70B", None),
+    ],
+)
+def test_input_is_recounted_where_both_vocabularies_are_measured(
+    recorded: str | None, target: str, factor: float | None
+) -> None:
+    found = recount([recorded, "unheard-of"], np.array([0, 0, 1], np.int32), target)
+    assert found.factor.tolist() == pytest.approx([factor or 1.0, factor or 1.0, 1.0])
+    assert found.known_share == pytest.approx(0.0 if factor is None else 2 / 3)
+
+
+def test_stated_scale_replaces_the_measured_ratio(workload: Workload) -> None:
+    spoken = replace(workload, model=np.zeros(workload.calls, np.int32), models=("gpt-4o",))
+    measured = replay(spoken, H100, with_interval=False).as_dict()
+    assert measured["scenario"]["input_recounted_share"] == 1.0
+    assert measured["input_tokens"] == pytest.approx(1.011 * workload.input_tokens.sum(), rel=1e-3)
+    stated = replay(spoken, replace(H100, input_scale=2.0), with_interval=False).as_dict()
+    assert stated["input_tokens"] == 2 * workload.input_tokens.sum()
 
 
 def test_nothing_recorded_reads_as_unknown() -> None:

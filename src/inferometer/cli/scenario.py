@@ -54,7 +54,7 @@ _OPTIONS = (
     click.option("--gateway-workers", type=int, default=0, show_default=True, help="Check and tokenise; 0: no limit."),
     click.option("--priorities", is_flag=True, help="Serve runs by purpose: serve, develop, evaluate, train."),
     click.option(
-        "--input-scale", type=float, default=1.0, show_default=True, help="On input tokens, for another model."
+        "--input-scale", type=float, metavar="X", help="On input tokens [default: vocabularies' measured ratio]."
     ),
     click.option("--output-scale", type=float, default=1.0, show_default=True, help="On output tokens."),
     click.option(
