@@ -13,14 +13,12 @@ from functools import cached_property
 from typing import Protocol
 
 from inferometer.profiles.prices import Priced, PriceList
+from inferometer.schema.moments import is_date
 from inferometer.schema.records import Charge, Inference, Outcome, Run, ServingSample, Span
 from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
 from inferometer.schema.selection import Selection
 
 ZERO = Decimal(0)
-
-EARLIEST_DATE_NS = 1_420_070_400 * 1_000_000_000
-"""2015: a time before it is an offset from the start of a recording, not a date."""
 
 
 PriceCall = Callable[[InferenceRow], Priced]
@@ -106,7 +104,7 @@ class CostedCall:
     @property
     def is_dated(self) -> bool:
         """Whether the start is a date, and not an offset from the start of a recording."""
-        return self.start_ns >= EARLIEST_DATE_NS
+        return is_date(self.start_ns)
 
     @property
     def end_ns(self) -> int:

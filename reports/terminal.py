@@ -14,6 +14,7 @@ from rich.tree import Tree
 
 from inferometer.analyzer.accounting import METERS, Accounting, Group
 from inferometer.analyzer.runs import Node, RunSummary, RunTree
+from inferometer.schema.moments import is_date
 from inferometer.schema.records import SpanKind, Status
 
 UNKNOWN = "unknown"
@@ -82,8 +83,8 @@ def show_duration(duration_ns: int | None) -> str:
 
 
 def show_time(start_ns: int | None) -> str:
-    """Return a time (UTC) to the second."""
-    if start_ns is None:
+    """Return a time (UTC) to the second; an offset from the start of a recording is no date."""
+    if not is_date(start_ns):
         return UNKNOWN
     try:
         return datetime.fromtimestamp(start_ns // 1_000_000_000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -12,11 +12,9 @@ from inferometer.profiles.prices.agreements import Coverage, Settled, settle
 from inferometer.profiles.prices.cards import Priced, RateCard, price_meters
 from inferometer.profiles.prices.own import Discount, OwnPrices, find_own_file, load_own
 from inferometer.profiles.prices.published import PublishedPrices
+from inferometer.schema.moments import is_date
 from inferometer.schema.records import Charge, Inference, Operation
 from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
-
-_EARLIEST_NS = 1_420_070_400 * 1_000_000_000
-"""2015: a time before it is an offset from the start of a recording, not a date."""
 
 _ZERO = Decimal(0)
 _WITH_OUTPUT = frozenset({Operation.CHAT, Operation.COMPLETION})
@@ -203,7 +201,7 @@ def _names_of(call: Inference) -> tuple[str, ...]:
 
 
 def _moment(start_ns: int | None) -> datetime | None:
-    if start_ns is None or start_ns < _EARLIEST_NS:
+    if not is_date(start_ns):
         return None
     try:
         return datetime.fromtimestamp(start_ns // 1_000_000_000, tz=UTC)

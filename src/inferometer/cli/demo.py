@@ -25,7 +25,7 @@ def command(out: str, store_url: str | None, as_json: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="inferometer-demo-") as folder:
         store = store_url or str(Path(folder, "store.sqlite"))
         calls = trace_agent(store)
-        _say(as_json, f"traced {calls} model calls of a small agent")
+        _say(as_json, f"traced a small agent: {calls} HTTP requests to its models, retries among them")
         imported = import_samples(store, Path(folder, "samples"))
         _say(as_json, f"imported {imported['inferences']} model calls from {imported['files']} sample files")
         audit = write_audit(store, Path(out))
