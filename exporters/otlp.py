@@ -1,13 +1,19 @@
-"""OTLP out: the official exporters, chosen as the environment asks."""
+"""OTLP out: the official exporters, chosen as the environment asks, with a shorter way for our own spans."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
-from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from inferometer.schema.errors import UserError
+from inferometer.tracer.conversion import readable
+from inferometer.tracer.span import LeanSpan
 
 PROTOCOLS = ("http/protobuf", "grpc")
 
@@ -41,6 +47,23 @@ def otlp_exporter(endpoint: str | None = None, **options: Any) -> SpanExporter:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 
         return GrpcExporter(**options)
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+    return LeanOtlpExporter(None if endpoint is None else endpoint.rstrip("/") + "/v1/traces", **options)
 
-    return HttpExporter(None if endpoint is None else endpoint.rstrip("/") + "/v1/traces", **options)
+
+class LeanOtlpExporter(OTLPSpanExporter):
+    """The official OTLP/HTTP exporter; our own spans are encoded directly and sent by its client, retries included."""
+
+    def export_lean(
+        self, spans: Sequence[LeanSpan], resource: Resource, scope: InstrumentationScope
+    ) -> SpanExportResult:
+        """Export our own spans."""
+        from inferometer.exporters.encoding import encode_lean
+
+        client = getattr(self, "_client", None)
+        if client is None or not hasattr(client, "export"):
+            # a release of the exporter that is built otherwise
+            return self.export([readable(span, resource, scope) for span in spans])
+        if getattr(self, "_shutdown", False):
+            return SpanExportResult.FAILURE
+        result = client.export(encode_lean(spans, resource, scope))
+        return SpanExportResult.SUCCESS if result.success else SpanExportResult.FAILURE
