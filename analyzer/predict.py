@@ -16,7 +16,7 @@ import numpy as np
 
 from inferometer.analyzer.closedloop import Latencies, Loops, settle, stack
 from inferometer.analyzer.steptime import FAMILY, Parallelism, StepModel, step_model
-from inferometer.profiles.engines import Spread, load_engine
+from inferometer.profiles.engines import Range, Spread, load_engine
 from inferometer.profiles.hardware import load_hardware
 from inferometer.profiles.models import load_model
 from inferometer.schema.errors import InputError, UserError
@@ -25,6 +25,7 @@ COLUMNS = ("hardware", "engine", "model", "precision", "mode", "tp", "isl", "osl
 """Required; ``pp``, ``dp``, ``moe_tp``, ``moe_ep`` and ``batch_per_replica`` are read where they are there."""
 
 EXTRAPOLATED, UNSUPPORTED = "extrapolated", "unsupported"
+DISAGGREGATED = "disaggregated"
 TOLERANCE = 0.1
 """How far outside the hull, as a ratio minus one, still counts as inside."""
 
@@ -95,6 +96,9 @@ def predict_rows(rows: Iterable[Mapping[str, str]]) -> list[Prediction]:
     points: list[tuple[int, Point, StepModel]] = []
     for index, row in enumerate(rows):
         try:
+            if is_disaggregated(row):
+                answers.append(_follow_trend(row))
+                continue
             point = read_point(row)
             points.append((index, point, model_of(point)))
             answers.append(None)
@@ -113,7 +117,7 @@ def read_point(row: Mapping[str, str]) -> Point:
         InputError: a number is missing or is none, or the row says too little to be computed.
     """
     if row.get("mode", "agg") not in ("", "agg", "aggregated"):
-        raise InputError("row", f"mode {row['mode']!r} names no ranks of its prefill and decode sides")
+        raise InputError("row", f"mode is {row['mode']!r}; it can be agg or disagg")
     precision = row["precision"] or load_model(row["model"]).native_precision
     tensor, data, expert = _ranks(row)
     concurrency = _number(row, "concurrency")
@@ -130,6 +134,33 @@ def read_point(row: Mapping[str, str]) -> Point:
         input_tokens=_number(row, "isl"),
         output_tokens=_number(row, "osl"),
     )
+
+
+def is_disaggregated(row: Mapping[str, str]) -> bool:
+    """Return whether a row is of a deployment with a prefill and a decode side."""
+    return row.get("mode", "").startswith("disagg")
+
+
+def _follow_trend(row: Mapping[str, str]) -> Prediction:
+    """Answer a row that does not say how many ranks its prefill and decode sides have, from published ones like it.
+
+    Raises:
+        UserError: nothing was published for the chip, engine, model and precision, or a number is missing.
+    """
+    hardware, engine, model = load_hardware(row["hardware"]), load_engine(row["engine"]), load_model(row["model"])
+    precision = row["precision"] or model.native_precision
+    users, tokens_in, tokens_out = (_number(row, name) for name in ("concurrency", "isl", "osl"))
+    for trend in engine.trends:
+        if (trend.hardware, trend.model, trend.precision) == (hardware.id, model.id, precision):
+            break
+    else:
+        raise InputError("row", "a disaggregated deployment whose ranks are not stated, and none like it was published")
+    ttft, tpot = trend.at(users, tokens_in, tokens_out)
+    distance = Range(trend.users_low, trend.users_high).distance(users)
+    spread = widened(engine.spreads[DISAGGREGATED], engine.spreads.get(EXTRAPOLATED), distance)
+    confidence = EXTRAPOLATED if distance > TOLERANCE else FAMILY
+    reason = f"ranks of the two sides are not stated: the trend of {trend.rows} published rows"
+    return _prediction(confidence, reason, ttft, tpot, spread, users, tokens_out)
 
 
 def _number(row: Mapping[str, str], key: str) -> float:
@@ -236,7 +267,14 @@ def _answer(point: Point, model: StepModel, solved: Latencies, position: int) ->
         spread = widened(spread, model.engine.spreads.get(EXTRAPOLATED), distance)
     if solved.waiting[position]:
         reason += f"; KV memory holds {solved.running[position]:.0f} of {point.users:.0f} users at a time"
-    cycle_s = (ttft + (point.output_tokens - 1) * tpot) / 1e3
+    users = point.replicas * point.users
+    return _prediction(confidence, reason, ttft, tpot, spread, users, point.output_tokens)
+
+
+def _prediction(
+    confidence: str, reason: str, ttft: float, tpot: float, spread: Spread, users: float, output_tokens: float
+) -> Prediction:
+    cycle_s = (ttft + (output_tokens - 1) * tpot) / 1e3
     return Prediction(
         confidence=confidence,
         reason=reason,
@@ -246,7 +284,7 @@ def _answer(point: Point, model: StepModel, solved: Latencies, position: int) ->
         tpot_ms=tpot,
         tpot_ms_p10=tpot * spread.tpot_p10,
         tpot_ms_p90=tpot * spread.tpot_p90,
-        output_tokens_per_s=point.replicas * point.users * point.output_tokens / cycle_s,
+        output_tokens_per_s=users * output_tokens / cycle_s,
     )
 
 

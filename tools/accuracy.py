@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from disaggregated import Trends
 from fitting import Data
 from ground_truth import FOLDS, LOOP, REQUEST, THROUGHPUT
 from holdout import Band, HeldOut, bands_of_pairs, cross_bands, fitting_stretch, main_ratio, ratios
@@ -89,6 +90,7 @@ def write_accuracy(
     peer: Path | None,
     as_of: date,
     loops: list[OpenLoop],
+    trends: Trends,
 ) -> str:
     """Return the whole page."""
     page = Page()
@@ -97,6 +99,7 @@ def write_accuracy(
     _by_pair(page, data, study)
     _intervals(page, data, study)
     _unseen(page, data, study, bands)
+    _disaggregated(page, trends)
     _ranking(page, data, study)
     _peers(page, data, study, peer)
     _open_loops(page, data, study, loops)
@@ -249,6 +252,23 @@ def _unseen(page: Page, data: Data, study: Study, bands: dict[str, Band]) -> Non
             f"{np.exp(b.tpot_low):.2f} to {np.exp(b.tpot_high):.2f}",
             f"{np.exp(b.ttft_low):.2f} to {np.exp(b.ttft_high):.2f}",
         )
+
+
+def _disaggregated(page: Page, trends: Trends) -> None:
+    page.add(
+        "",
+        "## Disaggregated deployments",
+        "",
+        "The published rows do not state the ranks of either side, so nothing can be computed; they are answered by",
+        "the trend of rows like them, labelled `family`, with this interval. Configurations held out whole, ten folds:",
+    )
+    page.table("family", "what", "rows", "median", "mean", "90th percentile")
+    for name in sorted(set(trends.families.tolist())):
+        for what, found in (("TPOT", trends.tpot_errors), ("TTFT", trends.ttft_errors)):
+            page.row(name, what, *Errors(found[trends.families == name]).line().split(" | "))
+    b = trends.band
+    page.add("", f"80 % interval: TPOT {np.exp(b.tpot_low):.2f} to {np.exp(b.tpot_high):.2f}, ")
+    page.lines[-1] += f"TTFT {np.exp(b.ttft_low):.2f} to {np.exp(b.ttft_high):.2f} times the prediction."
 
 
 def _extrapolated_coverage(page: Page, data: Data, study: Study, bands: dict[str, Band]) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 from accuracy import Study, write_accuracy
+from disaggregated import Trends, fit_trends, read_disaggregated
 from fitting import Data, Estimate, fit, gather
 from ground_truth import LOOP, read_ground_truth
 from holdout import (
@@ -33,6 +35,7 @@ from holdout import (
 )
 from open_loop import replay_open_loops
 
+from inferometer.analyzer.predict import DISAGGREGATED
 from inferometer.profiles.engines import ANY_VERSION, CALIBRATION, CONSTANT_NAMES, CORRECTION_FACTORS, Constants
 
 ROOT = Path(__file__).parent.parent
@@ -135,7 +138,19 @@ def calibration_lines(
     return lines + correction_lines(data, estimate, pair)
 
 
-def calibration_file(data: Data, estimate: Estimate, result: Study, engine: int, as_of: date) -> str:
+def trend_lines(trends: Trends, engine: str) -> list[str]:
+    """Write an engine's trends of disaggregated deployments."""
+    lines = []
+    for trend in trends.by_engine.get(engine, []):
+        lines += ["[[disaggregated]]"]
+        for field in fields(trend):
+            value = getattr(trend, field.name)
+            lines.append(f"{field.name} = " + (f'"{value}"' if isinstance(value, str) else f"{value:.5g}"))
+        lines.append("")
+    return lines
+
+
+def calibration_file(data: Data, estimate: Estimate, result: Study, trends: Trends, engine: int, as_of: date) -> str:
     """Return the text of one engine's calibration file."""
     found = ratios(data, result.configurations)
     calibrated = np.where(result.configurations.confidence == "calibrated")[0]
@@ -143,8 +158,9 @@ def calibration_file(data: Data, estimate: Estimate, result: Study, engine: int,
     bands = bands_of_pairs(data, found, calibrated, stretch)
     lines = ["# Written by tools/fit_profiles.py; change the fit, not this file.", "", "[defaults]"]
     lines += constant_lines(estimate.constants(engine, None)) + dated(as_of, "low")
-    for of, wide in class_bands(data, result).items():
+    for of, wide in {**class_bands(data, result), DISAGGREGATED: trends.band}.items():
         lines += spread_lines("", of, wide)
+    lines += trend_lines(trends, data.engines[engine])
     for pair, (name, _) in enumerate(data.pairs):
         if name != data.engines[engine]:
             continue
@@ -203,15 +219,16 @@ def main() -> None:
     left_out["does not fit in memory, or tensor ranks that do not divide the heads"] += len(refused)
     result = study(data)
     estimate = fit(data, np.arange(len(data.observations)))
+    trends = fit_trends(read_disaggregated(options.ground_truth / "silicon_serving.csv"))
     requests = options.ground_truth / "vllm_per_request.csv"
     loops = replay_open_loops(data, requests, lambda d, e, p: calibration_lines(d, e, p, options.as_of))
     for engine, name in enumerate(data.engines):
         path = ROOT / "profiles" / "engines" / f"{name}{CALIBRATION}.toml"
-        path.write_text(calibration_file(data, estimate, result, engine, options.as_of), encoding="utf-8")
+        path.write_text(calibration_file(data, estimate, result, trends, engine, options.as_of), encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
     page = ROOT / "docs" / "accuracy.md"
     page.write_text(
-        write_accuracy(data, result, class_bands(data, result), left_out, options.peer, options.as_of, loops),
+        write_accuracy(data, result, class_bands(data, result), left_out, options.peer, options.as_of, loops, trends),
         encoding="utf-8",
     )
     print(f"wrote {page.relative_to(ROOT)}")

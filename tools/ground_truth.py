@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from inferometer.analyzer.predict import Point, read_point, read_rows
+from inferometer.analyzer.predict import Point, is_disaggregated, read_point, read_rows
 from inferometer.analyzer.stepterms import Parallelism
 from inferometer.profiles.engines import split_version
 from inferometer.profiles.hardware import load_hardware
@@ -81,6 +81,9 @@ def _canonical(point: Point) -> tuple[Point, str, str, str]:
 
 def _serving(path: Path, left_out: Counter[str]) -> Iterator[Observation]:
     for number, row in enumerate(read_rows(path)):
+        if is_disaggregated(row):
+            left_out["disaggregated rows, which do not state their ranks: see below"] += 1
+            continue
         try:
             point = read_point(row)
         except UserError as error:

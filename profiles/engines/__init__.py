@@ -21,6 +21,7 @@ from inferometer.profiles.engines.calibration import (
     Fitted,
     Range,
     Spread,
+    Trend,
     merge,
     read_calibrations,
     read_constants,
@@ -40,6 +41,7 @@ __all__ = [
     "Range",
     "Scheduler",
     "Spread",
+    "Trend",
     "list_engines",
     "load_engine",
     "read_calibrations",
@@ -112,6 +114,7 @@ class Engine:
     defaults: Constants
     calibrations: tuple[Calibration, ...]
     spreads: dict[str, Spread]
+    trends: tuple[Trend, ...]
     provenance: Provenance
     notes: tuple[str, ...]
     path: str
@@ -192,6 +195,7 @@ def _read_engines(
             calibrations=found.calibrations,
             defaults=found.defaults or engines[id_].defaults,
             spreads=found.spreads,
+            trends=found.trends,
         )
     return engines, earlier
 
@@ -212,6 +216,7 @@ def read_engine(document: Document) -> tuple[Engine, list[tuple[tuple[int, ...],
         defaults=read_constants(table.table("defaults")),
         calibrations=(),
         spreads={},
+        trends=(),
         provenance=table.provenance(),
         notes=table.texts("notes"),
         path=document.path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import ClassVar
 
 from inferometer.profiles.documents import Document, Provenance, Table, parse
 from inferometer.schema.errors import ProfileError
@@ -114,12 +115,47 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class Trend:
+    """What published disaggregated deployments of one model took on one chip, their ranks unknown.
+
+    At `USERS` users and `TOKENS` tokens in and out TPOT is ``tpot_ms``; it goes with powers of users and lengths. TTFT
+    likewise.
+    """
+
+    USERS: ClassVar[float] = 64.0
+    TOKENS: ClassVar[float] = 1024.0
+
+    hardware: str
+    model: str
+    precision: str
+    rows: int
+    users_low: float
+    users_high: float
+    tpot_ms: float
+    tpot_users_exponent: float
+    tpot_input_exponent: float
+    tpot_output_exponent: float
+    ttft_ms: float
+    ttft_users_exponent: float
+    ttft_input_exponent: float
+    ttft_output_exponent: float
+
+    def at(self, users: float, input_tokens: float, output_tokens: float) -> tuple[float, float]:
+        """Return (TTFT, TPOT) in milliseconds."""
+        more, longer, wordier = users / self.USERS, input_tokens / self.TOKENS, output_tokens / self.TOKENS
+        ttft = self.ttft_ms * more**self.ttft_users_exponent * longer**self.ttft_input_exponent
+        tpot = self.tpot_ms * more**self.tpot_users_exponent * longer**self.tpot_input_exponent
+        return ttft * wordier**self.ttft_output_exponent, tpot * wordier**self.tpot_output_exponent
+
+
+@dataclass(frozen=True, slots=True)
 class Fitted:
     """A calibration file: per chip, and what the chips share for a chip that has no rows."""
 
     calibrations: tuple[Calibration, ...]
     defaults: Constants | None
     spreads: dict[str, Spread]
+    trends: tuple[Trend, ...]
 
 
 def read_calibrations(document: Document) -> Fitted:
@@ -143,7 +179,9 @@ def read_calibrations(document: Document) -> Fitted:
         )
         entry.finish()
     defaults = table.optional_table("defaults")
-    fitted = Fitted(tuple(calibrations), read_constants(defaults) if defaults else None, _spreads(table))
+    shared = read_constants(defaults) if defaults else None
+    trends = tuple(_trend(each) for each in table.tables("disaggregated"))
+    fitted = Fitted(tuple(calibrations), shared, _spreads(table), trends)
     table.finish()
     return fitted
 
@@ -154,7 +192,12 @@ def merge(winner: Fitted, other: Fitted | None) -> Fitted:
         return winner
     old = {found.hardware: found for found in other.calibrations}
     own = tuple(_with_corrections_of(found, old.pop(found.hardware, None)) for found in winner.calibrations)
-    return Fitted(own + tuple(old.values()), winner.defaults or other.defaults, {**other.spreads, **winner.spreads})
+    return Fitted(
+        own + tuple(old.values()),
+        winner.defaults or other.defaults,
+        {**other.spreads, **winner.spreads},
+        winner.trends or other.trends,
+    )
 
 
 def _with_corrections_of(winner: Calibration, other: Calibration | None) -> Calibration:
@@ -200,6 +243,27 @@ def _spreads(table: Table) -> dict[str, Spread]:
         )
         each.finish()
     return found
+
+
+def _trend(table: Table) -> Trend:
+    exponents = {}
+    for name in ("tpot", "ttft"):
+        for what in ("users", "input", "output"):
+            key = f"{name}_{what}_exponent"
+            exponents[key] = table.number(key, minimum=-3, maximum=3)
+    trend = Trend(
+        hardware=table.text("hardware"),
+        model=table.text("model"),
+        precision=table.text("precision"),
+        rows=table.integer("rows", minimum=1),
+        users_low=table.number("users_low"),
+        users_high=table.number("users_high"),
+        tpot_ms=table.number("tpot_ms", minimum=1e-3),
+        ttft_ms=table.number("ttft_ms", minimum=1e-3),
+        **exponents,
+    )
+    table.finish()
+    return trend
 
 
 def _fit(table: Table) -> Fit:

@@ -57,6 +57,8 @@ def test_prediction_lies_within_its_interval() -> None:
         ({"precision": "int8", "hardware": "b300"}, "unsupported", "no int8 arithmetic"),
         ({"tp": "1", "precision": "bf16"}, "unsupported", "does not fit"),
         ({"tp": "6", "moe_tp": "6"}, "unsupported", "do not divide"),
+        ({"mode": "disagg"}, "unsupported", "none like it was published"),
+        ({"mode": "static"}, "unsupported", "it can be agg or disagg"),
         ({"concurrency": ""}, "unsupported", "concurrency is missing"),
         ({"isl": "many"}, "unsupported", "isl is 'many', not a number"),
         ({"osl": "0"}, "unsupported", "osl is missing or zero"),
@@ -80,6 +82,16 @@ def test_interval_widens_outside_the_hull() -> None:
 
     near, far, farther = one(), one(isl="32000"), one(isl="120000")
     assert width(near) < width(far) < width(farther)
+
+
+def test_disaggregated_row_without_ranks_follows_what_was_published() -> None:
+    row = {"hardware": "gb200", "engine": "trtllm", "model": "deepseek-ai/DeepSeek-R1", "precision": "fp4", "tp": ""}
+    few, many = (one(mode="disagg", concurrency=users, **row) for users in ("32", "512"))
+    assert few.confidence == "family"
+    assert "not stated" in few.reason
+    assert few.tpot_ms < many.tpot_ms  # type: ignore[operator]
+    assert few.tpot_ms_p90 / few.tpot_ms_p10 > 2  # type: ignore[operator]
+    assert one(mode="disagg", concurrency="1000000", **row).confidence == "extrapolated"
 
 
 def test_one_bad_row_does_not_fail_the_others() -> None:
