@@ -16,6 +16,8 @@ from inferometer.schema.moments import is_date
 from inferometer.schema.records import Charge, Inference, Operation
 from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
 
+UNKNOWN_SPLIT = "how much of the input came from a cache is unknown: all of it priced as fresh"
+
 _ZERO = Decimal(0)
 _WITH_OUTPUT = frozenset({Operation.CHAT, Operation.COMPLETION})
 _STANDARD_TIERS = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand", "on-demand"})
@@ -77,7 +79,10 @@ class PriceList:
         total = sum(cost.values(), start=_ZERO)
         meters = call.meters
         unknown = meters.input_total is None or (meters.output is None and call.operation in _WITH_OUTPUT)
-        priced = Priced(total, total, total, cost, None, card, card.notes + notes, partial=unknown or bool(notes))
+        shown = card.notes + notes
+        if meters.cache_read is None and meters.input_fresh and "cache_read" in card.rates:
+            shown += (UNKNOWN_SPLIT,)
+        priced = Priced(total, total, total, cost, None, card, shown, partial=unknown or bool(notes))
         if self.is_negotiated:
             self._negotiate(call, start_ns, priced)
         return priced

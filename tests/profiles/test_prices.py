@@ -13,6 +13,7 @@ from genai_prices.types import Usage
 
 from inferometer.profiles.prices import PriceList, load_prices
 from inferometer.profiles.prices.cards import Rate, RateCard, price_meters
+from inferometer.profiles.prices.pricing import UNKNOWN_SPLIT
 from inferometer.profiles.prices.published import Listed, PublishedPrices
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import Charge, Inference, Operation, Status
@@ -292,3 +293,23 @@ def test_every_recorded_usage_body_has_its_expected_price(prices: PriceList, sha
     assert explained == set(OTHERWISE)
     assert seen["the price of today"] > 3300
     assert seen["the price of an earlier day"] < 125
+
+
+def test_an_unknown_cached_share_is_said_with_the_price() -> None:
+    prices = load_prices()
+    unsplit = prices.price_call(
+        Inference(
+            bytes(16), bytes(8), provider="openai", request_model="gpt-4o", meters=Meters(input_fresh=10, output=1)
+        ),
+        None,
+    )
+    split = prices.price_call(
+        Inference(
+            bytes(16), bytes(8), provider="openai", request_model="gpt-4o",
+            meters=Meters(input_fresh=10, cache_read=0, output=1),
+        ),
+        None,
+    )  # fmt: skip
+    assert unsplit.list_cost_usd == split.list_cost_usd
+    assert UNKNOWN_SPLIT in unsplit.notes
+    assert UNKNOWN_SPLIT not in split.notes
