@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferometer.ingest.commit import commit
+from inferometer.schema.meters import Meters
+from inferometer.schema.records import Inference, RecordBatch, Span, SpanKind, UsageSource
+from inferometer.sidecar.counters import Counters
+from inferometer.sidecar.observer import Observer
+from inferometer.sidecar.settings import Budget
+from inferometer.store import Store, open_store
+from inferometer.store.journal import Journal
+
+NOW_NS = 1_760_000_000_000_000_000
+DAY_NS = 86400 * 1_000_000_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(str(tmp_path / "store.sqlite")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal(tmp_path / "journal")
+    yield opened
+    opened.close()
+
+
+class Hook(http.server.ThreadingHTTPServer):
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.calls: list[dict[str, Any]] = []
+        self.status = 200
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Hook
+
+    def do_POST(self) -> None:
+        self.server.calls.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with Hook() as server:
+        thread = threading.Thread(target=server.serve_forever, name="hook")
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def spend(store: Store, team: str, *, tokens: int = 1_000_000, start_ns: int = NOW_NS) -> None:
+    """Write one call of gpt-4o: $2.50 a million tokens of input."""
+    ids = (time.time_ns().to_bytes(16, "big"), b"12345678")
+    span = Span(*ids, "chat", SpanKind.INFERENCE, start_ns=start_ns, end_ns=start_ns + 1, tags={"team": team})
+    call = Inference(
+        *ids,
+        provider="openai",
+        request_model="gpt-4o",
+        meters=Meters(input_fresh=tokens, output=0),
+        usage_source=UsageSource.PROVIDER,
+    )
+    with store.transaction() as tx:
+        commit(tx, RecordBatch(spans=[span], inferences=[call]))
+
+
+def test_a_budget_that_is_over_calls_its_webhook_once_a_day(store: Store, journal: Journal, hook: Hook) -> None:
+    url = f"http://127.0.0.1:{hook.server_port}/hook"
+    budgets = (
+        Budget("search", Decimal(4), (("tag.team", "search"),), url),
+        Budget("all", Decimal(100), (), url),
+    )
+    now = [NOW_NS]
+    counters = Counters()
+    observer = Observer(store, journal, counters, budgets, lambda: now[0])
+    spend(store, "search")
+    spend(store, "shop")
+    observer.look()
+    assert hook.calls == []
+    assert observer.spending == [("search", Decimal("2.5"), Decimal(4)), ("all", Decimal(5), Decimal(100))]
+    spend(store, "search")
+    observer.look()
+    observer.look()
+    Observer(store, journal, counters, budgets, lambda: now[0]).look()  # as after a restart
+    assert hook.calls == [
+        {
+            "event": "budget_exceeded",
+            "budget": "search",
+            "where": {"tag.team": "search"},
+            "day": "2025-10-09",
+            "spent_usd": hook.calls[0]["spent_usd"],
+            "limit_usd": "4",
+        }
+    ]
+    assert Decimal(hook.calls[0]["spent_usd"]) == 5
+    now[0] += DAY_NS
+    observer.look()
+    assert len(hook.calls) == 1
+    spend(store, "search", tokens=2_000_000, start_ns=now[0])
+    observer.look()
+    assert len(hook.calls) == 2
+    assert 'inferometer_sidecar_budget_spent_share{budget="search"} 1.25' in counters.exposition()
+
+
+def test_a_webhook_that_fails_is_called_again_at_the_next_look(store: Store, journal: Journal, hook: Hook) -> None:
+    hook.status = 500
+    budget = Budget("all", Decimal(1), (), f"http://127.0.0.1:{hook.server_port}/")
+    spend(store, "search")
+    observer = Observer(store, journal, Counters(), (budget,), lambda: NOW_NS)
+    observer.look()
+    hook.status = 200
+    observer.look()
+    observer.look()
+    assert len(hook.calls) == 2
+
+
+def test_metrics_tell_todays_spend_by_model_with_bounded_names(store: Store, journal: Journal) -> None:
+    spend(store, "search")
+    spend(store, "search", start_ns=NOW_NS - 2 * DAY_NS)
+    counters = Counters()
+    Observer(store, journal, counters, (), lambda: NOW_NS).look()
+    text = counters.exposition()
+    assert 'inferometer_sidecar_spend_today_usd{model="gpt-4o"} 2.5\n' in text
+    assert 'inferometer_sidecar_tokens_today{meter="input_fresh",model="gpt-4o"} 1000000\n' in text
+
+
+def test_labels_from_outside_cannot_break_the_exposition() -> None:
+    counters = Counters()
+    counters.replace("spend_today_usd", [({"model": 'a"b\\c\nd'}, 1.5)])
+    assert 'spend_today_usd{model="a\\"b\\\\c\\nd"} 1.5\n' in counters.exposition()
