@@ -80,7 +80,7 @@ class PriceList:
         meters = call.meters
         unknown = meters.input_total is None or (meters.output is None and call.operation in _WITH_OUTPUT)
         shown = card.notes + notes
-        if meters.cache_read is None and meters.input_fresh and "cache_read" in card.rates:
+        if meters.cache_read is None and meters.input_fresh and card.rates.get("cache_read") != card.rates.get("input"):
             shown += (UNKNOWN_SPLIT,)
         priced = Priced(total, total, total, cost, None, card, shown, partial=unknown or bool(notes))
         if self.is_negotiated:

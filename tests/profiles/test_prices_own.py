@@ -28,7 +28,7 @@ def write(tmp_path: Path):
 
 
 def call(model: str = "claude-opus-4-5", provider: str | None = "anthropic", **values: Any) -> Inference:
-    meters = values.pop("meters", Meters(input_fresh=1_000_000, output=1_000_000))
+    meters = values.pop("meters", Meters(input_fresh=1_000_000, cache_read=0, output=1_000_000))
     return Inference(bytes(16), bytes(8), provider, model, model, meters=meters, **values)
 
 
@@ -253,3 +253,15 @@ def test_the_file_is_found_by_its_variable_and_in_the_configuration_folder(
     other.write_text("[[models]]\nmodel = 'm'\ninput_usd_per_mtok = 5\noutput_usd_per_mtok = 5\n")
     monkeypatch.setenv("INFEROMETER_PRICES", str(other))
     assert load_prices().price_call(call("m"), NOW).list_cost_usd == 10
+
+
+def test_the_example_of_the_documentation_is_read_whole(write, repository: Path) -> None:
+    text = (repository / "docs" / "prices.md").read_text()
+    [example] = [part.partition("```")[0] for part in text.split("```toml\n")[1:]]
+    prices = write(example)
+    acme = prices.price_call(call("acme-large-2", "acme"), NOW)
+    assert (acme.list_cost_usd, acme.contracted_cost_usd) == (Decimal("4.80"), Decimal("4.560"))
+    long = prices.price_call(call("acme-large-2", "acme", meters=Meters(input_fresh=100_000, output=10**6)), NOW)
+    assert long.list_cost_usd == Decimal("2.46")
+    assert prices.price_call(call("llama-3.1-70b", "vllm"), NOW).list_cost_usd is not None
+    assert prices.version.startswith("ACME prices 2026-11-01")
