@@ -112,7 +112,7 @@ def _commit(
     sessions = sessions_to_join(batch)
     linked = set(tx.linked_trace_ids(sessions)) if sessions else set()
     before = tx.load_traces(touched | linked) if touched else RecordBatch()
-    whole = _united(before, batch)
+    whole = batch if _is_fresh(before, batch) else _united(before, batch)
     decisions = resolve(whole, moment)
     enriched = _enriched(whole, decisions)
     counts = tx.write(batch)
@@ -130,6 +130,11 @@ def _united(before: RecordBatch, batch: RecordBatch) -> RecordBatch:
         inferences=_merged([*before.inferences, *batch.inferences], merge_inferences),
         tool_calls=_merged([*before.tool_calls, *batch.tool_calls], merge_tool_calls),
     )
+
+
+def _is_fresh(before: RecordBatch, batch: RecordBatch) -> bool:
+    """Return whether a batch brings whole new traces, each span once: then it is what the store will hold."""
+    return not before.spans and len({(span.trace_id, span.span_id) for span in batch.spans}) == len(batch.spans)
 
 
 def _merged(records: list[Record], merge: Callable[[Record, Record], Record]) -> list[Record]:

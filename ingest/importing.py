@@ -21,6 +21,9 @@ from inferometer.store import Store
 _UNFORESEEN = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, ArithmeticError)
 """What a file of a shape that nobody foresaw may raise in its importer: it costs that file and no other."""
 
+FULL_COLLECTION_FILES = 64
+"""After so many files all garbage is looked for, after the others only that of the last file."""
+
 SPANS_AT_ONCE = 20_000
 """Spans held before they are written, within the one transaction of their file."""
 
@@ -93,13 +96,14 @@ def import_paths(
 
 @contextmanager
 def _fewer_collections() -> Iterator[None]:
-    """Collect cyclic garbage less often: records are many and make none."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 20)
+    """Look for cyclic garbage between files and not within them: records are many and make none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        if was_enabled:
+            gc.enable()
 
 
 def _import_files(
@@ -124,6 +128,7 @@ def _import_files(
             report.tool_calls += committed.tool_calls
             report.duplicates += committed.duplicates
             report.warnings.update(warnings)
+        gc.collect(0 if done % FULL_COLLECTION_FILES else 2)
         if progress is not None:
             progress(path, done, len(files))
 

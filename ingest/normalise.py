@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from inferometer.ingest.content import count_text, describe_input
@@ -28,6 +29,7 @@ from inferometer.schema.records import (
     Outcome,
     Purpose,
     RecordBatch,
+    Resource,
     Span,
     SpanKind,
     SpanLink,
@@ -167,7 +169,7 @@ def _span(raw: RawSpan, plan: Plan, fields: Fields, kind: SpanKind, keep_content
         hashed_user(user_id) if user_id is not None else None,
         _tags(raw, fields, plan) if plan.tags or "tag_list" in fields or "tags" in fields else {},
         _links(raw, dialect, keep_content) if raw.links else [],
-        weight_of(raw, fields),
+        weight_of(raw, fields) if raw.trace_state or plan.holds_sampling else None,
         _purpose(raw, fields),
         attributes,
         cut,
@@ -309,8 +311,14 @@ def _tags(raw: RawSpan, fields: Fields, plan: Plan) -> dict[str, str]:
 def _purpose(raw: RawSpan, fields: Fields) -> Purpose | None:
     stated = fields.get("purpose")
     if stated is None and raw.resource is not None:
-        stated = next((value for key, value in raw.resource.attributes if key == ours.PURPOSE), None)
+        return _purpose_of(raw.resource)
     return _PURPOSES.get(stated) if isinstance(stated, str) else None
+
+
+@lru_cache(maxsize=1024)
+def _purpose_of(resource: Resource) -> Purpose | None:
+    stated = next((value for key, value in resource.attributes if key == ours.PURPOSE), None)
+    return _PURPOSES.get(stated) if stated is not None else None
 
 
 def _attempts(fields: Fields) -> list[Attempt]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from inferometer.ingest.dialects import dialect_of, wrapper_of
 from inferometer.ingest.dialects.dialect import Dialect, Fields
+from inferometer.ingest.sampling import SAMPLER_KEYS
 from inferometer.schema.attributes import TAG
 
 PLANS_REMEMBERED = 4096
@@ -29,6 +30,7 @@ class Plan:
         reads: field and the key it is read from.
         tags: key, name of the tag, and whether it is a tag of ours, which needs no judging.
         holds_input: whether the messages of a call may be among the attributes.
+        holds_sampling: whether a sampler's own keys are among them.
     """
 
     dialect: Dialect | None
@@ -36,6 +38,7 @@ class Plan:
     reads: tuple[tuple[str, str], ...]
     tags: tuple[tuple[str, str, bool], ...]
     holds_input: bool
+    holds_sampling: bool
 
     def read(self, attributes: Mapping[str, Any]) -> Fields:
         """Return the fields of one span."""
@@ -78,4 +81,6 @@ def _make(scope: str | None, attributes: Mapping[str, Any]) -> Plan:
                 tags.append((key, name, key.startswith(TAG)))
     names = {name for name, _ in reads}
     holds_input = not names.isdisjoint(_INPUT_FIELDS) or any(key.startswith(_INDEXED_INPUT) for key in attributes)
-    return Plan(dialect, wrapper if wrapper is not dialect else None, reads, tuple(tags), holds_input)
+    holds_sampling = "weight" in names or not SAMPLER_KEYS.isdisjoint(attributes)
+    other = wrapper if wrapper is not dialect else None
+    return Plan(dialect, other, reads, tuple(tags), holds_input, holds_sampling)

@@ -10,6 +10,9 @@ from typing import Any
 from inferometer.ingest.dialects.dialect import Fields
 from inferometer.ingest.raw import RawSpan
 
+SAMPLER_KEYS = frozenset({"SampleRate", "sampler.type", "sampling.probability", "sampling.ratio"})
+"""Keys under which samplers write what they did."""
+
 _THRESHOLD_DIGITS = 14
 _MAX_WEIGHT = 2.0**56
 

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -96,7 +97,12 @@ class Resource:
     @property
     def resource_id(self) -> bytes:
         """Sixteen bytes that equal resources share."""
-        return blake2b(json.dumps(self.attributes).encode(), digest_size=16, person=b"inferometer.res").digest()
+        return _resource_id(self.attributes)
+
+
+@lru_cache(maxsize=4096)
+def _resource_id(attributes: tuple[tuple[str, str], ...]) -> bytes:
+    return blake2b(json.dumps(attributes).encode(), digest_size=16, person=b"inferometer.res").digest()
 
 
 @dataclass(slots=True)
