@@ -116,7 +116,7 @@ def test_audio_without_a_price_of_its_own_is_marked(prices: PriceList) -> None:
     meters = Meters(input_fresh=1000, cache_read=0, input_audio=400, output=1000)
     priced = prices.price_call(call("gpt-4o-audio-preview", "openai", meters=meters), NOW)
     assert priced.partial
-    assert priced.notes == ("the list has no price for audio input of this model: priced as text", UNKNOWN_SPLIT)
+    assert priced.notes == ("the list has no price for audio input of this model: priced as text",)
 
 
 def test_a_split_beyond_its_whole_is_paid_up_to_the_whole() -> None:
@@ -157,7 +157,7 @@ def test_flex_and_priority_have_their_price_and_an_unlisted_tier_says_so(prices:
     assert priority == standard * 2
     priced = prices.price_call(call("claude-opus-4-5", "anthropic", service_tier="priority"), NOW)
     assert priced.list_cost_usd == 30
-    assert priced.notes == ("the list has no priority price for this model: standard price", UNKNOWN_SPLIT)
+    assert priced.notes == ("the list has no priority price for this model: standard price",)
 
 
 def test_the_fast_mode_of_a_model_is_read_from_its_usage(prices: PriceList) -> None:
@@ -182,7 +182,7 @@ def test_a_model_is_found_however_it_is_written(prices: PriceList, provider: str
 
 def test_a_provider_that_no_list_has_is_noted(prices: PriceList) -> None:
     priced = prices.price_call(call("claude-opus-4-5", "some-gateway"), NOW)
-    assert priced.notes == ("the list has no provider 'some-gateway': priced by the model's name", UNKNOWN_SPLIT)
+    assert priced.notes == ("the list has no provider 'some-gateway': priced by the model's name",)
 
 
 @pytest.mark.parametrize(
