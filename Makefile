@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo check test bench format clean
+.PHONY: venv demo check test test-frameworks fuzz soak bench format clean
 
 venv: $(STAMP)
 
@@ -34,6 +34,17 @@ check: venv
 
 test: check
 	$(BIN)/pytest -n 2
+
+# Real frameworks, one environment each below .venvs/; continuous integration runs the core ones.
+test-frameworks: venv
+	$(BIN)/python tools/test_frameworks.py $(FRAMEWORKS)
+
+# Bounded, but too long for every commit.
+fuzz: venv
+	$(BIN)/python tools/fuzz_tokens.py --strings 1000000
+
+soak: venv
+	$(BIN)/python tools/soak_sidecar.py --rounds 20
 
 bench: venv
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
