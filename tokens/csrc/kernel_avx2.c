@@ -1,7 +1,11 @@
 /* x86 with AVX2 and BMI2. */
 #if defined(__x86_64__)
-#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
 #include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt"))), apply_to = function)
+#else
+#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
+#endif
 
 #include "ascii_rules.h"
 #include "piece_cache.h"
@@ -62,6 +66,9 @@ static inline unsigned find_slot_avx2(const struct piece_key *line, const struct
 #define FIND_SLOT find_slot_avx2
 #define LOAD_KEY load_key_bmi2
 #include "kernel_body.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 #else
 typedef int no_avx2;
 #endif

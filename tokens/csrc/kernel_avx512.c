@@ -1,7 +1,11 @@
 /* x86 with AVX-512 BW. */
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi,bmi2,lzcnt,popcnt")
 #include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi,bmi2,lzcnt,popcnt"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi,bmi2,lzcnt,popcnt")
+#endif
 
 #include "ascii_rules.h"
 #include "piece_cache.h"
@@ -46,6 +50,9 @@ static inline unsigned find_slot_avx512(const struct piece_key *line, const stru
 #define FIND_SLOT find_slot_avx512
 #define LOAD_KEY load_key_bmi2
 #include "kernel_body.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 #else
 typedef int no_avx512;
 #endif

@@ -1,0 +1,435 @@
+"""Counting against its gates, beside the named peers, in one process.
+
+    python -m venv /tmp/peers
+    /tmp/peers/bin/pip install . tiktoken gigatoken fastokens bpe-openai
+    apt-get install fortunes manpages-zh manpages-ja manpages-ru manpages-de    # text; less is used where absent
+    /tmp/peers/bin/python benchmarks/tokens.py [--rounds 5] [--shared ../shared]
+
+CPU time of the process (wall time for two threads), peers in turns within a round, each timed twice: the first time its
+tables were driven out of the caches by the others, the second time they are hot. Medians over rounds. Read the ratios;
+on a shared machine megabytes per second drift. The peers are asked for ids, since none has a faster count. One that is
+not installed is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gzip
+import hashlib
+import json
+import random
+import re
+import resource
+import statistics
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from inferometer.tokens import HashKey, History, encoding
+from inferometer.tokens.vocabularies import compiled
+from inferometer.tokens.vocabularies.registry import describe
+
+NAME = "o200k_base"
+KEY = HashKey(bytes(32))
+SLICE = 600_000
+cpu_s = time.process_time
+
+
+def _site() -> Path:
+    return Path(sysconfig.get_path("purelib"))
+
+
+def _joined(paths: Iterator[Path], bound: int) -> str:
+    text = ""
+    for path in paths:
+        text += path.read_text(encoding="utf-8", errors="replace")
+        if len(text) > bound:
+            break
+    return text[:bound]
+
+
+def _manuals(language: str, bound: int) -> str:
+    text = ""
+    for path in sorted(Path(f"/usr/share/man/{language}").glob("man*/*.gz")):
+        page = gzip.decompress(path.read_bytes()).decode("utf-8", "replace")
+        text += re.sub(r"^\..*$|\\f[BIRP]|\\-", "", page, flags=re.MULTILINE)
+        if len(text) > bound:
+            break
+    return text[:bound]
+
+
+def load_texts(shared: Path) -> dict[str, str]:
+    """English, Python, JSON, many languages, CJK with emoji: what this machine has of each."""
+    fortunes = sorted(
+        path for path in Path("/usr/share/games/fortunes").glob("*") if path.is_file() and not path.suffix
+    )
+    english = _joined(iter(fortunes), 3 * SLICE)
+    english = english or _joined(iter(sorted(_site().glob("*.dist-info/METADATA"))), 3 * SLICE)
+    json_files = [*sorted(shared.glob("data/**/*.json")), *sorted(_site().glob("**/*.json"))]
+    small = (path for path in json_files if path.stat().st_size < 1_500_000)
+    texts = {
+        "English": english.encode("ascii", "ignore").decode(),
+        "Python": _joined(iter(sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))), 3 * SLICE),
+        "JSON": _joined(small, 3 * SLICE),
+        "languages": "".join(_manuals(language, SLICE // 4) for language in ("zh_CN", "ja", "ru", "de")),
+    }
+    lines = "".join(_manuals(language, SLICE) for language in ("zh_CN", "ja")).splitlines()
+    dense = [line for line in lines if sum(character > "\u2e80" for character in line) * 2 > len(line)]
+    chance = random.Random(5)
+    emoji = [*"😀🎉🚀👍🔥", "👩‍👩‍👧‍👦", "🏳️‍🌈", "👍🏽", "🇩🇪"]
+    texts["CJK+emoji"] = "\n".join(line + chance.choice(emoji) for line in dense)[: SLICE // 3]
+    return {name: text for name, text in texts.items() if len(text) > 50_000}
+
+
+def make_messages(texts: dict[str, str], count: int = 10_000) -> list[str]:
+    """Messages of log-normal length, about 1,300 characters on average, mostly prose and code."""
+    chance = random.Random(7)
+    names = [name for name in ("English", "English", "Python", "JSON", "languages") if name in texts]
+    messages = []
+    for _ in range(count):
+        text = texts[chance.choice(names)]
+        length = min(20_000, int(chance.lognormvariate(6.7, 1.0)))
+        start = chance.randrange(max(1, len(text) - length))
+        messages.append(text[start : start + length])
+    return messages
+
+
+@dataclass
+class Peer:
+    """A tokenizer of others: the count of one text, and all of many."""
+
+    name: str
+    count: Callable[[str], int]
+    batch: Callable[[list[str]], object]
+
+
+def _vocabulary_file() -> Path:
+    content, _ = compiled._find(describe(NAME))
+    path = Path(tempfile.mkdtemp()) / f"{NAME}.tiktoken"
+    path.write_bytes(content)
+    return path
+
+
+def _tiktoken(path: Path) -> Peer:
+    import tiktoken
+    import tiktoken_ext.openai_public as public
+
+    ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in path.open("rb"))}
+    public.load_tiktoken_bpe = lambda *_, **__: ranks  # type: ignore[assignment]
+    made = tiktoken.Encoding(**public.o200k_base())
+    encode = made.encode_ordinary
+    return Peer("tiktoken", lambda text: len(encode(text)), lambda texts: [len(encode(text)) for text in texts])
+
+
+def _gigatoken(path: Path) -> Peer:
+    import gigatoken
+
+    made = gigatoken.Tokenizer.from_tiktoken(path)
+    return Peer("gigatoken", lambda text: len(made.encode(text)), made.encode_batch)
+
+
+def _fastokens(path: Path) -> Peer:
+    import fastokens
+
+    made = fastokens.Tokenizer.from_tiktoken(str(path), encoding=NAME)
+    encode = made.encode_ordinary
+    return Peer("fastokens", lambda text: len(_ids(encode(text))), made.encode_batch_flat)
+
+
+def _bpe_openai(_: Path) -> Peer:
+    import bpe_openai
+
+    encode = bpe_openai.get_encoding(NAME).encode_ordinary
+    return Peer("bpe-openai", lambda text: len(encode(text)), lambda texts: [len(encode(text)) for text in texts])
+
+
+def _ids(result: object) -> list[int]:
+    return result if isinstance(result, list) else result.ids  # type: ignore[attr-defined]
+
+
+MAKERS = {"tiktoken": _tiktoken, "gigatoken": _gigatoken, "fastokens": _fastokens, "bpe_openai": _bpe_openai}
+
+
+def make_ours() -> Peer:
+    """Return a counter that knows nothing yet, on the compiled table."""
+    vocabulary = compiled.load(describe(NAME))
+    return Peer("inferometer", vocabulary.count, vocabulary.count_batch)
+
+
+def make_peers(path: Path) -> dict[str, Peer]:
+    """Return ours and every installed peer."""
+    peers = {"inferometer": make_ours()}
+    for package, make in MAKERS.items():
+        if find_spec(package):
+            peer = make(path)
+            peers[peer.name] = peer
+    return peers
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "?"
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the CPU seconds of one call."""
+    begun = cpu_s()
+    work()
+    return cpu_s() - begun
+
+
+def in_turns(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
+    """Return the median CPU seconds of each, with caches driven out and hot."""
+    evicted: dict[str, list[float]] = {name: [] for name in works}
+    hot: dict[str, list[float]] = {name: [] for name in works}
+    for work in works.values():
+        work()
+    for _ in range(rounds):
+        for name, work in works.items():
+            evicted[name].append(timed(work))
+            hot[name].append(timed(work))
+    return {name: (statistics.median(evicted[name]), statistics.median(hot[name])) for name in works}
+
+
+class Gates:
+    """The numbers owed, and what was found."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, str, str, str]] = []
+
+    def at_least(self, what: str, value: float, gate: float, stretch: float | None = None) -> None:
+        """Note a ratio that should be large."""
+        self._note(
+            what, value, f">= {gate:g}", value >= gate, f"{stretch:g}" if stretch else "", value >= (stretch or gate)
+        )
+
+    def at_most(self, what: str, value: float, gate: float) -> None:
+        """Note a number that should be small."""
+        self._note(what, value, f"<= {gate:.3g}", value <= gate, "", True)
+
+    def _note(self, what: str, value: float, gate: str, reached: bool, stretch: str, stretched: bool) -> None:
+        verdict = ("stretch" if stretch and stretched else "reached") if reached else "MISSED"
+        self.rows.append((what, f"{value:.3g}", gate, stretch, verdict))
+
+    def print(self) -> None:
+        """Print the table."""
+        print("\n| gate | found | owed | stretch | |\n|---|---|---|---|---|")
+        for row in self.rows:
+            print("| " + " | ".join(row) + " |")
+
+
+def measure_texts(peers: dict[str, Peer], texts: dict[str, str], rounds: int, gates: Gates) -> None:
+    """Whole texts, one thread: megabytes per second with caches driven out and hot."""
+    print("\n| text | peer | MB/s evicted | MB/s hot | of tiktoken, hot | exact |\n|---|---|---|---|---|---|")
+    owed = {"English": (18, 25), "Python": (18, 25), "JSON": (28, None)}
+    for name, whole in texts.items():
+        text = whole[:SLICE]
+        megabytes = len(text.encode()) / 1e6
+        expected = peers["tiktoken"].count(text)
+        found = in_turns({peer.name: (lambda p=peer, t=text: p.count(t)) for peer in peers.values()}, rounds)
+        for peer in peers.values():
+            evicted, hot = found[peer.name]
+            ratio = found["tiktoken"][1] / hot
+            exact = "yes" if peer.count(text) == expected else "NO"
+            print(
+                f"| {name} | {peer.name} | {megabytes / evicted:.0f} | {megabytes / hot:.0f} | {ratio:.1f} | {exact} |"
+            )
+        ours = found["inferometer"]
+        if name in owed:
+            gates.at_least(f"{name}, warm, of tiktoken", found["tiktoken"][1] / ours[1], *owed[name])
+        if "gigatoken" in found and name in owed:
+            gates.at_least(f"{name}, hot, of gigatoken", found["gigatoken"][1] / ours[1], 0.9, 1.0)
+            gates.at_least(f"{name}, evicted, of gigatoken (stretch alone)", found["gigatoken"][0] / ours[0], 0.0, 1.0)
+
+
+def measure_first_pass(path: Path, texts: dict[str, str], rounds: int, gates: Gates) -> None:
+    """Everything new: 10,000 messages, and CJK with emoji; a fresh tokenizer of every peer in each round."""
+    messages = make_messages(texts)
+    cjk = texts.get("CJK+emoji")
+    megabytes = sum(len(message.encode()) for message in messages) / 1e6
+    seconds: dict[str, list[float]] = {}
+    cjk_seconds: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for name in make_peers(path):
+            make = make_ours if name == "inferometer" else lambda name=name: MAKERS[name.replace("-", "_")](path)
+            peer = make()
+            seconds.setdefault(name, []).append(timed(lambda p=peer: p.batch(messages)))
+            if cjk:
+                peer = make()
+                cjk_seconds.setdefault(name, []).append(timed(lambda p=peer: p.count(cjk)))
+    print(f"\nFirst pass over 10,000 messages ({megabytes:.1f} MB), ms CPU, median [all rounds]:")
+    for name, times in seconds.items():
+        print(f"  {name:12} {statistics.median(times) * 1e3:8.1f}  {[round(t * 1e3) for t in times]}")
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    gates.at_least("first pass, 10,000 messages, of tiktoken", median["tiktoken"] / median["inferometer"], 6, 10)
+    if "gigatoken" in median:
+        gates.at_least("first pass, 10,000 messages, of gigatoken", median["gigatoken"] / median["inferometer"], 2, 3)
+    if cjk_seconds:
+        size = len((cjk or "").encode()) / 1e6
+        print("First pass over CJK and emoji, MB/s: ", end="")
+        print({name: round(size / statistics.median(times)) for name, times in cjk_seconds.items()})
+        found = statistics.median(cjk_seconds["tiktoken"]) / statistics.median(cjk_seconds["inferometer"])
+        gates.at_least("CJK and emoji, first pass, of tiktoken", found, 4, 6)
+
+
+def measure_small(peers: dict[str, Peer], texts: dict[str, str], rounds: int, gates: Gates) -> None:
+    """Single calls: a string of 20 bytes, a message of 2 KB."""
+    short, message = "Hello, wide world 42", texts["English"][100_000:102_000]
+    for what, text, times, gate in (("20 B", short, 20_000, 0.2), ("2 KB", message, 1_000, 1 / 18)):
+        works = {
+            peer.name: (lambda count=peer.count, text=text, times=times: [count(text) for _ in range(times)])
+            for peer in peers.values()
+        }
+        found = in_turns(works, rounds)
+        print(f"\n{what} call, us: " + ", ".join(f"{name} {hot / times * 1e6:.2f}" for name, (_, hot) in found.items()))
+        gates.at_most(f"{what} call, of tiktoken's time", found["inferometer"][1] / found["tiktoken"][1], gate)
+
+
+def _best(count: Callable[[str], int], text: str) -> float:
+    return min(timed(lambda: count(text)) for _ in range(3))
+
+
+def measure_adversarial(peers: dict[str, Peer], gates: Gates) -> None:
+    """Single pieces without end."""
+    chance = random.Random(3)
+    letters = "".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=2_000_000))
+    inputs = {"'a'": "a" * 2_000_000, "random letters": letters}
+    print("\n| one piece | peer | 1 MB, MB/s | time of 2 MB / 1 MB |\n|---|---|---|---|")
+    for what, text in inputs.items():
+        best: dict[str, tuple[float, float]] = {}
+        for name in ("inferometer", "tiktoken", *(["gigatoken"] if "gigatoken" in peers else [])):
+            count = peers[name].count
+            one, two = (_best(count, text[:size]) for size in (1_000_000, 2_000_000))
+            best[name] = one, two
+            print(f"| {what} | {name} | {1 / one:.1f} | {two / one:.2f} |")
+        gates.at_least(f"1 MB of {what}, of tiktoken", best["tiktoken"][0] / best["inferometer"][0], 8)
+        gates.at_most(f"2 MB of {what}, times 1 MB", best["inferometer"][1] / best["inferometer"][0], 2.3)
+
+
+def measure_hashes(texts: dict[str, str], rounds: int, gates: Gates) -> None:
+    """Count plus block hashes beside count alone."""
+    ours = encoding(NAME)
+    for name in ("English", "Python", "JSON"):
+        text = texts[name][:SLICE]
+        found = in_turns(
+            {"count": lambda t=text: ours.count(t), "chain": lambda t=text: ours.prefix_chain(t, 64, KEY)}, rounds
+        )
+        gates.at_most(f"{name}: count with block hashes, times count", found["chain"][1] / found["count"][1], 1.5)
+
+
+def measure_load(gates: Gates) -> None:
+    """A compiled vocabulary from its file to the first count."""
+    encoding(NAME)
+    milliseconds = [1e3 * timed(lambda: compiled.load(describe(NAME)).count("x")) for _ in range(7)]
+    gates.at_most("load of a compiled vocabulary, ms", statistics.median(milliseconds), 20)
+
+
+def measure_threads(messages: list[str], rounds: int, gates: Gates) -> None:
+    """Two threads beside what a plain loop of two threads gains on this machine now; wall time."""
+    ours = encoding(NAME)
+    data = b"x" * 16_000_000
+
+    def plain(threads: int) -> float:
+        workers = [
+            threading.Thread(target=lambda: [hashlib.sha256(data) for _ in range(4 // threads)]) for _ in range(threads)
+        ]
+        begun = time.perf_counter()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return time.perf_counter() - begun
+
+    def count(threads: int) -> float:
+        begun = time.perf_counter()
+        ours.count_batch(messages, threads)
+        return time.perf_counter() - begun
+
+    count(2)
+    gains = [(plain(1) / plain(2), count(1) / count(2)) for _ in range(3 * rounds)]
+    plainly, counting = (statistics.median(gain[place] for gain in gains) for place in (0, 1))
+    print(f"\nTwo threads gain: a plain loop {plainly:.2f}, count_batch {counting:.2f}")
+    gates.at_least("two threads, share of a plain loop's gain", counting / plainly, 0.85)
+
+
+def measure_sessions(shared: Path, tiktoken: Peer, gates: Gates) -> None:
+    """Prompts of recorded agent sessions in order, with the memo, beside tiktoken on each whole prompt."""
+    prompts = []
+    for path in sorted(shared.glob("data/sessions/lmcache-*/*.jsonl")):
+        prompts += [json.loads(line)["input"] for line in path.read_text(encoding="utf-8").splitlines()]
+    if not prompts:
+        print("\nno sessions beside this checkout: the memo is not measured")
+        return
+    ratios = []
+    for _ in range(3):
+        remembered = compiled.load(describe(NAME))
+        remembered.count_remembered("x")
+        begun = cpu_s()
+        ours = list(map(remembered.count_remembered, prompts))
+        between = cpu_s()
+        theirs = list(map(tiktoken.count, prompts))
+        ratios.append((cpu_s() - between) / (between - begun))
+        assert ours == theirs
+    print(f"\nMemo over {len(prompts)} prompts: {[round(ratio) for ratio in ratios]} times tiktoken")
+    gates.at_least("sessions with the memo, of tiktoken", statistics.median(ratios), 50)
+    history = History(encoding(NAME), key=KEY)
+    chained = timed(lambda: [history.prefix_chain(prompt.split("\n\n")) for prompt in prompts])
+    print(f"Prefix chains of the same prompts by paragraphs, remembered: {chained * 1e3:.0f} ms")
+
+
+def measure_memory(texts: dict[str, str], gates: Gates) -> None:
+    """Caches of as many threads as a batch takes, on text with ever new words."""
+    vocabulary = compiled.load(describe(NAME))
+    chance = random.Random(2)
+    words = [" ".join("".join(chance.choices("abcdefgh", k=9)) for _ in range(400)) for _ in range(2_000)]
+    vocabulary.count_batch(words[:100], 1)
+    before = _resident_mb()
+    vocabulary.count_batch(words, 8)
+    vocabulary.chain(words, 64, bytes(16))
+    gates.at_most("memory of caches after new words on 8 threads, MB", _resident_mb() - before, 64)
+
+
+def _resident_mb() -> float:
+    status = Path("/proc/self/statm")
+    if status.exists():
+        return int(status.read_text().split()[1]) * resource.getpagesize() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--shared", type=Path, default=Path(__file__).parent.parent.parent / "shared")
+    options = parser.parse_args()
+    if not find_spec("tiktoken"):
+        sys.exit("the reference is tiktoken: pip install tiktoken")
+    path = _vocabulary_file()
+    texts = load_texts(options.shared)
+    peers = make_peers(path)
+    print(", ".join(f"{name} {_version(name)}" for name in peers))
+    gates = Gates()
+    measure_load(gates)
+    measure_first_pass(path, texts, max(3, options.rounds // 2), gates)
+    measure_texts(peers, texts, options.rounds, gates)
+    measure_small(peers, texts, options.rounds, gates)
+    measure_adversarial(peers, gates)
+    measure_hashes(texts, options.rounds, gates)
+    measure_threads(make_messages(texts), options.rounds, gates)
+    measure_sessions(options.shared, peers["tiktoken"], gates)
+    measure_memory(texts, gates)
+    gates.print()
+
+
+if __name__ == "__main__":
+    main()
