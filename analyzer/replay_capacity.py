@@ -133,7 +133,8 @@ def plan_capacity(
 
     Args:
         workload: the recorded calls.
-        scenario: the deployment of one replica, and how sessions arrive; the shape multiplies a Poisson rate.
+        scenario: the deployment of one replica, or of one group of prefill and decode replicas, and how sessions
+            arrive; the shape multiplies a Poisson rate.
         targets: percentiles to keep.
         spare: replicas beyond, so that one may fail (N + 1).
         shape: load by the hour of a day, over its mean; length 24.
@@ -154,7 +155,7 @@ def plan_capacity(
         found[load] = _smallest(workload, _at_load(scenario, load), targets)
     hourly = tuple(found[value / mean][0] + spare for value in shape)
     needed, result = found[max(found)]
-    chips = result.deployment.chips // result.deployment.replicas
+    chips = result.deployment.chips // needed
     fixed = max(hourly) * chips * 24.0
     started = sum(max(0, after - before) for before, after in zip(hourly, (*hourly[1:], hourly[0]), strict=True))
     autoscaled = (sum(hourly) + started * cold_start_s / 3600) * chips
@@ -173,6 +174,14 @@ def plan_capacity(
     )
 
 
+def _times(scenario: Scenario, count: int) -> Scenario:
+    """Return the scenario with so many replicas, or so many times its prefill and decode replicas."""
+    if scenario.disaggregate is None:
+        return replace(scenario, replicas=count)
+    prefill, decode = scenario.disaggregate
+    return replace(scenario, disaggregate=(prefill * count, decode * count))
+
+
 def _usd(per_chip_hour: Decimal | None, chip_hours: float) -> Decimal | None:
     return None if per_chip_hour is None else (per_chip_hour * Decimal(repr(chip_hours))).quantize(CENT)
 
@@ -188,7 +197,7 @@ def _smallest(workload: Workload, scenario: Scenario, targets: Sequence[Target])
     """Double the fleet until it meets the targets, then bisect."""
 
     def attempt(replicas: int) -> tuple[bool, ReplayResult]:
-        result = replay(workload, replace(scenario, replicas=replicas), with_interval=False)
+        result = replay(workload, _times(scenario, replicas), with_interval=False)
         return all(target.measure(result) <= target.limit_s for target in targets), result
 
     enough = 1

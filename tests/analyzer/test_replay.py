@@ -395,6 +395,14 @@ def test_capacity_is_the_smallest_fleet_that_meets_the_objective() -> None:
     assert plan.autoscaled_chip_hours < plan.fixed_chip_hours
 
 
+def test_prefill_and_decode_grow_together() -> None:
+    busy = made_up_workload(np.full(200, np.nan), np.full(200, 8000), np.full(200, 100))
+    asked = replace(H100, disaggregate=(1, 1), arrivals=Arrivals("poisson", rate_per_s=8.0))
+    plan = plan_capacity(busy, asked, [Target.named("ttft_p90", 2.0)], spare=0)
+    assert plan.needed > 1
+    assert plan.chips_per_replica == 8
+
+
 def test_objective_that_more_replicas_cannot_meet_is_refused(workload: Workload) -> None:
     with pytest.raises(InfeasibleError, match="a faster deployment is needed"):
         plan_capacity(workload, H100, [Target.named("ttft_p50", 0.000001)])
