@@ -288,9 +288,10 @@ def peaks(hardware: Hardware, model: Model, parallelism: Parallelism, precision:
     rates = hardware.compute.rates
     common = compute_precision(hardware, common_precision(model, precision))
     expert = compute_precision(hardware, precision)
-    if parallelism.chips > 1 and hardware.link is None:
+    if parallelism.chips > 1 and hardware.link is None and hardware.deployment is None:
         raise InfeasibleError(f"{hardware.id} has no link between chips in its profile; run it on one chip")
-    link = hardware.link.bandwidth_bytes_per_s if hardware.link else 1.0
+    # a machine sold whole hides its fabric: what it costs is in the time a layer takes
+    link = hardware.link.bandwidth_bytes_per_s if hardware.link else float("inf")
     if hardware.link and parallelism.stage_chips > hardware.link.domain_chips:
         link = min(link, GPU_DOMAIN_LINK_BYTES_PER_S)
     return Peaks(

@@ -108,6 +108,14 @@ class Table:
             raise self._fail(key, f"is {value!r}, not a list of texts")
         return tuple(value)
 
+    def list_of_numbers(self, key: str, *, minimum: float = 0.0) -> tuple[float, ...]:
+        """Return a list of numbers of at least `minimum`, empty where the key is absent."""
+        self._read.add(key)
+        value = self._values.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, int | float) and item >= minimum for item in value):
+            raise self._fail(key, f"is {value!r}, not a list of numbers from {minimum:g} on")
+        return tuple(float(item) for item in value)
+
     def flag(self, key: str, default: bool = False) -> bool:
         """Return true or false."""
         self._read.add(key)

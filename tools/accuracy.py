@@ -15,6 +15,7 @@ from fitting import Data
 from ground_truth import FOLDS, LOOP, REQUEST, THROUGHPUT
 from holdout import Band, HeldOut, bands_of_pairs, cross_bands, fitting_stretch, main_ratio, ratios
 from open_loop import OpenLoop
+from sram import Machine
 
 from inferometer.analyzer.stepterms import WEIGHT_BYTES
 from inferometer.profiles.hardware import load_hardware
@@ -91,6 +92,7 @@ def write_accuracy(
     as_of: date,
     loops: list[OpenLoop],
     trends: Trends,
+    machines: list[Machine],
 ) -> str:
     """Return the whole page."""
     page = Page()
@@ -103,6 +105,7 @@ def write_accuracy(
     _ranking(page, data, study)
     _peers(page, data, study, peer)
     _open_loops(page, data, study, loops)
+    _machines(page, machines)
     return "\n".join(page.lines).rstrip() + "\n"
 
 
@@ -429,3 +432,20 @@ def _open_loops(page: Page, data: Data, study: Study, loops: list[OpenLoop]) -> 
     page.add(
         "", f"Published MI300X throughput (16 rows, vLLM), held out by configuration: median {found_amd.median:.1%}."
     )
+
+
+def _machines(page: Page, machines: list[Machine]) -> None:
+    page.add(
+        "",
+        "## SRAM machines",
+        "",
+        "One constant a machine, the time of a layer, from vendors' and secondary speeds of single users (ranges, not",
+        "measurements of ours; not held out). Other such machines have no rows, or rows that contradict their data",
+        "sheets.",
+    )
+    page.table("machine", "time of a layer", "rows", "median error", "measured over modelled")
+    for each in machines:
+        ratios_ = np.exp(each.ratios)
+        off = float(np.median(np.abs(np.expm1(-each.ratios))))
+        span = f"{ratios_.min():.2f} to {ratios_.max():.2f}"
+        page.row(each.hardware, f"{each.constants.host_us_per_layer:.1f} µs", str(each.ratios.size), f"{off:.0%}", span)

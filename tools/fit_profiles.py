@@ -34,11 +34,14 @@ from holdout import (
     ratios,
 )
 from open_loop import replay_open_loops
+from sram import ENGINE as SRAM_ENGINE
+from sram import Machine, fit_machines
 
 from inferometer.analyzer.predict import DISAGGREGATED
 from inferometer.profiles.engines import ANY_VERSION, CALIBRATION, CONSTANT_NAMES, CORRECTION_FACTORS, Constants
 
 ROOT = Path(__file__).parent.parent
+HEADER = "# Written by tools/fit_profiles.py; change the fit, not this file."
 PEER_COLUMNS = (
     *("row", "hardware", "engine", "model", "family", "precision"),
     *("tp", "ep", "dp", "users", "isl", "osl"),
@@ -156,7 +159,7 @@ def calibration_file(data: Data, estimate: Estimate, result: Study, trends: Tren
     calibrated = np.where(result.configurations.confidence == "calibrated")[0]
     stretch = fitting_stretch(data, result.configurations, found)
     bands = bands_of_pairs(data, found, calibrated, stretch)
-    lines = ["# Written by tools/fit_profiles.py; change the fit, not this file.", "", "[defaults]"]
+    lines = [HEADER, "", "[defaults]"]
     lines += constant_lines(estimate.constants(engine, None)) + dated(as_of, "low")
     for of, wide in {**class_bands(data, result), DISAGGREGATED: trends.band}.items():
         lines += spread_lines("", of, wide)
@@ -171,6 +174,26 @@ def calibration_file(data: Data, estimate: Estimate, result: Study, trends: Tren
         }
         of_pair = {family: wide for (number, family), wide in bands.items() if number == pair}
         lines += calibration_lines(data, estimate, pair, as_of, errors, of_pair)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def machine_file(machines: list[Machine], as_of: date) -> str:
+    """Return the calibration file of SRAM machines: a time per layer each, and one interval as wide as their rows."""
+    everything = np.concatenate([machine.ratios for machine in machines])
+    low, high = float(everything.min()), float(everything.max())
+    wide = Band(low, high, 2 * low, 2 * high, everything.size)
+    lines = [
+        "# Written by tools/fit_profiles.py; change the fit, not this file.",
+        "",
+        *spread_lines("", "family", wide),
+    ]
+    for machine in machines:
+        lines += ["[[calibration]]", f'hardware = "{machine.hardware}"', 'versions = ["unstated"]', ""]
+        lines += ["[calibration.constants]", *constant_lines(machine.constants), "", "[calibration.fit]"]
+        lines += [f"rows = {machine.ratios.size}", "held_out_rows = 0"]
+        lines.append(f"tpot_median_error = {number(float(np.median(np.abs(np.expm1(-machine.ratios)))))}")
+        lines += [*dated(as_of, "low"), "[calibration.fit.hull]", "users_low = 1.0", "users_high = 1.0"]
+        lines += ["hit_rate_low = 0.0", "hit_rate_high = 0.0", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -226,11 +249,14 @@ def main() -> None:
         path = ROOT / "profiles" / "engines" / f"{name}{CALIBRATION}.toml"
         path.write_text(calibration_file(data, estimate, result, trends, engine, options.as_of), encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
+    machines = fit_machines(options.ground_truth / "asic_per_user_speed.csv")
+    path = ROOT / "profiles" / "engines" / f"{SRAM_ENGINE}{CALIBRATION}.toml"
+    path.write_text(machine_file(machines, options.as_of), encoding="utf-8")
+    print(f"wrote {path.relative_to(ROOT)}")
     page = ROOT / "docs" / "accuracy.md"
-    page.write_text(
-        write_accuracy(data, result, class_bands(data, result), left_out, options.peer, options.as_of, loops, trends),
-        encoding="utf-8",
-    )
+    bands = class_bands(data, result)
+    text = write_accuracy(data, result, bands, left_out, options.peer, options.as_of, loops, trends, machines)
+    page.write_text(text, encoding="utf-8")
     print(f"wrote {page.relative_to(ROOT)}")
 
 

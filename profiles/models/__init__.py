@@ -65,7 +65,11 @@ class Experts:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model. ``common_parameters`` are those that every token meets, the embedding table left out."""
+    """One model. ``common_parameters`` are those that every token meets, the embedding table left out.
+
+    ``acceptance_lengths[k - 1]`` is the mean number of tokens that a step yields with k drafted by the model's own MTP
+    or EAGLE head, as published; empty where nothing was.
+    """
 
     id: str
     aliases: tuple[str, ...]
@@ -80,6 +84,7 @@ class Model:
     common_parameters: float
     attention: Attention
     experts: Experts | None
+    acceptance_lengths: tuple[float, ...]
     native_precision: str
     provenance: Provenance
     notes: tuple[str, ...]
@@ -134,6 +139,7 @@ def read_model(document: Document) -> Model:
         common_parameters=table.number("common_parameters_b", minimum=0.0001) * 1e9,
         attention=_attention(table.table("attention"), layers),
         experts=_experts(table.optional_table("experts"), table.integer("hidden")),
+        acceptance_lengths=_acceptance_lengths(table.optional_table("speculation")),
         native_precision=table.text("native_precision", among=PRECISIONS),
         provenance=table.provenance(),
         notes=table.texts("notes"),
@@ -167,6 +173,18 @@ def _attention(table: Table, layers: int) -> Attention:
     if attention.window_layers and not attention.window_tokens:
         raise ProfileError(table.path, "attention has window_layers, but no window_tokens")
     return attention
+
+
+def _acceptance_lengths(table: Table | None) -> tuple[float, ...]:
+    if table is None:
+        return ()
+    lengths = table.list_of_numbers("acceptance_lengths", minimum=1.0)
+    table.provenance()
+    table.finish()
+    for tokens, length in enumerate(lengths, start=1):
+        if length > tokens + 1:
+            raise ProfileError(table.path, f"speculation: {tokens} drafts cannot yield {length} tokens a step")
+    return lengths
 
 
 def _experts(table: Table | None, hidden: int) -> Experts | None:

@@ -89,6 +89,14 @@ def test_kv_elements_follow_from_the_heads_of_plain_models() -> None:
             assert attention.kv_elements_per_token == expected, model.id
 
 
+def test_acceptance_lengths_grow_with_drafts_and_stay_possible() -> None:
+    lengths = load_model("moonshotai/Kimi-K2.5").acceptance_lengths
+    assert len(lengths) == 8
+    assert list(lengths) == sorted(lengths)
+    assert all(1.0 < length <= drafts + 1 for drafts, length in enumerate(lengths, start=1))
+    assert load_model("meta-llama/Llama-3.1-70B").acceptance_lengths == ()
+
+
 def test_windowed_models_split_their_layers() -> None:
     attention = load_model("gpt-oss-120b").attention
     assert (attention.full_layers, attention.window_layers, attention.window_tokens) == (18, 18, 128)
