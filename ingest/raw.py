@@ -14,7 +14,7 @@ from inferometer.schema.records import Resource, SpanLink, Status
 RESOURCE_PREFIXES = ("service.", "deployment.", "k8s.", "cloud.", "container.", "telemetry.sdk.")
 """Attributes of a resource that are kept; the rest (process arguments, host details) may name people or secrets."""
 
-RESOURCE_KEYS = frozenset({"openinference.project.name", "langfuse.environment", "host.name", "inferometer.purpose"})
+RESOURCE_KEYS = frozenset({"openinference.project.name", "langfuse.environment", "inferometer.purpose"})
 """Further attributes of a resource that are kept."""
 
 

@@ -105,7 +105,10 @@ _CONTENT_WORDS = frozenset(
         "context",
     ]
 )
-_KEEP, _DROP, _JUDGE = 0, 1, 2
+_KEEP, _DROP, _JUDGE, _PRIVATE = 0, 1, 2, 3
+_PERSONS = ("user.", "enduser.", "client.address", "net.peer.ip")
+"""Beginnings of keys that name a person: of them a span keeps a pseudonym alone."""
+
 _VERDICTS: dict[str, dict[str, tuple[int, str]]] = {}
 _VERDICTS_REMEMBERED = 8192
 _NUMBERS = frozenset({int, float, bool})
@@ -129,13 +132,14 @@ def retain(attributes: Mapping[str, Any], dialect: Dialect | None, keep_content:
         verdict, name = known if known is not None else _judge(key, dialect, verdicts)
         kind = type(value)
         if kind is str:
-            if verdict == _DROP or (verdict == _JUDGE and not is_name(value)):
+            if verdict == _DROP or verdict == _PRIVATE or (verdict == _JUDGE and not is_name(value)):
                 continue
             kept[name] = (
                 value if len(value) <= MAX_TEXT and value.isascii() and "\0" not in value else clean(value, MAX_TEXT)
             )
         elif kind in _NUMBERS:
-            kept[name] = _number(value)
+            if verdict != _PRIVATE:
+                kept[name] = _number(value)
         elif verdict == _KEEP or (verdict == _JUDGE and is_name(value)):
             plain = _plain(value)
             if plain is not None:
@@ -177,7 +181,10 @@ def _verdicts_of(dialect: Dialect | None) -> dict[str, tuple[int, str]]:
 
 def _judge(key: str, dialect: Dialect | None, verdicts: dict[str, tuple[int, str]]) -> tuple[int, str]:
     """Return what becomes of a key and the name under which it stays."""
-    if dialect is not None and any(_matches(key, pattern) for pattern in dialect.content):
+    fields = dialect.by_key.get(key, ()) if dialect is not None else ()
+    if key.startswith(_PERSONS) or any(field == "user_id" for field, _ in fields):
+        verdict = _PRIVATE
+    elif dialect is not None and any(_matches(key, pattern) for pattern in dialect.content):
         verdict = _DROP
     elif (dialect is not None and key in dialect.by_key) or key.startswith(_SAFE_PREFIXES):
         verdict = _KEEP

@@ -33,5 +33,5 @@ DIALECT = Dialect(
     kind=kind_of,
     scopes=("litellm*",),
     markers=("litellm.*",),
-    content=(*gen_ai.CONTENT, "llm.*.messages", "metadata.requester_*", "metadata.user_api_key_hash", "llm.openai.*"),
+    content=(*gen_ai.CONTENT, "llm.*.messages", "metadata.requester_*", "metadata.user_api_key_*", "llm.openai.*"),
 )

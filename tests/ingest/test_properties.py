@@ -201,12 +201,14 @@ SHAPED = st.recursive(
 VALUES = JSON | st.sampled_from([-1, 2**70, float("nan"), "\0", "\ud800", "x" * 5000, True, "-5", "1e400"])
 ATTRIBUTES = st.dictionaries(
     st.sampled_from([
-        "gen_ai.operation.name", "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "openinference.span.kind",
-        "llm.token_count.prompt", "ai.operationId", "ai.response.providerMetadata", "langfuse.observation.type",
-        "langfuse.observation.usage_details", "mlflow.spanType", "mlflow.chat.tokenUsage", "traceloop.span.kind",
-        "gcp.vertex.agent.llm_response", "gen_ai.input.messages", "llm.input_messages.0.message.content", "span.type",
+        "gen_ai.operation.name", "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens",
+        "openinference.span.kind", "llm.token_count.prompt", "ai.operationId",
+        "ai.response.providerMetadata", "langfuse.observation.type", "langfuse.observation.usage_details",
+        "mlflow.spanType", "mlflow.chat.tokenUsage", "traceloop.span.kind", "gcp.vertex.agent.llm_response",
+        "gen_ai.input.messages", "llm.input_messages.0.message.content", "span.type",
         "inferometer.prefix.hashes", "inferometer.prefix.base", "inferometer.attempt.statuses",
-        "gen_ai.tool.call.arguments", "user.id", "session.id", "tag.tags", "gen_ai.response.finish_reasons", "inferometer.recorded_cost_usd",
+        "gen_ai.tool.call.arguments", "user.id", "session.id", "tag.tags", "gen_ai.response.finish_reasons",
+        "inferometer.recorded_cost_usd",
     ]),
     VALUES,
 )  # fmt: skip
