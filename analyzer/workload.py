@@ -15,14 +15,15 @@ from inferometer.analyzer.workload_edges import EdgeList, connect
 from inferometer.analyzer.workload_prefix import NO_PREFIXES, PrefixForest, build_forest
 from inferometer.schema.errors import UserError
 from inferometer.schema.records import Purpose, UsageSource
-from inferometer.schema.rows import InferenceRow
+from inferometer.schema.rows import InferenceRow, Placement
 from inferometer.schema.selection import Selection
 from inferometer.store import Store
 
 __all__ = ["PrefixForest", "Recorded", "Workload", "build_workload", "load_workload"]
 
 RELATIVE_BEFORE_NS = 946_684_800 * 1_000_000_000
-"""Starts before the year 2000 count from the begin of their session, not from 1970."""
+"""Starts before the year 2000 do not count from 1970: they count from the begin of their source where it holds several
+sessions, as a trace of requests does, else from the begin of their session."""
 
 _PRIORITIES = {Purpose.SERVE: 0, Purpose.DEVELOP: 1, Purpose.EVALUATE: 2, Purpose.TRAIN: 2}
 
@@ -129,8 +130,8 @@ def build_workload(rows: Iterable[InferenceRow], price: Price | None = None) -> 
             "with usage, or widen --since, --until and --where"
         )
     kept, session_first = _by_session(kept)
-    origin_ns = min((start for start in map(_absolute_start, kept) if start is not None), default=0)
-    starts_ns = [kept[first].placement.start_ns for first in session_first[:-1]]
+    firsts = [kept[first].placement for first in session_first[:-1]]
+    starts_ns = [first.start_ns for first in firsts]
     session_of = np.repeat(np.arange(len(starts_ns)), np.diff(session_first))
     edges, release_s = connect(kept, everything, session_first, warnings)
     models: dict[str | None, int] = {}
@@ -144,7 +145,7 @@ def build_workload(rows: Iterable[InferenceRow], price: Price | None = None) -> 
         priority=np.array([_PRIORITIES.get(row.placement.purpose or Purpose.SERVE, 0) for row in kept], np.uint8),
         release_s=release_s,
         session_first=np.array(session_first, np.int64),
-        session_start_s=np.array([_since(start, origin_ns) for start in starts_ns], np.float64),
+        session_start_s=_session_starts(firsts),
         edges=edges,
         prefixes=build_forest(
             [row.inference.prefix for row in kept], [row.inference.meters.input_total or 0 for row in kept], warnings
@@ -213,15 +214,24 @@ def _run_of(row: InferenceRow) -> str:
     return row.placement.run_id or f"{row.inference.trace_id.hex()}/{row.inference.span_id.hex()}"
 
 
-def _absolute_start(row: InferenceRow) -> int | None:
-    start_ns = row.placement.start_ns
-    return None if start_ns is None or start_ns < RELATIVE_BEFORE_NS else start_ns
+def _session_starts(firsts: list[Placement]) -> Float:
+    """Return when sessions started, from the placement of their first calls."""
+    absolute = [first.start_ns for first in firsts if _is_absolute(first.start_ns)]
+    origin_ns = min((start_ns for start_ns in absolute if start_ns is not None), default=0)
+    of_source = Counter(first.source for first in firsts if not _is_absolute(first.start_ns))
+    starts = np.full(len(firsts), np.nan)
+    for place, first in enumerate(firsts):
+        if first.start_ns is None:
+            continue
+        if _is_absolute(first.start_ns):
+            starts[place] = (first.start_ns - origin_ns) * 1e-9
+        elif first.source is not None and of_source[first.source] > 1:
+            starts[place] = first.start_ns * 1e-9
+    return starts
 
 
-def _since(start_ns: int | None, origin_ns: int) -> float:
-    if start_ns is None or start_ns < RELATIVE_BEFORE_NS:
-        return float("nan")
-    return (start_ns - origin_ns) * 1e-9
+def _is_absolute(start_ns: int | None) -> bool:
+    return start_ns is not None and start_ns >= RELATIVE_BEFORE_NS
 
 
 def _seconds(later_ns: int | None, earlier_ns: int | None) -> float:
@@ -250,7 +260,7 @@ def _recorded(rows: list[InferenceRow], price: Price | None) -> Recorded:
     nanoseconds = [row.inference.ttft_ns for row in rows]
     ttft_s = np.array([np.nan if value is None else value * 1e-9 for value in nanoseconds], np.float64)
     took = [row.placement.duration_ns for row in rows]
-    e2e_s = np.array([np.nan if value is None or value < 0 else value * 1e-9 for value in took], np.float64)
+    e2e_s = np.array([np.nan if value is None or value <= 0 else value * 1e-9 for value in took], np.float64)
     if price is None:
         return Recorded(ttft_s, e2e_s)
     costs = [price(row) for row in rows]

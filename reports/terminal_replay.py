@@ -10,12 +10,14 @@ from inferometer.reports.terminal import UNKNOWN, open_console, show_count, show
 
 
 def show_seconds(value: float | None) -> str:
-    """Return a time as shown: milliseconds below a second, hours above one."""
+    """Return a time as shown, in the unit that fits it."""
     if value is None:
         return UNKNOWN
     if value < 1:
         return f"{value * 1000:.3g} ms"
-    return f"{value:.3g} s" if value < 3600 else f"{value / 3600:.3g} h"
+    if value < 60:
+        return f"{value:.3g} s"
+    return f"{value / 60:.3g} min" if value < 3600 else f"{value / 3600:,.1f} h"
 
 
 def show_share(value: float | None) -> str:

@@ -126,6 +126,14 @@ def test_times_before_2000_are_no_absolute_starts() -> None:
     assert edges_of(workload) == {(0, 1): 3.0}
 
 
+def test_requests_of_one_trace_share_its_clock() -> None:
+    rows = [call(n, n * 3, n * 3, session=str(n), run=str(n), begin=0) for n in range(3)]
+    rows = [replace(row, placement=replace(row.placement, source="trace.jsonl", session_id=None)) for row in rows]
+    workload = build_workload(rows)
+    assert workload.session_start_s.tolist() == [0.0, 3.0, 6.0]
+    assert np.isnan(workload.recorded.e2e_s).all()  # a request without an end took no known time
+
+
 def test_calls_without_times_follow_each_other() -> None:
     workload = build_workload([call(1, None, None), call(2, None, None)])
     assert edges_of(workload) == {(0, 1): 0.0}
