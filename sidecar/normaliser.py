@@ -7,6 +7,7 @@ a line (``wake``, ``stop``), and its end of file is the parent's death; reports 
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -36,6 +37,7 @@ IDLE_WAIT_S = 0.2
 MAX_BACKOFF_S = 5.0
 MAX_ATTEMPTS = 3
 NICENESS = 15
+GC_THRESHOLD = 200_000
 ATTEMPT_STATE = "normaliser.attempt"
 ENTRY_MEMORY_NS = 3600 * 1_000_000_000
 
@@ -267,6 +269,9 @@ def main() -> int:
     configure_logging(settings.log_format, settings.log_level)
     # acknowledgements come first where both share a core: what is journalled can wait, a sender cannot
     os.nice(NICENESS)
+    # records are trees without cycles: collecting them generation by generation only costs time
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
 
     def report(counts: dict[str, Any]) -> None:
         try:

@@ -52,7 +52,13 @@ def load_key() -> HashKey:
     text = os.environ.get(VARIABLE)
     if text:
         return HashKey(_parse(text, VARIABLE))
-    return _load_file(data_directory() / "hash.key")
+    return _load_file(_key_file(os.environ.get("XDG_DATA_HOME"), os.environ.get("HOME")))
+
+
+@lru_cache(maxsize=4)
+def _key_file(*_: str | None) -> Path:
+    # asked for with every call that is hashed: the same environment is looked at once
+    return data_directory() / "hash.key"
 
 
 def data_directory() -> Path:
