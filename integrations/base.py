@@ -163,7 +163,20 @@ class Integration(ABC):
 
 
 def field(value: Any, name: str) -> Any:
-    """Return a field of an SDK's object or of the mapping it was made from; None where it has none."""
+    """Return a field of an SDK's object or of the mapping it was made from; None where it has none.
+
+    A pydantic model answers for a name that it lacks by raising from deep within, which costs more than all else here;
+    so its own dictionaries are asked.
+    """
     if isinstance(value, dict):
         return value.get(name)
+    try:
+        held = value.__dict__
+    except AttributeError:
+        return getattr(value, name, None)
+    if name in held:
+        return held[name]
+    if hasattr(type(value), "__pydantic_fields__"):
+        extra = value.__pydantic_extra__
+        return extra.get(name) if extra else None
     return getattr(value, name, None)

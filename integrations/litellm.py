@@ -138,7 +138,7 @@ def _begin(
 
 
 def _ask_for_usage(kwargs: dict[str, Any]) -> Hidden | None:
-    """Ask for a stream's usage where the program does not say whether it wants it; LiteLLM asks the provider its way."""
+    """Ask for a stream's usage where the program does not say whether it wants it; LiteLLM asks in its way."""
     if not kwargs.get("stream") or kwargs.get("stream_options") is not None:
         return None
     kwargs["stream_options"] = {"include_usage": True}

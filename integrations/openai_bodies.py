@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from inferometer.integrations.base import field
 from inferometer.integrations.streams import Accumulator
@@ -48,19 +49,32 @@ def request_of(client: Any, options: Any, stream: bool) -> Request | None:
     body = options.json_data
     if path is None or not isinstance(body, Mapping) or str(options.method).lower() != "post":
         return None
-    url = client.base_url
-    host = url.host
+    provider, address = _server_of(client)
     return Request(
         _OPERATIONS[path],
-        next((provider for ending, provider in _PROVIDERS if host.endswith(ending)), "openai"),
+        provider,
         body.get("model"),
         parameters=parameters_of(path, body),
         system=body.get("instructions"),
         messages=body.get("messages") if path == CHAT else body.get("prompt", body.get("input")),
         tools=body.get("tools"),
         stream=stream,
-        address=(host, url.port),
+        address=address,
     )
+
+
+_servers: WeakKeyDictionary[Any, tuple[Any, str, tuple[str, int | None]]] = WeakKeyDictionary()
+
+
+def _server_of(client: Any) -> tuple[str, tuple[str, int | None]]:
+    """Return the provider and address of a client's server, worked out once for each base URL that it has."""
+    url = client.base_url
+    known = _servers.get(client)
+    if known is None or known[0] is not url:
+        host = url.host
+        provider = next((provider for ending, provider in _PROVIDERS if host.endswith(ending)), "openai")
+        known = _servers[client] = (url, provider, (host, url.port))
+    return known[1], known[2]
 
 
 def _path(url: str) -> str | None:

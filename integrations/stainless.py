@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from inferometer.integrations.base import Integration, Patches
@@ -128,7 +129,7 @@ class StainlessIntegration(Integration):
             elif stream and hasattr(response, "_iterator"):
                 _watch_stream(call, response, self.accumulator_for(options.url), hidden)
             else:
-                call.finish(self.read_body(options.url, response))
+                call.finish(partial(self.read_body, options.url, response))
         except Exception as error:
             report(f"{self.name} response", error)
             call.finish(Answer())

@@ -45,13 +45,6 @@ class _Watch:
             report("stream chunk", error)
             return False
 
-    def _answer(self) -> Answer | None:
-        try:
-            return self._accumulator.answer()
-        except Exception as error:
-            report("stream answer", error)
-            return None
-
     def follow(self, source: Any) -> None:
         """Take chunks from this iterator."""
         self._source = source
@@ -62,15 +55,15 @@ class _Watch:
 
     def _finish(self) -> None:
         if not self._call.ended:
-            self._call.finish(self._answer() or Answer())
+            self._call.finish(self._accumulator.answer)
 
     def _fail(self, error: BaseException) -> None:
         if not self._call.ended:
-            self._call.fail(error, self._answer())
+            self._call.fail(error, self._accumulator.answer)
 
     def _abort(self) -> None:
         if not self._call.ended:
-            self._call.abort(self._answer())
+            self._call.abort(self._accumulator.answer)
 
     def __del__(self) -> None:
         if not self._call.ended:

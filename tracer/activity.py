@@ -17,6 +17,7 @@ from inferometer.tracer.budget import Budget, Spending
 from inferometer.tracer.counts import CallCounts
 from inferometer.tracer.frames import FRAME_KEY, ROOT, Frame
 from inferometer.tracer.guard import report
+from inferometer.tracer.privacy import to_json
 from inferometer.tracer.recording import SPAN_KEY, Recording
 from inferometer.tracer.span import qualified_name
 
@@ -177,13 +178,13 @@ class Activity:
         args, kwargs = self._args, self._kwargs or {}
         from inferometer.tracer.completion import call_work
 
-        work = call_work(plan, arguments, args, kwargs, result, privacy)
-        if is_plain(args, kwargs) and is_plain((result,), {}):
-            return work  # nothing of it can change: it may wait for the export thread
-        attributes: dict[str, Any] = {}
-        work(attributes)
-        self.span.set_attributes(attributes)
-        return None
+        # what can change after the call is written down now; the rest of the work waits for the export thread
+        named: Any = None
+        if not is_plain(args, kwargs):
+            named = to_json(arguments.named(args, kwargs))
+        if not is_plain((result,), {}):
+            result = to_json(result)
+        return call_work(plan, lambda: arguments.named(args, kwargs) if named is None else named, result, privacy)
 
 
 def mark_error(span: Span, error: BaseException) -> None:

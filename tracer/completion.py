@@ -5,6 +5,7 @@ It runs on the export thread wherever what it reads cannot change after the call
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from inferometer.schema import attributes as names
@@ -17,22 +18,14 @@ from inferometer.tracer.privacy import Privacy, to_json
 if TYPE_CHECKING:
     from inferometer.tokens.key import HashKey
     from inferometer.tracer.activity import Plan
-    from inferometer.tracer.arguments import CallArguments
     from inferometer.tracer.span import Work
 
 
-def call_work(
-    plan: Plan,
-    arguments: CallArguments,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    result: Any,
-    privacy: Privacy,
-) -> Work:
-    """Return the work of one decorated call."""
+def call_work(plan: Plan, arguments: Callable[[], Any], result: Any, privacy: Privacy) -> Work:
+    """Return the work of one decorated call; `arguments` names them, or is their JSON."""
 
     def work(attributes: dict[str, Any]) -> None:
-        named = arguments.named(args, kwargs)
+        named = arguments()
         if plan.kind == "tool":
             describe_tool_call(attributes, plan.name, named, result, privacy)
         elif privacy.keeps_content:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import Span, format_span_id, format_trace_id
+from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from inferometer.schema import attributes as names
 from inferometer.schema.records import UsageSource
@@ -18,8 +18,7 @@ from inferometer.tracer.prefixes import PrefixMemory
 from inferometer.tracer.privacy import Privacy, to_json
 
 if TYPE_CHECKING:
-    from inferometer.tracer.calls import Answer, Request
-    from inferometer.tracer.span import Work
+    from inferometer.tracer.exchange import Answer, Request
 
 VOCABULARY = "o200k_base"
 COUNTS_KEPT = 4096
@@ -59,34 +58,26 @@ class CountMemo:
 _memo = CountMemo()
 
 
-def call_work(span: Span, request: Request, answer: Answer | None, privacy: Privacy) -> Work:
-    """Return the work of one model call; it holds the messages until it is done, then nothing does."""
-    system, messages, tools = request.system, _snapshot(request.messages), request.tools
-    context = span.get_span_context()
-    output = answer.output if answer is not None else None
-    raw_usage = answer.raw_usage if answer is not None else None
-    unmetered = answer is not None and (answer.meters is None or not answer.meters.is_known)
-    text = answer.text if answer is not None and unmetered else None
-
-    def work(attributes: dict[str, Any]) -> None:
-        if raw_usage:
-            attributes[names.USAGE_RAW] = to_json(raw_usage)
-        if privacy.keeps_content:
-            privacy.write(attributes, names.SYSTEM_INSTRUCTIONS, system)
-            privacy.write(attributes, names.INPUT_MESSAGES, messages)
-            privacy.write(attributes, names.TOOL_DEFINITIONS, tools)
-            privacy.write(attributes, names.OUTPUT_MESSAGES, output)
-        try:
-            parts = parts_of(system, messages, tools)
-            compose(attributes, parts)
-            if parts:
-                chain(attributes, parts, f"{format_trace_id(context.trace_id)}{format_span_id(context.span_id)}")
-            if text:
-                estimate_usage(attributes, request.model, parts, text)
-        except Exception as error:
-            report("composition", error)
-
-    return work
+def complete_call(
+    attributes: dict[str, Any], span: SpanContext, request: Request, answer: Answer, privacy: Privacy
+) -> None:
+    """Add what a call's input is made of, its prefix, its raw usage, and its content where that is kept."""
+    if answer.raw_usage:
+        attributes[names.USAGE_RAW] = to_json(answer.raw_usage)
+    if privacy.keeps_content:
+        privacy.write(attributes, names.SYSTEM_INSTRUCTIONS, request.system)
+        privacy.write(attributes, names.INPUT_MESSAGES, request.messages)
+        privacy.write(attributes, names.TOOL_DEFINITIONS, request.tools)
+        privacy.write(attributes, names.OUTPUT_MESSAGES, answer.output)
+    try:
+        parts = parts_of(request.system, request.messages, request.tools)
+        compose(attributes, parts)
+        if parts:
+            chain(attributes, parts, f"{format_trace_id(span.trace_id)}{format_span_id(span.span_id)}")
+        if answer.text and (answer.meters is None or not answer.meters.is_known):
+            estimate_usage(attributes, request.model, parts, answer.text)
+    except Exception as error:
+        report("composition", error)
 
 
 def compose(attributes: dict[str, Any], parts: Sequence[Part]) -> None:
@@ -134,8 +125,3 @@ def estimate_usage(attributes: dict[str, Any], model: str | None, parts: Sequenc
     attributes[names.USAGE_INPUT] = sum(encoding.count_batch([part.text for part in parts]))
     attributes[names.USAGE_OUTPUT] = encoding.count(output)
     attributes[names.USAGE_SOURCE] = str(source)
-
-
-def _snapshot(messages: Any) -> Any:
-    """Return messages so that a list which grows after the call does not change what is kept of it."""
-    return list(messages) if isinstance(messages, (list, tuple)) else messages
