@@ -11,6 +11,7 @@ from inferometer.analyzer.replay_arrivals import Clocks, set_clocks
 from inferometer.analyzer.replay_cost import Bill, Use, bill, energy, hourly_price
 from inferometer.analyzer.replay_engine import MOST_BACKGROUND_CALLS, Simulation, simulate
 from inferometer.analyzer.replay_fleet import Deployment, build_deployment
+from inferometer.analyzer.replay_latency import measure_latencies
 from inferometer.analyzer.replay_recount import recount
 from inferometer.analyzer.replay_result import ReplayResult
 from inferometer.analyzer.replay_scenario import Arrivals, Objective, Payment, Scenario
@@ -58,6 +59,8 @@ def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True
         arrivals=clocks.stated,
         utilisation=utilisation(simulation, deployment.step_model),
         trust=found,
+        latencies=measure_latencies(clocks.workload, simulation),
+        interval=None if ends[0] is simulation else _interval(clocks.workload, ends),
         bill=_bill(clocks, deployment, scenario, (ends[0], simulation, ends[1])),
         energy=energy(
             deployment.step_model.hardware, deployment.chips, busy_s * chips, idle_s * chips, scenario.payment.pue
@@ -68,6 +71,11 @@ def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True
         recounted_share=recounted,
         warnings=_warnings(clocks.workload, deployment, scenario, simulation),
     )
+
+
+def _interval(workload: Workload, ends: list[Simulation]) -> dict[str, dict[str, float | None]]:
+    fast, slow = (measure_latencies(workload, end).medians() for end in ends)
+    return {name: {"low": fast[name], "high": slow[name]} for name in ("ttft_s", "tpot_s", "e2e_s", "run_e2e_s")}
 
 
 def _simulate(clocks: Clocks, deployment: Deployment, scenario: Scenario) -> Simulation:

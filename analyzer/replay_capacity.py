@@ -73,21 +73,8 @@ class Target:
 
     def measure(self, result: ReplayResult) -> float:
         """Return the percentile that a replay reached, seconds; infinite where no call was served."""
-        values = latencies(result)[self.metric]
+        values = getattr(result.latencies, f"{self.metric}_s")
         return float(np.percentile(values, self.percentile)) if len(values) else math.inf
-
-
-def latencies(result: ReplayResult) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Return seconds of served calls, and of feasible runs, by metric."""
-    simulation, outputs = result.simulation, result.workload.output_tokens
-    served = simulation.served
-    decoded = served & (outputs > 1)
-    return {
-        "ttft": (simulation.first_s - simulation.ready_s)[served],
-        "tpot": (simulation.end_s - simulation.first_s)[decoded] / (outputs[decoded] - 1),
-        "e2e": (simulation.end_s - simulation.ready_s)[served],
-        "run_e2e": result.run_seconds(),
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 from inferometer.analyzer.replay_cost import CENT, Bill, Energy
 from inferometer.analyzer.replay_engine import OVER_CONTEXT, OVER_MEMORY, Simulation
 from inferometer.analyzer.replay_fleet import Deployment
+from inferometer.analyzer.replay_latency import Latencies, distribution, feasible_runs, run_spans
 from inferometer.analyzer.replay_scenario import Scenario
 from inferometer.analyzer.replay_trust import Trust
 from inferometer.analyzer.replay_utilisation import Utilisation
 from inferometer.analyzer.workload import Workload
 
 Float = NDArray[np.float64]
-Distribution = dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
     """What a workload does on a scenario's fleet; `as_dict` is the `replay` document.
 
+    ``interval`` holds the medians at fast and slow step times, None where only the modelled ones were replayed.
     ``workload`` is as it arrived in the simulation, ``simulation`` holds what became of each call, ``bill`` and
     ``energy`` are None where prices or power are unknown, or where the simulated clock is no clock to bill by.
     """
@@ -36,6 +37,8 @@ class ReplayResult:
     arrivals: dict[str, Any]
     utilisation: Utilisation
     trust: Trust
+    latencies: Latencies
+    interval: dict[str, dict[str, float | None]] | None
     bill: Bill | None
     energy: Energy | None
     busy_s: float
@@ -47,21 +50,13 @@ class ReplayResult:
         """The middle cost on the answer's basis, None where unknown."""
         return None if self.bill is None else self.bill.by_basis[self.bill.basis].mid
 
-    def run_seconds(self) -> Float:
-        """Return seconds from the first start to the last end of every run that was served whole."""
-        return self._run_spans(self.simulation.ready_s, self.simulation.end_s, self._feasible_runs())
-
     def as_dict(self) -> dict[str, Any]:
         """Return the `replay` document, its seconds as numbers and its money as Decimal."""
         simulation, workload = self.simulation, self.workload
         served = simulation.served
-        ready, first, end = simulation.ready_s, simulation.first_s, simulation.end_s
-        outputs = workload.output_tokens
-        ttft, e2e = (first - ready)[served], (end - ready)[served]
-        decoded = served & (outputs > 1)
-        tpot = (end - first)[decoded] / (outputs[decoded] - 1)
+        latencies = self.latencies
         makespan = simulation.makespan_s
-        produced = int(outputs[served].sum())
+        produced = int(workload.output_tokens[served].sum())
         return {
             "scenario": self._scenario(),
             "calls": workload.calls,
@@ -73,11 +68,11 @@ class ReplayResult:
             "infeasible_runs_share": self._infeasible_share(),
             "makespan_s": makespan,
             "arrivals": self.arrivals,
-            "ttft_s": distribution(ttft),
-            "tpot_s": distribution(tpot),
-            "e2e_s": distribution(e2e),
-            "run_e2e_s": distribution(self.run_seconds()),
-            "queue_s": distribution((simulation.entered_s - ready)[served]),
+            "ttft_s": distribution(latencies.ttft_s),
+            "tpot_s": distribution(latencies.tpot_s),
+            "e2e_s": distribution(latencies.e2e_s),
+            "run_e2e_s": distribution(latencies.run_e2e_s),
+            "queue_s": distribution(latencies.queue_s),
             "input_tokens": int(workload.input_tokens[served].sum()),
             "output_tokens": produced,
             "output_tokens_per_s": produced / makespan if makespan else None,
@@ -87,11 +82,12 @@ class ReplayResult:
             "busy_share": self.busy_s / (makespan * self.deployment.replicas) if makespan else None,
             "mfu": self.utilisation.mfu,
             "mbu": self.utilisation.mbu,
-            "goodput": self._goodput(ttft, decoded[served], tpot, makespan),
+            "goodput": self._goodput(makespan),
             "preemptions": int(simulation.total("preemptions")),
             **self._money(produced),
             "confidence": self.trust.confidence,
             "confidence_reason": self.trust.reason,
+            "median_interval": self.interval,
             "step_time_interval": {"p10": self.trust.spread.tpot_p10, "p90": self.trust.spread.tpot_p90},
             "extrapolated_share": self.trust.extrapolated_share,
             "warnings": self.warnings,
@@ -115,24 +111,9 @@ class ReplayResult:
             "behaviour": "held fixed: the same calls, tools and output lengths as recorded",
         }
 
-    def _feasible_runs(self) -> NDArray[np.bool_]:
-        feasible = np.ones(self.workload.runs, np.bool_)
-        feasible[self.workload.run[~self.simulation.served]] = False
-        return feasible
-
     def _infeasible_share(self) -> float | None:
-        feasible = self._feasible_runs()
+        feasible = feasible_runs(self.workload, self.simulation)
         return float(1 - feasible.mean()) if len(feasible) else None
-
-    def _run_spans(self, start_s: Float, end_s: Float, runs: NDArray[np.bool_]) -> Float:
-        """Return seconds from a run's first start to its last end, for the runs asked for."""
-        first = np.full(self.workload.runs, np.inf)
-        last = np.full(self.workload.runs, -np.inf)
-        known = ~(np.isnan(start_s) | np.isnan(end_s))
-        np.minimum.at(first, self.workload.run[known], start_s[known])
-        np.maximum.at(last, self.workload.run[known], end_s[known])
-        spans: Float = (last - first)[runs & np.isfinite(first)]
-        return spans
 
     def _rate(self, tokens: NDArray[np.int32]) -> float | None:
         served = self.simulation.served
@@ -144,13 +125,14 @@ class ReplayResult:
     def _hit_rate(self) -> float | None:
         return self._rate(self.simulation.hit_tokens)
 
-    def _goodput(self, ttft: Float, decoded: NDArray[np.bool_], tpot: Float, makespan: float) -> float | None:
-        if not makespan:
+    def _goodput(self, makespan_s: float) -> float | None:
+        if not makespan_s:
             return None
         objective = self.scenario.objective
-        good = ttft <= objective.ttft_s
-        good[decoded] &= tpot <= objective.tpot_s
-        return float(np.count_nonzero(good)) / makespan
+        good = self.latencies.ttft_s <= objective.ttft_s
+        decoded = self.workload.output_tokens[self.simulation.served] > 1
+        good[decoded] &= self.latencies.tpot_s <= objective.tpot_s
+        return float(np.count_nonzero(good)) / makespan_s
 
     def _money(self, produced: int) -> dict[str, Any]:
         bill, energy = self.bill, self.energy
@@ -181,16 +163,7 @@ class ReplayResult:
         return {
             "ttft_s": distribution(recorded.ttft_s),
             "e2e_s": distribution(recorded.e2e_s),
-            "run_e2e_s": distribution(self._run_spans(starts, starts + recorded.e2e_s, every)),
+            "run_e2e_s": distribution(run_spans(workload, starts, starts + recorded.e2e_s, every)),
             "cost_usd": recorded.cost_usd,
             "unpriced": recorded.unpriced,
         }
-
-
-def distribution(values: Float) -> Distribution:
-    """Return p50, p90, p99, mean and max of the known values, all None where there is none."""
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return dict.fromkeys(("p50", "p90", "p99", "mean", "max"))
-    p50, p90, p99 = (float(value) for value in np.percentile(known, (50, 90, 99)))
-    return {"p50": p50, "p90": p90, "p99": p99, "mean": float(known.mean()), "max": float(known.max())}

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferometer.analyzer.replay import Arrivals, Payment, ReplayResult, Scenario, replay
-from inferometer.analyzer.replay_capacity import OFFICE, Target, latencies, plan_capacity
+from inferometer.analyzer.replay_capacity import OFFICE, Target, plan_capacity
 from inferometer.analyzer.replay_cost import Use, bill, energy, hourly_price
 from inferometer.analyzer.replay_engine import simulate
 from inferometer.analyzer.replay_fleet import build_deployment, build_step_model
@@ -206,6 +206,12 @@ def test_no_cost_is_told_from_compressed_time(workload: Workload, arrivals: Arri
     assert answer["ttft_s"]["p50"] > 0
 
 
+def test_medians_lie_within_their_interval(result: ReplayResult) -> None:
+    answer = result.as_dict()
+    for name, ends in answer["median_interval"].items():
+        assert ends["low"] < answer[name]["p50"] < ends["high"]
+
+
 def test_open_loop_starts_every_call_at_its_recorded_time(workload: Workload) -> None:
     simulation = replay(workload, replace(H100, arrivals=Arrivals(open_loop=True))).simulation
     assert simulation.ready_s.tolist() == pytest.approx(
@@ -389,7 +395,7 @@ def test_capacity_is_the_smallest_fleet_that_meets_the_objective() -> None:
     assert plan.needed > 1
     for replicas, meets in ((plan.needed, True), (plan.needed - 1, False)):
         found = replay(busy, replace(peak, replicas=replicas), with_interval=False)
-        assert (np.percentile(latencies(found)["ttft"], 95) <= 2.0) is np.bool_(meets)
+        assert (np.percentile(found.latencies.ttft_s, 95) <= 2.0) is np.bool_(meets)
     assert max(plan.hourly_replicas) == plan.needed + plan.spare
     assert min(plan.hourly_replicas) < plan.needed
     assert plan.autoscaled_chip_hours < plan.fixed_chip_hours
