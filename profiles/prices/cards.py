@@ -12,19 +12,19 @@ from inferometer.schema.meters import Meters
 _PER_MILLION = Decimal("0.000001")
 _ZERO = Decimal(0)
 
-PARTS: tuple[tuple[str, str, str], ...] = (
-    # (rate, the disjoint meter it belongs to, the field of Meters that counts it; "" for what the others leave over)
-    ("input_audio", "input_fresh", "input_audio"),
-    ("input_image", "input_fresh", "input_image"),
-    ("input", "input_fresh", ""),
-    ("cache_read_audio", "cache_read", "cache_read_audio"),
-    ("cache_read", "cache_read", ""),
-    ("cache_write_5m", "cache_write_5m", ""),
-    ("cache_write_1h", "cache_write_1h", ""),
-    ("output_audio", "output", "output_audio"),
-    ("output_image", "output", "output_image"),
-    ("reasoning", "output", "reasoning"),
-    ("output", "output", ""),
+PARTS: tuple[tuple[str, str], ...] = (
+    # (rate, the disjoint meter it belongs to); the part that bears its meter's name is what the others leave over
+    ("input_audio", "input_fresh"),
+    ("input_image", "input_fresh"),
+    ("input", "input_fresh"),
+    ("cache_read_audio", "cache_read"),
+    ("cache_read", "cache_read"),
+    ("cache_write_5m", "cache_write_5m"),
+    ("cache_write_1h", "cache_write_1h"),
+    ("output_audio", "output"),
+    ("output_image", "output"),
+    ("reasoning", "output"),
+    ("output", "output"),
 )
 """How the tokens of a meter are told apart by price; the parts of a meter are disjoint and add up to it."""
 
@@ -102,6 +102,16 @@ class Priced:
 
 def split_meters(meters: Meters, rates: Mapping[str, Rate]) -> list[tuple[str, str, int]]:
     """Return (rate, meter, tokens) for every priced part of a call's tokens."""
+    # a provider's audio count holds cached audio too, and that has a rate of its own
+    fresh_audio = max(0, (meters.input_audio or 0) - (meters.cache_read_audio or 0))
+    counts = {
+        "input_audio": fresh_audio,
+        "input_image": meters.input_image or 0,
+        "cache_read_audio": meters.cache_read_audio or 0,
+        "output_audio": meters.output_audio or 0,
+        "output_image": meters.output_image or 0,
+        "reasoning": meters.reasoning or 0,
+    }
     left = {
         "input_fresh": meters.input_fresh or 0,
         "cache_read": meters.cache_read or 0,
@@ -110,16 +120,11 @@ def split_meters(meters: Meters, rates: Mapping[str, Rate]) -> list[tuple[str, s
         "output": meters.output or 0,
     }
     parts = []
-    for rate, meter, count in PARTS:
-        if not left[meter]:
-            continue
-        if count:
-            if rate not in rates:
-                continue
+    for rate, meter in PARTS:
+        tokens = left[meter]
+        if rate in counts:
             # a split that claims more than its whole can only be paid up to the whole
-            tokens = min(getattr(meters, count) or 0, left[meter])
-        else:
-            tokens = left[meter]
+            tokens = min(counts[rate], tokens) if rate in rates else 0
         if tokens > 0:
             left[meter] -= tokens
             parts.append((rate, meter, tokens))

@@ -187,7 +187,7 @@ def _scope(table: Table, *, needs_model: bool = False) -> Scope:
 
 
 def _rates(table: Table) -> dict[str, Rate]:
-    names = [part for part, _, _ in PARTS]
+    names = [part for part, _ in PARTS]
     bases = {name: _decimal(table, f"{name}_usd_per_mtok") for name in names}
     tiers: dict[str, list[tuple[int, Decimal]]] = {name: [] for name in names}
     for tier in table.tables("tiers"):

@@ -112,6 +112,13 @@ def test_audio_tokens_are_a_part_of_the_input_and_cost_more(prices: PriceList) -
     assert cost(prices, call(model, "google", meters=audio)) == Decimal("0.0084")
 
 
+def test_cached_audio_is_a_part_of_the_audio(prices: PriceList) -> None:
+    # 400 of 1000 fresh and 300 of 500 cached tokens are audio
+    meters = Meters(input_fresh=1000, cache_read=500, input_audio=700, cache_read_audio=300, output=0)
+    # 600 x 0.30 + 400 x 1.00 fresh, 200 x 0.03 + 300 x 0.10 cached
+    assert cost(prices, call("gemini-2.5-flash", "google", meters=meters)) == Decimal("0.000616")
+
+
 def test_audio_without_a_price_of_its_own_is_marked(prices: PriceList) -> None:
     meters = Meters(input_fresh=1000, cache_read=0, input_audio=400, output=1000)
     priced = prices.price_call(call("gpt-4o-audio-preview", "openai", meters=meters), NOW)
@@ -245,7 +252,7 @@ def meters_of(usage: dict[str, int]) -> Meters:
         cache_write_1h=hour,
         output=get("output_tokens", 0),
         reasoning=get("output_reasoning_tokens"),
-        input_audio=get("input_audio_tokens", 0) - get("cache_audio_read_tokens", 0),
+        input_audio=get("input_audio_tokens"),
         cache_read_audio=get("cache_audio_read_tokens"),
         input_image=get("input_image_tokens"),
         output_audio=get("output_audio_tokens"),
