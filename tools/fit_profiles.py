@@ -205,11 +205,16 @@ def class_bands(data: Data, result: Study) -> dict[str, Band]:
     }
     calibrated = np.where(result.configurations.confidence == "calibrated")[0]
     near = band(data, ratios(data, result.configurations), calibrated)
-    far = band(data, ratios(data, result.lengths), np.where(result.lengths.confidence == "extrapolated")[0])
+    outside = np.where(result.lengths.confidence == "extrapolated")[0]
+    far = band(data, ratios(data, result.lengths), outside)
+    doublings = float(np.mean(np.log2(1 + result.lengths.distance[outside])))
     found["extrapolated"] = Band(
-        min(far.tpot_low - near.tpot_low, -0.03), max(far.tpot_high - near.tpot_high, 0.03),
-        min(far.ttft_low - near.ttft_low, -0.05), max(far.ttft_high - near.ttft_high, 0.05), far.rows,
-    )  # fmt: skip
+        min((far.tpot_low - near.tpot_low) / doublings, -0.02),
+        max((far.tpot_high - near.tpot_high) / doublings, 0.02),
+        min((far.ttft_low - near.ttft_low) / doublings, -0.05),
+        max((far.ttft_high - near.ttft_high) / doublings, 0.05),
+        far.rows,
+    )
     return found
 
 

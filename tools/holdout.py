@@ -14,8 +14,8 @@ from inferometer.profiles.engines import Range
 
 HULL = ("input_tokens", "output_tokens", "users", "chips")
 LONG_PROMPT_TOKENS = 8192
-SHRINK_ROWS = 25
-"""Rows of a chip and engine at which its own quantiles count as much as its family's."""
+SHRINK_TPOT_ROWS, SHRINK_TTFT_ROWS = 25, 150
+"""Rows of a chip and engine at which its own quantiles count as much as its family's; TTFT's tails are longer."""
 LOW, HIGH = 0.1, 0.9
 
 
@@ -171,13 +171,16 @@ def band(data: Data, found: Ratios, rows: np.ndarray) -> Band:
 def shrunk(own: Band, wider: Band) -> Band:
     """Return a group's interval leaning on a wider group's, by its rows."""
 
-    def lean(a: float, b: float) -> float:
-        return b if not np.isfinite(a) else (own.rows * a + SHRINK_ROWS * b) / (own.rows + SHRINK_ROWS)
+    def lean(a: float, b: float, shrink: float) -> float:
+        return b if not np.isfinite(a) else (own.rows * a + shrink * b) / (own.rows + shrink)
 
     return Band(
-        lean(own.tpot_low, wider.tpot_low), lean(own.tpot_high, wider.tpot_high),
-        lean(own.ttft_low, wider.ttft_low), lean(own.ttft_high, wider.ttft_high), own.rows,
-    )  # fmt: skip
+        lean(own.tpot_low, wider.tpot_low, SHRINK_TPOT_ROWS),
+        lean(own.tpot_high, wider.tpot_high, SHRINK_TPOT_ROWS),
+        lean(own.ttft_low, wider.ttft_low, SHRINK_TTFT_ROWS),
+        lean(own.ttft_high, wider.ttft_high, SHRINK_TTFT_ROWS),
+        own.rows,
+    )
 
 
 def bands_of_pairs(data: Data, found: Ratios, rows: np.ndarray, stretch: float = 1.0) -> dict[tuple[int, str], Band]:
