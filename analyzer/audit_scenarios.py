@@ -30,6 +30,8 @@ ENGINES = {"gpu": "vllm"}
 """Engine by kind of hardware; others run what their vendor ships."""
 PARALLELISM = (1, 2, 4, 8, 16, 32)
 SHARED = "shared"
+REPLAYED_CALLS = 6_000
+"""Larger workloads are replayed on whole sessions of about so many calls."""
 
 
 @dataclass(slots=True)
@@ -40,6 +42,26 @@ class Served:
     model: str
     self_hosted: bool
     note: str
+
+    def sample(self, limit: int) -> tuple[Served, Decimal]:
+        """Return whole sessions, evenly spread, of about `limit` calls, and how often they stand for all tokens."""
+        if len(self.calls) <= limit:
+            return self, Decimal(1)
+        sessions = sorted({_session(call) for call in self.calls})
+        stride = -(-len(self.calls) // limit)
+        kept = frozenset(sessions[::stride])
+        calls = [call for call in self.calls if _session(call) in kept]
+        scale = Decimal(_tokens(self.calls)) / max(_tokens(calls), 1)
+        note = f"{self.note} Replayed are {len(calls):,} of the {len(self.calls):,} calls: every session of {stride}."
+        return replace(self, calls=calls, note=note), scale
+
+
+def _session(call: CostedCall) -> str:
+    return call.placement.session_id or call.placement.run_id or ""
+
+
+def _tokens(calls: Sequence[CostedCall]) -> int:
+    return sum(call.input_tokens + call.output_tokens for call in calls)
 
 
 def open_model(name: str | None) -> str | None:
@@ -90,9 +112,10 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
     Raises:
         UnknownNameError: the stand-in has no profile.
     """
-    served = served_calls(dataset, stand_in)
-    if served is None:
+    found_calls = served_calls(dataset, stand_in)
+    if found_calls is None:
         return Replayed()
+    served, scale = found_calls.sample(REPLAYED_CALLS)
     try:
         workload = build_workload([call.row for call in served.calls])
     except UserError:
@@ -108,17 +131,18 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
     if baseline is None:
         return Replayed(scenarios=rows)
     found: list[Recommendation] = []
-    for lever in LEVERS:
+    comparison = Comparison(baseline, dataset, ledger, scale)
+    for lever in LEVERS if served.self_hosted else LEVERS[:2]:
         result = _lever(workload, baseline, lever)
         if result is not None:
             rows.append(_row(lever.id, lever.title, served.note, result))
             if served.self_hosted:
-                found += _worth(lever.id, lever.title, lever.action, lever.condition, baseline, result, dataset, ledger)
+                found += comparison.worth(lever.id, lever.title, lever.action, lever.condition, result)
     if served.self_hosted:
-        found += _other_hardware(baseline, results, dataset, ledger)
+        found += _other_hardware(comparison, results)
     found.sort(key=lambda one: -one.saving_usd.mid)
     shared = _range(baseline, SHARED)
-    per_day = float(shared.mid) / dataset.days if shared is not None and dataset.days else None
+    per_day = float(shared.mid * scale) / dataset.days if shared is not None and dataset.days else None
     return Replayed(rows, found, per_day)
 
 
@@ -130,13 +154,13 @@ def _on_hardware(workload: Workload, model: str, hardware: str) -> ReplayResult 
         for ranks in PARALLELISM:
             scenario = Scenario(hardware, engine, model, precision=precision, tp=ranks, payment=_payment(hardware))
             try:
-                result = replay(workload, scenario, with_interval=False)
+                result = replay(workload, scenario)
             except InfeasibleError:
                 continue
             except UserError:
                 break
             if result.as_dict()["refused"]["over_memory"] == 0 or ranks == PARALLELISM[-1]:
-                return replay(workload, scenario)
+                return result
     return None
 
 
@@ -233,56 +257,55 @@ def _range(result: ReplayResult, basis: str) -> Money | None:
     return None if found is None else Money(found.low, found.mid, found.high)
 
 
-def _worth(
-    id_: str,
-    title: str,
-    action: str,
-    condition: str,
-    baseline: ReplayResult,
-    result: ReplayResult,
-    dataset: Dataset,
-    ledger: Ledger,
-) -> list[Recommendation]:
-    """Return a recommendation where a replay is cheaper than its baseline and refuses no more calls."""
-    before, after = _range(baseline, SHARED), _range(result, SHARED)
-    one, other = baseline.as_dict(), result.as_dict()
-    if not action or before is None or after is None or sum(other["refused"].values()) > sum(one["refused"].values()):
-        return []
-    mid = before.mid - after.mid
-    if mid < before.mid * MINIMUM_SHARE or not before.mid:
-        return []
-    share = mid / before.mid
-    saving = Money.ordered(before.low * share, mid, before.high * share)
-    reserved = bool(ledger.reserved)
-    nothing = Money(ZERO, ZERO, ZERO)
-    return [
-        Recommendation(
-            id=id_,
-            title=title,
-            action=action,
-            method=f"The same calls replayed on {_title(baseline)} and with the change; hours of busy hardware, shared "
-            "at "
-            f"{baseline.scenario.payment.utilisation:.0%} utilisation, at the profile's low, middle and high price.",
-            saving_usd=saving,
-            saving_share=float(share),
-            period_days=dataset.days,
-            cash_usd=nothing if reserved else saving,
-            freed_capacity_usd=saving if reserved else nothing,
-            latency_effect=_latency(one, other),
-            effort="low: an engine flag"
-            if result.scenario.hardware == baseline.scenario.hardware
-            else "high: other machines",
-            payback_days=None,
-            one_off_usd=ZERO,
-            preconditions=[condition, f"step times are {other['confidence']}: {other['confidence_reason']}"],
-            evidence=[],
-            exclusive_with=(),
-            confidence=f"replay, {other['confidence']}",
-            calls=other["calls"],
-            basis="own_hardware",
-            details={"baseline": one["scenario"], "scenario": other["scenario"]},
-        )
-    ]
+@dataclass(slots=True, frozen=True)
+class Comparison:
+    """What a replay is set beside: the baseline, and how often the replayed calls stand for all of them."""
+
+    baseline: ReplayResult
+    dataset: Dataset
+    ledger: Ledger
+    scale: Decimal
+
+    def worth(self, id_: str, title: str, action: str, condition: str, result: ReplayResult) -> list[Recommendation]:
+        """Return a recommendation where a replay is cheaper than the baseline and refuses no more calls."""
+        before, after = _range(self.baseline, SHARED), _range(result, SHARED)
+        one, other = self.baseline.as_dict(), result.as_dict()
+        more_refused = sum(other["refused"].values()) > sum(one["refused"].values())
+        if not action or before is None or after is None or not before.mid or more_refused:
+            return []
+        share = (before.mid - after.mid) / before.mid
+        if share < MINIMUM_SHARE:
+            return []
+        saving = Money.ordered(before.low, before.mid, before.high).part(share * self.scale)
+        nothing = Money(ZERO, ZERO, ZERO)
+        reserved = bool(self.ledger.reserved)
+        same_machine = result.scenario.hardware == self.baseline.scenario.hardware
+        return [
+            Recommendation(
+                id=id_,
+                title=title,
+                action=action,
+                method=f"The same calls replayed on {_title(self.baseline)} and with the change; hours of busy "
+                f"hardware on a fleet in use {self.baseline.scenario.payment.utilisation:.0%} of its time, at the "
+                "profile's low, middle and high price.",
+                saving_usd=saving,
+                saving_share=float(share),
+                period_days=self.dataset.days,
+                cash_usd=nothing if reserved else saving,
+                freed_capacity_usd=saving if reserved else nothing,
+                latency_effect=_latency(one, other),
+                effort="low: an engine flag" if same_machine else "high: other machines",
+                payback_days=None,
+                one_off_usd=ZERO,
+                preconditions=[condition, f"step times are {other['confidence']}: {other['confidence_reason']}"],
+                evidence=[],
+                exclusive_with=(),
+                confidence=f"replay, {other['confidence']}",
+                calls=other["calls"],
+                basis="own_hardware",
+                details={"baseline": one["scenario"], "scenario": other["scenario"]},
+            )
+        ]
 
 
 def _latency(before: dict[str, Any], after: dict[str, Any]) -> str:
@@ -295,9 +318,7 @@ def _latency(before: dict[str, Any], after: dict[str, Any]) -> str:
     return f"median run {abs(change):.0%} {'slower' if change > 0 else 'faster'} ({old:.1f} s to {new:.1f} s)"
 
 
-def _other_hardware(
-    baseline: ReplayResult, results: dict[str, ReplayResult], dataset: Dataset, ledger: Ledger
-) -> list[Recommendation]:
+def _other_hardware(comparison: Comparison, results: dict[str, ReplayResult]) -> list[Recommendation]:
     """Return the cheapest other machine, where it is cheaper than the baseline."""
     costs: list[tuple[Decimal, str]] = []
     for hardware, result in results.items():
@@ -306,16 +327,13 @@ def _other_hardware(
             costs.append((found.mid, hardware))
     for _, hardware in sorted(costs):
         result = results[hardware]
-        found_here = _worth(
+        worth = comparison.worth(
             "other_hardware",
             f"Serve on {load_hardware(hardware).name}",
-            f"Move these calls from {_title(baseline)} to {_title(result)}.",
+            f"Move these calls from {_title(comparison.baseline)} to {_title(result)}.",
             "the price of your own contract: list prices of one chip differ several times over between providers",
-            baseline,
             result,
-            dataset,
-            ledger,
         )
-        if found_here:
-            return found_here
+        if worth:
+            return worth
     return []

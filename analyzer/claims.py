@@ -123,12 +123,16 @@ def _bytes_per_token(own: OwnFigures) -> Measured:
 def _hardware(own: OwnFigures, hardware: str, reference: str) -> Measured:
     found = {row["scenario"].get("hardware"): row for row in own.scenarios if row.get("kind") == "hardware"}
     one, other = found.get(hardware), found.get(reference)
-    if one is None or other is None or not one.get("cost_usd") or not other.get("cost_usd"):
+    if one is None or other is None:
         return _missing(f"no replay of {hardware} beside {reference}")
-    cost = float(one["cost_usd"]["mid"]) / float(other["cost_usd"]["mid"])
-    values: dict[str, Any] = {"cost_ratio": cost}
+    values: dict[str, Any] = {}
+    costs = [(row.get("cost_usd_by_basis") or {}).get("shared") for row in (one, other)]
+    if costs[0] and costs[1]:
+        values["cost_ratio"] = float(costs[0]) / float(costs[1])
     if one["tpot_s"]["p50"] and other["tpot_s"]["p50"]:
         values["speed_ratio"] = other["tpot_s"]["p50"] / one["tpot_s"]["p50"]
+    if not values:
+        return _missing(f"the replay of {hardware} states neither a price nor a speed")
     return Measured(values, f"your calls replayed on {hardware} over {reference}; confidence {one.get('confidence')}")
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, TypeGuard
+from typing import Any
 
-from inferometer.analyzer.audit_dataset import EARLIEST_DATE_NS, ZERO, CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
 from inferometer.analyzer.fanout_distribution import Distribution, distribution
 from inferometer.analyzer.fanout_path import KINDS, Work, critical_path_ns, width
+from inferometer.schema.moments import is_date
 from inferometer.schema.records import DependencyKind, Run, Span, SpanKind
 from inferometer.schema.rows import ToolCallRow
 
@@ -49,25 +50,30 @@ class RunShape:
         return self.run.agent_name or self.run.name
 
 
-def run_shapes(dataset: Dataset, *, read_spans: bool = True) -> list[RunShape]:
+SPANS_READ_RUNS = 400
+"""Of how many runs the other spans are read: depth and critical path of more are taken from every n-th run."""
+
+
+def run_shapes(dataset: Dataset, limit: int = SPANS_READ_RUNS) -> list[RunShape]:
     """Return the shape of every run that holds a call.
 
     Args:
         dataset: what is audited.
-        read_spans: also read the runs' other spans, which depth and the split of agent code from idle time need.
+        limit: of how many runs the other spans are read, evenly spread; the depth and path of the rest is unknown.
     """
-    shapes = []
-    for run in dataset.runs:
+    shapes: list[RunShape] = []
+    stride = -(-len(dataset.runs) // limit)
+    for position, run in enumerate(dataset.runs):
         calls = dataset.calls_by_run.get(run.run_id, [])
         tools = dataset.tools_by_run.get(run.run_id, [])
         if calls or tools:
-            spans = dataset.read_spans(run.run_id) if read_spans else []
+            spans = dataset.read_spans(run.run_id) if position % stride == 0 else None
             shapes.append(_shape(run, calls, tools, spans, dataset.cost_by_run_usd.get(run.run_id, ZERO)))
     return shapes
 
 
 def _shape(
-    run: Run, calls: Sequence[CostedCall], tools: Sequence[ToolCallRow], spans: Sequence[Span], cost_usd: Decimal
+    run: Run, calls: Sequence[CostedCall], tools: Sequence[ToolCallRow], spans: Sequence[Span] | None, cost_usd: Decimal
 ) -> RunShape:
     inputs = [call.input_tokens for call in calls]
     largest = max(inputs, default=0)
@@ -85,7 +91,7 @@ def _shape(
         width=width((leaf.start_ns, leaf.end_ns) for leaf in work),
         amplification=total / user if user else None,
         resend=sum(inputs) / largest if largest else None,
-        path_ns=_path(run, work, calls, spans),
+        path_ns=None if spans is None else _path(run, work, calls, spans),
     )
 
 
@@ -185,6 +191,7 @@ def fanout(shapes: Sequence[RunShape]) -> dict[str, Any]:
         "amplification": _over(shapes, weights, lambda shape: shape.amplification),
         "context_resend": _over(shapes, weights, lambda shape: shape.resend),
         "critical_path_share": path_share(shapes),
+        "critical_path_runs": sum(shape.path_ns is not None for shape in shapes),
         "by_agent": _by_agent(shapes),
         "by_session": _by_session(shapes),
         "by_day": _by_day(shapes),
@@ -248,11 +255,6 @@ def _by_session(shapes: Sequence[RunShape]) -> dict[str, Any]:
             [float(sum((shape.cost_usd for shape in group), ZERO)) for group in sessions.values()]
         ),
     }
-
-
-def is_date(moment_ns: int | None) -> TypeGuard[int]:
-    """Whether a time is a date, and not an offset from the start of a recording."""
-    return moment_ns is not None and moment_ns >= EARLIEST_DATE_NS
 
 
 def day_of(moment_ns: int) -> str:

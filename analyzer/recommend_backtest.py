@@ -72,7 +72,9 @@ def backtest(examined: Examined) -> list[Backtest]:
         found.append(
             Backtest(
                 proposal.id,
-                *(float(amount / bill) for amount in (saving.low, saving.mid, saving.high)),
+                float(saving.low / bill),
+                float(saving.mid / bill),
+                float(saving.high / bill),
                 float(realised / second.dataset.cost_usd),
             )
         )

@@ -95,7 +95,7 @@ def _row(row: dict[str, Any]) -> list[Cell]:
 def _shared(row: dict[str, Any]) -> dict[str, Any]:
     """Return low, mid and high of a shared fleet's cost; empty where no price is known."""
     found: dict[str, Any] = (row.get("cost_usd_range_by_basis") or {}).get("shared") or {}
-    return found
+    return found if found.get("mid") is not None else {}
 
 
 def _time(row: dict[str, Any], key: str) -> Cell:
