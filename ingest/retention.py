@@ -132,7 +132,7 @@ def retain(attributes: Mapping[str, Any], dialect: Dialect | None, keep_content:
         verdict, name = known if known is not None else _judge(key, dialect, verdicts)
         kind = type(value)
         if kind is str:
-            if verdict == _DROP or verdict == _PRIVATE or (verdict == _JUDGE and not is_name(value)):
+            if verdict in (_DROP, _PRIVATE) or (verdict == _JUDGE and not is_name(value)):
                 continue
             kept[name] = (
                 value if len(value) <= MAX_TEXT and value.isascii() and "\0" not in value else clean(value, MAX_TEXT)
