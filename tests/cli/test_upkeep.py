@@ -92,6 +92,14 @@ def test_export_writes_to_stdout_or_to_a_file(store_path: str, tmp_path: Path) -
     assert target.read_text().splitlines() == lines
 
 
+def test_audit_writes_its_calls_as_focus_rows(store_path: str, tmp_path: Path) -> None:
+    target, other = tmp_path / "audit.csv", tmp_path / "export.csv"
+    text("audit", "--store", store_path, "--focus", str(target))
+    text("export", "--to", "focus", "--out", str(other), "--store", store_path)
+    assert target.read_text() == other.read_text()
+    assert len(target.read_text().splitlines()) == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -6,13 +6,18 @@ import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from inferometer.cli.options import selection, selection_options, store_option
 from inferometer.cli.reconcile import parse_rate
 from inferometer.schema.errors import InputError
+from inferometer.schema.selection import Selection
+
+if TYPE_CHECKING:
+    from inferometer.profiles.prices import PriceList
+    from inferometer.store import Store
 
 
 @click.command("audit")
@@ -82,6 +87,8 @@ def command(
             reconciliation=reconcile(dataset.calls, bills) if bills else None,
             window=(since, until),
         )
+        if focus_file:
+            _save_focus(store, chosen, prices, focus_file)
     if redact:
         from inferometer.analyzer.audit_redaction import redacted
 
@@ -112,6 +119,16 @@ def _write(document: dict[str, Any], html_file: str | None, json_file: str | Non
     from inferometer.reports.audit_terminal import print_audit
 
     print_audit(document, sys.stdout, [path for path in (html_file, json_file) if path])
+
+
+def _save_focus(store: Store, chosen: Selection, prices: PriceList, path: str) -> None:
+    from inferometer.exporters.focus import write_focus
+
+    try:
+        with Path(path).open("w", encoding="utf-8", newline="") as stream:
+            write_focus(store, chosen, prices, stream)
+    except OSError as error:
+        raise InputError(path, error.strerror or "cannot be written") from error
 
 
 def _save(path: str, text: str) -> None:
