@@ -128,7 +128,7 @@ class _Reader:
             self.retried = (mark, [*earlier, attempt])
         call, usage = self._call(endpoint, sent, response, headers, status)
         waiting = self.polled.get(call.response_id or "")
-        if waiting is not None:
+        if waiting is not None and waiting.usage_source is not UsageSource.PROVIDER:
             _answer_later(waiting, call)
             return
         if call.response_id is not None and endpoint.interface == "openai_responses":
