@@ -51,7 +51,9 @@ def share(fraction: Number | None) -> str:
     if fraction is None:
         return UNKNOWN
     value = float(fraction) * 100
-    if value != 0 and abs(value) < 0.1:
+    if value == 0:
+        return "0 %"
+    if abs(value) < 0.1:
         return "under 0.1 %"
     return f"{value:.1f} %" if abs(value) < 10 else f"{value:.0f} %"
 

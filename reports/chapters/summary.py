@@ -69,8 +69,11 @@ def _lead(document: Document) -> str:
         saved = best["saving_usd"]
         text += (
             f" The same work could have cost {usd(best['remaining_usd'])}: the best compatible changes save "
-            f"{usd(saved['mid'])} ({share(best['saving_share'])})."
+            f"{usd(saved['mid'])} ({share(best['saving_share'])})"
         )
+        if float(saved["low"]) < 0.75 * float(saved["mid"]):
+            text += f", or between {usd(saved['low'])} and {usd(saved['high'])}: the traces leave part of it open"
+        text += "."
     elif totals["cost_usd"] is not None:
         text += " No change that was priced would have made it cheaper by a tenth of a per cent."
     return text

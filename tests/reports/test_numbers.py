@@ -30,7 +30,7 @@ def test_tokens_shares_and_times_are_short() -> None:
         *("unknown", "0", "999", "1.5 k", "2.0 M", "320 B")
     ]
     assert [numbers.share(value) for value in (None, 0, 0.0004, 0.051, 0.5)] == [
-        *("unknown", "0.0 %", "under 0.1 %", "5.1 %", "50 %")
+        *("unknown", "0 %", "under 0.1 %", "5.1 %", "50 %")
     ]
     assert [numbers.seconds(value) for value in (None, 0.0005, 0.25, 3, 600, 9000, 400_000)] == [
         *("unknown", "0.5 ms", "250 ms", "3.0 s", "10 min", "2.5 h", "4.6 days")

@@ -1,0 +1,89 @@
+"""Replays within an audit: stand-ins for closed models, levers for self-hosted ones."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from inferometer.analyzer.audit_dataset import Dataset
+from inferometer.analyzer.audit_scenarios import STAND_IN, replay_audit, served_calls
+from inferometer.analyzer.ledger import Ledger, Reserved
+from inferometer.schema.errors import UnknownNameError
+from inferometer.testing.workload import Workload
+
+OPEN = "meta-llama/Llama-3.1-70B"
+
+
+def dataset(model: str, provider: str, runs: int = 12) -> Dataset:
+    work = Workload()
+    for number in range(runs):
+        run = work.run(number * 20)
+        for turn in range(4):
+            blocks = range(300 * number, 300 * number + 200 + 20 * turn)
+            work.call(
+                run,
+                number * 20 + turn * 15,
+                10,
+                model=model,
+                provider=provider,
+                blocks=blocks,
+                input_fresh=len(blocks) * 64,
+                cache_read=0,
+                output=400,
+            )
+    return work.dataset()
+
+
+def test_calls_to_a_closed_model_are_replayed_on_a_stand_in_and_yield_no_serving_advice() -> None:
+    found = replay_audit(dataset("large", "acme"), Ledger())
+    hardware = [row for row in found.scenarios if row["kind"] == "hardware"]
+    assert {row["scenario"]["hardware"] for row in hardware} >= {"h100_sxm", "h200_sxm", "b200_sxm", "mi300x"}
+    assert all(STAND_IN in row["note"] for row in hardware)
+    assert found.recommendations == []
+    assert found.own_hardware_usd_per_day is not None
+
+
+def test_self_hosted_calls_get_recommendations_that_are_differences_of_replays() -> None:
+    found = replay_audit(dataset(OPEN, "vllm"), Ledger())
+    rows = {row["id"]: row for row in found.scenarios}
+    base = Decimal(rows["hardware-h100_sxm"]["cost_usd_by_basis"]["shared"])
+    advised = {one.id: one for one in found.recommendations}
+    assert "other_hardware" in advised
+    for id_ in ("quantise_kv", "speculative_decoding"):
+        if id_ in advised:
+            changed = Decimal(rows[f"{id_}-h100_sxm"]["cost_usd_by_basis"]["shared"])
+            assert advised[id_].saving_usd.mid == pytest.approx(base - changed, abs=Decimal("0.000002"))
+    savings = [one.saving_usd.mid for one in found.recommendations]
+    assert savings == sorted(savings, reverse=True)
+    assert all(one.basis == "own_hardware" for one in found.recommendations)
+
+
+def test_reserved_hardware_turns_the_saving_into_freed_capacity() -> None:
+    reserved = Ledger(reserved=(Reserved(hardware="h100_sxm", gpus=8, usd_per_gpu_hour=Decimal(2)),))
+    for one in replay_audit(dataset(OPEN, "vllm"), reserved).recommendations:
+        assert one.cash_usd.mid == 0
+        assert one.freed_capacity_usd == one.saving_usd
+
+
+def test_without_usage_there_is_nothing_to_replay() -> None:
+    work = Workload()
+    work.call(work.run())
+    assert replay_audit(work.dataset(), Ledger()).scenarios == []
+    assert replay_audit(Workload().dataset(), Ledger()).scenarios == []
+
+
+def test_an_unknown_stand_in_is_refused_with_its_neighbours() -> None:
+    with pytest.raises(UnknownNameError, match="nearest known"):
+        replay_audit(dataset("large", "acme"), Ledger(), "Lama-3.1-70B-x")
+
+
+def test_large_workloads_are_sampled_by_whole_sessions_and_scaled() -> None:
+    served = served_calls(dataset("large", "acme", runs=40), None)
+    assert served is not None
+    part, scale = served.sample(40)
+    assert len(part.calls) == 40
+    assert len({call.placement.run_id for call in part.calls}) == 10
+    assert float(scale) == pytest.approx(4)
+    assert "40 of the 160 calls" in part.note
+    assert served.sample(1000) == (served, Decimal(1))
