@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
@@ -25,6 +26,8 @@ from inferometer.schema.records import (
 from inferometer.store import open_store
 
 START_NS = 1_763_600_000 * 1_000_000_000
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 
 
 @pytest.fixture
@@ -71,9 +74,16 @@ def invoke(*arguments: str) -> Result:
     return result
 
 
+def keeps_to_schema(name: str, loaded: dict[str, Any]) -> None:
+    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(loaded)
+    assert loaded.keys() <= schema["properties"].keys()
+
+
 def document(*arguments: str) -> dict[str, Any]:
     loaded = json.loads(invoke(*arguments, "--json").stdout)
-    assert loaded["schema_version"] == 1
+    keeps_to_schema(arguments[0], loaded)
     assert isinstance(loaded, dict)
     return loaded
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from click.testing import CliRunner
 
@@ -13,6 +14,8 @@ from inferometer.schema.meters import Meters
 from inferometer.schema.records import Inference, RecordBatch, Span, SpanKind, UsageSource
 from inferometer.store import open_store
 from inferometer.store.migration import HEAD
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 
 
 @pytest.fixture
@@ -30,10 +33,18 @@ def store_path(tmp_path: Path) -> str:
     return path
 
 
+def keeps_to_schema(name: str, loaded: dict[str, Any]) -> None:
+    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(loaded)
+    assert loaded.keys() <= schema["properties"].keys()
+
+
 def document(*arguments: str) -> dict[str, Any]:
     result = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     loaded = json.loads(result.stdout)
+    keeps_to_schema("-".join(arguments[:2]) if arguments[0] == "store" else arguments[0], loaded)
     assert isinstance(loaded, dict)
     return loaded
 
