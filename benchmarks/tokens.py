@@ -39,7 +39,7 @@ from inferometer.tokens.vocabularies.registry import describe
 
 NAME = "o200k_base"
 KEY = HashKey(bytes(32))
-SLICE = 600_000
+SLICE = 400_000
 cpu_s = time.process_time
 
 

@@ -9,31 +9,23 @@
 #include "trie.h"
 
 /* Whether merging the bytes of both tokens leaves exactly these two: undo their merges, latest first, and see whether any
- * pair across the border would have merged before. */
+ * pair across the border would have merged before. Single bytes are the lowest tokens and thus the last. A version without
+ * branches was slower: guessing which one is undone lets the next look-ups begin early. */
 static inline int stay_apart(const struct vocabulary *v, uint32_t left, uint32_t right)
 {
-    uint32_t limit = UINT32_MAX;
-    for (;;) {
+    for (uint32_t limit = UINT32_MAX;;) {
         if (find_pair(v, left, right) < limit)
             return 0;
         if (left > right) {
+            if (left < BYTE_TOKENS)
+                return 1;
             limit = left;
             left = (uint32_t)(v->splits[left] >> 32);
-            if (left == limit) {
-                limit = right + 1;
-                right = (uint32_t)v->splits[right];
-                if (right + 1 == limit)
-                    return 1;
-            }
         } else {
-            limit = right + 1;
+            if (right < BYTE_TOKENS)
+                return 1;
+            limit = right + 1; /* of equal merges the one further left comes first */
             right = (uint32_t)v->splits[right];
-            if (right + 1 == limit) {
-                limit = left;
-                left = (uint32_t)(v->splits[left] >> 32);
-                if (left == limit)
-                    return 1;
-            }
         }
     }
 }

@@ -23,7 +23,6 @@ const char *vocabulary_open(struct vocabulary *v, const uint8_t *block, size_t s
         .tokens = header->tokens,
         .offsets = (const uint32_t *)at[OFFSETS],
         .ids = (const uint32_t *)at[IDS],
-        .byte_tokens = (const uint32_t *)at[BYTE_TOKENS],
         .pieces = (const uint32_t *)at[PIECES],
         .prefixes = (const uint32_t *)at[PREFIXES],
         .seed_ids = (const uint32_t *)at[SEED_IDS],

@@ -1,13 +1,13 @@
 /* A compiled vocabulary: one flat block of memory, mapped from a file, never written to.
  *
- *   header | token offsets u32[n+1] | token bytes | ids u32[n] | tokens of single bytes u32[256]
+ *   header | token offsets u32[n+1] | token bytes | ids u32[n]
  *          | odd pieces: open-addressed u32 (token + 1) | pairs: lines of eight u64
  *          | pair filter: two bits of one u64 for every pair
  *          | splits u64[n]: left, right << 32           | prefixes u32[n]: the longest shorter token it begins
  *            with, size << 22 | token + 1
  *          | trie: double array of u64                  | seed: a piece cache that knows the vocabulary, and the ids of its slots
  *
- * Tokens are numbered by rank (the order of merging); `ids` gives the number the outside knows. A pair slot packs
+ * Tokens are numbered by rank (the order of merging) after the 256 single bytes; `ids` gives the number the outside knows. A pair slot packs
  * left:21 | right:21 | merged:21 | used:1, and a line that has a free slot ends the search. Each token has at most one
  * pair: of all cuts into two tokens only the one that merging its own bytes ends with can ever stand side by side, since
  * merges inside a span go the same way whatever surrounds it. A token that merging never reaches has no split and is in
@@ -22,11 +22,12 @@
 #include "hash.h"
 #include "scan.h"
 
-#define VOCABULARY_FORMAT 5u
+#define VOCABULARY_FORMAT 6u
 #define MAX_TOKENS (1u << 21)
 #define NO_TOKEN UINT32_MAX
+#define BYTE_TOKENS 256u
 
-enum vocabulary_section { OFFSETS, BYTES, IDS, BYTE_TOKENS, PIECES, PAIRS, PAIR_FILTER, SPLITS, PREFIXES, TRIE, SEED, SEED_IDS, SECTIONS };
+enum vocabulary_section { OFFSETS, BYTES, IDS, PIECES, PAIRS, PAIR_FILTER, SPLITS, PREFIXES, TRIE, SEED, SEED_IDS, SECTIONS };
 
 struct vocabulary_header {
     char magic[8];
@@ -43,7 +44,7 @@ struct vocabulary_header {
 struct vocabulary {
     const struct vocabulary_header *header;
     uint32_t tokens;
-    const uint32_t *offsets, *ids, *byte_tokens, *pieces, *prefixes, *seed_ids;
+    const uint32_t *offsets, *ids, *pieces, *prefixes, *seed_ids;
     const uint8_t *bytes, *seed;
     const uint64_t *pairs, *pair_filter, *splits, *trie;
     uint32_t piece_mask, pair_mask, filter_mask; /* number of slots, of lines, of words, less one */

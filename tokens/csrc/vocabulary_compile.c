@@ -11,7 +11,7 @@
 struct compiler {
     const struct vocabulary_source *source;
     struct vocabulary v;
-    uint32_t *pieces, *prefixes, *seed_ids, byte_tokens[256];
+    uint32_t *pieces, *prefixes, *seed_ids, byte_tokens[BYTE_TOKENS];
     uint64_t *pairs, *pair_filter, *splits, *trie;
     struct piece_key *seed;
     size_t trie_units;
@@ -47,7 +47,7 @@ static const char *add_pieces(struct compiler *c)
     }
     for (unsigned byte = 0; byte < 256; byte++) {
         c->byte_tokens[byte] = find_piece(v, (const uint8_t[]){(uint8_t)byte}, 1);
-        if (c->byte_tokens[byte] == NO_TOKEN)
+        if (c->byte_tokens[byte] >= BYTE_TOKENS)
             return "a byte has no token";
     }
     return 0;
@@ -207,7 +207,7 @@ static const char *build_tables(struct compiler *c)
     if (!c->pieces || !c->pairs || !c->pair_filter || !c->splits || !c->prefixes || !c->seed ||
         !c->seed_ids)
         return NO_MEMORY;
-    v->pieces = c->pieces, v->pairs = c->pairs, v->pair_filter = c->pair_filter, v->splits = c->splits, v->byte_tokens = c->byte_tokens;
+    v->pieces = c->pieces, v->pairs = c->pairs, v->pair_filter = c->pair_filter, v->splits = c->splits;
     const char *problem = add_pieces(c);
     if (problem)
         return problem;
@@ -237,7 +237,6 @@ static uint8_t *write_block(const struct compiler *c, size_t *size)
         [OFFSETS] = {source->offsets, 4 * ((uint64_t)source->tokens + 1)},
         [BYTES] = {source->bytes, source->offsets[source->tokens]},
         [IDS] = {source->ids, 4 * (uint64_t)source->tokens},
-        [BYTE_TOKENS] = {c->byte_tokens, sizeof c->byte_tokens},
         [PIECES] = {c->pieces, 4 * ((uint64_t)c->v.piece_mask + 1)},
         [PAIRS] = {c->pairs, 64 * ((uint64_t)c->v.pair_mask + 1)},
         [PAIR_FILTER] = {c->pair_filter, 8 * ((uint64_t)c->v.filter_mask + 1)},

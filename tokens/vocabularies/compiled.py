@@ -7,6 +7,7 @@ import mmap
 import os
 import secrets
 from array import array
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def compile_table(table: TokenTable, family: str, digest: bytes, path: str) -> b
     Raises:
         InputError: a byte has no token, a token is empty or too long, or there are too many.
     """
+    table = _bytes_first(table)
     offsets = array("I", [0])
     end = 0
     for token in table.tokens:
@@ -70,6 +72,20 @@ def compile_table(table: TokenTable, family: str, digest: bytes, path: str) -> b
         )
     except (ValueError, OverflowError) as error:
         raise InputError(path, str(error)) from None
+
+
+def _bytes_first(table: TokenTable) -> TokenTable:
+    """Move single bytes to the front; no merge makes them, so where they rank means nothing."""
+    order = sorted(range(len(table.tokens)), key=lambda position: len(table.tokens[position]) != 1)
+    if order == list(range(len(order))):
+        return table
+    place = {position: number for number, position in enumerate(order)}
+    merges = None
+    if table.merges is not None:
+        parents = [table.merges[position] for position in order]
+        merges = [pair and (place[pair[0]], place[pair[1]]) for pair in parents]
+    tokens = [table.tokens[position] for position in order]
+    return replace(table, tokens=tokens, ids=[table.ids[position] for position in order], merges=merges)
 
 
 def _map(path: Path) -> _native.Vocabulary:
