@@ -116,9 +116,9 @@ def read_point(row: Mapping[str, str]) -> Point:
     Raises:
         InputError: a number is missing or is none, or the row says too little to be computed.
     """
-    if row.get("mode", "agg") not in ("", "agg", "aggregated"):
+    if row.get("mode", "").lower() not in ("", "agg", "aggregated"):
         raise InputError("row", f"mode is {row['mode']!r}; it can be agg or disagg")
-    precision = row["precision"] or load_model(row["model"]).native_precision
+    precision = row["precision"].lower() or load_model(row["model"]).native_precision
     tensor, data, expert = _ranks(row)
     concurrency = _number(row, "concurrency")
     batch = _optional(row, "batch_per_replica")
@@ -138,7 +138,7 @@ def read_point(row: Mapping[str, str]) -> Point:
 
 def is_disaggregated(row: Mapping[str, str]) -> bool:
     """Return whether a row is of a deployment with a prefill and a decode side."""
-    return row.get("mode", "").startswith("disagg")
+    return row.get("mode", "").lower().startswith("disagg")
 
 
 def _follow_trend(row: Mapping[str, str]) -> Prediction:
@@ -148,7 +148,7 @@ def _follow_trend(row: Mapping[str, str]) -> Prediction:
         UserError: nothing was published for the chip, engine, model and precision, or a number is missing.
     """
     hardware, engine, model = load_hardware(row["hardware"]), load_engine(row["engine"]), load_model(row["model"])
-    precision = row["precision"] or model.native_precision
+    precision = row["precision"].lower() or model.native_precision
     users, tokens_in, tokens_out = (_number(row, name) for name in ("concurrency", "isl", "osl"))
     for trend in engine.trends:
         if (trend.hardware, trend.model, trend.precision) == (hardware.id, model.id, precision):

@@ -68,7 +68,7 @@ def _without_layers(machine: str, name: str, constants: Constants) -> tuple[floa
     whole = hardware.deployment
     assert whole is not None
     parallelism = Parallelism(tensor=whole.chips // whole.pipeline_stages, pipeline=whole.pipeline_stages)
-    precision = "fp8" if "fp8" in hardware.compute.rates else "bf16"
+    precision = next(each for each in ("fp8", "int8", "bf16") if each in hardware.compute.rates)
     asked = demand(model, parallelism, precision, "bf16")
     terms = terms_of(asked, peaks(hardware, model, parallelism, precision), constants)
     return seconds_of(terms, StepLoad(1, 1, CONTEXT_TOKENS)), asked.launches

@@ -94,6 +94,10 @@ def test_disaggregated_row_without_ranks_follows_what_was_published() -> None:
     assert one(mode="disagg", concurrency="1000000", **row).confidence == "extrapolated"
 
 
+def test_precision_and_mode_are_read_in_any_case() -> None:
+    assert one(precision="FP8", mode="AGG") == one()
+
+
 def test_one_bad_row_does_not_fail_the_others() -> None:
     rows = [
         {**ROW, "hardware": "nope"},

@@ -229,8 +229,8 @@ def test_leaving_the_hull_has_a_distance() -> None:
 
 
 def test_machine_sold_whole_needs_no_link_and_is_serial_by_layer() -> None:
-    small = build("groq_lpu", "vendor_runtime", "llama3.1-8b", {"precision": "fp8", "tp": 8, "pp": 72})
-    large = build("groq_lpu", "vendor_runtime", "meta-llama/Llama-3.3-70B", {"precision": "fp8", "tp": 8, "pp": 72})
+    small = build("groq_lpu", "vendor_runtime", "llama3.1-8b", {"precision": "int8", "tp": 8, "pp": 72})
+    large = build("groq_lpu", "vendor_runtime", "meta-llama/Llama-3.3-70B", {"precision": "int8", "tp": 8, "pp": 72})
     one, other = (1.0 / model.seconds(StepLoad(1, 1, 1000)) for model in (small, large))
     assert 400 < one < 1200
     assert 150 < other < 500
