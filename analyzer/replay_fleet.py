@@ -138,7 +138,8 @@ def speculation_of(scenario: Scenario) -> Speculation | None:
             f"no acceptance length is published for {drafts} drafted tokens: give 1 to {max(ACCEPTANCE_LENGTHS)} "
             "tokens, or the acceptance length that was measured"
         )
-    return Speculation(scenario.speculative_kind, drafts, length)
+    draft = load_model(scenario.draft_model) if scenario.draft_model else None
+    return Speculation(scenario.speculative_kind, drafts, length, draft)
 
 
 def replica_kv_bytes(model: StepModel) -> float:

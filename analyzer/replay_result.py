@@ -60,6 +60,7 @@ class ReplayResult:
         return {
             "scenario": self._scenario(),
             "calls": workload.calls,
+            "calls_represented": self._represented(),
             "runs": workload.runs,
             "refused": {
                 "over_context": int(np.count_nonzero(simulation.status == OVER_CONTEXT)),
@@ -110,6 +111,10 @@ class ReplayResult:
             "input_recounted_share": self.recounted_share,
             "behaviour": "held fixed: the same calls, tools and output lengths as recorded",
         }
+
+    def _represented(self) -> float | None:
+        weight = self.workload.weight
+        return None if weight is None or np.isnan(weight).any() else float(weight.sum())
 
     def _infeasible_share(self) -> float | None:
         feasible = feasible_runs(self.workload, self.simulation)

@@ -9,6 +9,7 @@ from typing import Any
 from inferometer.schema.errors import InfeasibleError, UnknownNameError
 
 ARRIVALS = ("auto", "recorded", "concurrency", "poisson", "times")
+DRAFTINGS = ("mtp", "eagle", "draft")
 PRICE_BASES = ("on_demand", "reserved", "spot", "owned", "rental_3_years")
 
 
@@ -79,6 +80,7 @@ class Scenario:
         router: ``prefix``, ``least_loaded`` or ``round_robin``.
         speculative_tokens: drafted per sequence and step; 0: none.
         speculative_kind: ``mtp``, ``eagle`` or ``draft``.
+        draft_model: profile of the small model that drafts, for ``draft``.
         acceptance_length: tokens a step yields per sequence; None: the published median for so many drafts.
         max_sequences: of a batch; the engine's where None.
         max_step_tokens: of a step; the engine's where None.
@@ -119,6 +121,7 @@ class Scenario:
     router: str = "prefix"
     speculative_tokens: int = 0
     speculative_kind: str = "mtp"
+    draft_model: str | None = None
     acceptance_length: float | None = None
     max_sequences: int | None = None
     max_step_tokens: int | None = None
@@ -156,6 +159,7 @@ class Scenario:
             ("router", self.router, ROUTERS),
             ("arrival kind", self.arrivals.kind, ARRIVALS),
             ("price basis", self.payment.basis, PRICE_BASES),
+            ("kind of drafting", self.speculative_kind, DRAFTINGS),
         ):
             if name not in known:
                 raise UnknownNameError(kind, name, known)
@@ -183,6 +187,10 @@ class Scenario:
         for name, number in positive.items():
             if not number > 0:
                 raise InfeasibleError(f"{name} is {number}; it must be above 0")
+        if self.speculative_tokens and (self.speculative_kind == "draft") != (self.draft_model is not None):
+            raise InfeasibleError(
+                "drafting by a small model needs its profile (draft_model), the other kinds have none"
+            )
         if self.payment.utilisation > 1:
             raise InfeasibleError(f"utilisation is {self.payment.utilisation}; it is a share of 1")
 

@@ -56,6 +56,7 @@ class Workload:
         edges: what waits for what.
         prefixes: the tree of shared prompt prefixes.
         run: int32, number of the call's run.
+        weight: float64, how many recorded or dropped calls each stands for, NaN unknown; None where made up.
         model: int32, which of `models` answered the call; None where the workload was made up.
         start_s: float64, recorded start since the session's, NaN unknown.
         keys: (trace id, span id) of each call, empty where the workload was made up.
@@ -74,6 +75,7 @@ class Workload:
     run: Int
     start_s: Float
     recorded: Recorded
+    weight: Float | None = None
     model: Int | None = None
     models: tuple[str | None, ...] = ()
     run_ids: tuple[str, ...] = ()
@@ -159,6 +161,7 @@ def build_workload(rows: Iterable[InferenceRow], price: Price | None = None) -> 
             np.float64,
         ),
         recorded=_recorded(kept, price),
+        weight=np.array([row.placement.weight or np.nan for row in kept], np.float64),
         model=np.array([models[row.inference.model] for row in kept], np.int32),
         models=tuple(models),
         run_ids=tuple(runs),

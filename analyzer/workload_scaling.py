@@ -82,6 +82,7 @@ class _Taken:
             prefixes=replace(workload.prefixes, leaf=workload.prefixes.leaf[calls], total_blocks=int(blocks.sum())),
             run=workload.run[calls],
             start_s=workload.start_s[calls],
+            weight=None if workload.weight is None else workload.weight[calls],
             model=None if workload.model is None else workload.model[calls],
             recorded=Recorded(workload.recorded.ttft_s[calls], workload.recorded.e2e_s[calls]),
             keys=tuple(workload.keys[call] for call in calls) if workload.keys else (),

@@ -265,6 +265,10 @@ def test_each_lever_does_what_it_is_for(workload: Workload, result: ReplayResult
     base = result.as_dict()
     drafted = replay(workload, replace(H100, speculative_tokens=3)).as_dict()
     assert drafted["tpot_s"]["p50"] < base["tpot_s"]["p50"]
+    small = replace(
+        H100, speculative_tokens=3, speculative_kind="draft", draft_model="meta-llama/Llama-3.2-1B-Instruct"
+    )
+    assert drafted["tpot_s"]["p50"] < replay(workload, small).as_dict()["tpot_s"]["p50"] < base["tpot_s"]["p50"]
     far = replay(workload, replace(H100, round_trip_s=0.2)).as_dict()
     assert far["ttft_s"]["p50"] == pytest.approx(base["ttft_s"]["p50"] + 0.2, rel=0.05)
     cold = replay(workload, replace(H100, prefix_cache=False)).as_dict()
@@ -308,6 +312,8 @@ def test_priorities_let_serving_go_first() -> None:
         (replace(H100, router="best"), UnknownNameError, "least_loaded"),
         (replace(H100, payment=Payment(utilisation=1.5)), InfeasibleError, "share of 1"),
         (replace(H100, speculative_tokens=20), InfeasibleError, "acceptance length"),
+        (replace(H100, speculative_tokens=2, speculative_kind="draft"), InfeasibleError, "small model"),
+        (replace(H100, speculative_kind="medusa"), UnknownNameError, "kind of drafting"),
         (replace(H100, arrivals=Arrivals("sometimes")), UnknownNameError, "arrival kind"),
     ],
 )

@@ -32,6 +32,7 @@ _OPTIONS = (
     click.option("--disaggregate", metavar="P:D", help="P prefill and D decode replicas instead of whole ones."),
     click.option("--speculative", type=int, default=0, show_default=True, metavar="K", help="Tokens drafted per step."),
     click.option("--speculative-kind", default="mtp", show_default=True, help="mtp, eagle or draft."),
+    click.option("--draft-model", metavar="M", help="That drafts, with --speculative-kind draft."),
     click.option(
         "--acceptance-length", type=float, metavar="N", help="Tokens a step yields [default: published median]."
     ),
@@ -103,6 +104,7 @@ def build_scenario(hardware: str, **options: Any) -> Scenario:
         disaggregate=_pair(options["disaggregate"]),
         speculative_tokens=options["speculative"],
         speculative_kind=options["speculative_kind"],
+        draft_model=options["draft_model"],
         acceptance_length=options["acceptance_length"],
         max_sequences=options["max_sequences"],
         max_step_tokens=options["max_step_tokens"],
