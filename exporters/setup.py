@@ -31,12 +31,18 @@ from inferometer.tracer import span as spans
 from inferometer.tracer.composition import memory as prefix_memory
 from inferometer.tracer.guard import logger, report
 from inferometer.tracer.metrics import Metrics
-from inferometer.tracer.pipeline import BATCH_SPANS, INTERVAL_S, QUEUE_SPANS, Pipeline, PipelineProcessor
+from inferometer.tracer.pipeline import (
+    BATCH_SPANS,
+    EXIT_TIMEOUT_S,
+    INTERVAL_S,
+    QUEUE_SPANS,
+    Pipeline,
+    PipelineProcessor,
+)
 from inferometer.tracer.privacy import CONTENT_BYTES, Privacy, Redact
 from inferometer.tracer.recording import Price, Recording, activate, global_provider
 from inferometer.tracer.span import Limits
 
-EXIT_TIMEOUT_S = 5.0
 _lock = threading.RLock()
 
 

@@ -165,6 +165,8 @@ def meters_of(usage: Any) -> Meters | None:
     outside = field(usage, "completion_tokens_details") or field(usage, "output_tokens_details")
     cached = _count(inside, "cached_tokens")
     written = _count(inside, "cache_write_tokens", "cache_creation_tokens")
+    if prompt is not None and written is not None and (cached or 0) + written > prompt:
+        written = None  # some routers repeat what was read as what was written; the total decides
     fresh = None if prompt is None else max(0, prompt - (cached or 0) - (written or 0))
     if prompt is None and output is None:
         return None

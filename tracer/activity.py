@@ -76,7 +76,7 @@ def detach(token: Token[Context]) -> None:
 class Activity:
     """A span from ``open`` to ``close``; ``suspend`` and ``resume`` bracket what must not see it as current."""
 
-    __slots__ = ("_args", "_context", "_counts", "_kwargs", "_plan", "_recording", "_token", "span")
+    __slots__ = ("_args", "_context", "_counts", "_inherited", "_kwargs", "_plan", "_recording", "_token", "span")
 
     def __init__(self, plan: Plan, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> None:
         self._plan = plan
@@ -86,6 +86,7 @@ class Activity:
         self._token: Token[Context] | None = None
         self._context: Context | None = None
         self._counts: CallCounts | None = None
+        self._inherited: dict[str, Any] = ROOT.attributes
         self.span: Span = INVALID_SPAN
 
     def open(self) -> Span:
@@ -107,6 +108,7 @@ class Activity:
         context = otel_context.get_current()
         frame = context.get(FRAME_KEY, ROOT)
         assert isinstance(frame, Frame)
+        self._inherited = frame.attributes
         if plan.kind == "tool":
             self._count_tool_call(frame)
         now = self._recording = recording.active
@@ -156,11 +158,17 @@ class Activity:
         """End the span, saying how it went; never raises."""
         try:
             token, self._token = self._token, None
+            inherited = None
             if token is not None:
+                inherited = otel_context.get_current().get(FRAME_KEY, ROOT).attributes  # type: ignore[attr-defined]
                 detach(token)
             now, span = self._recording, self.span
             if now is None:
                 return
+            if inherited is not None and inherited is not self._inherited:
+                # what was stated in the body and still held at its end is said of this span, too
+                known = self._inherited
+                span.set_attributes({key: value for key, value in inherited.items() if known.get(key) != value})
             if error is not None:
                 mark_error(span, error)
             if self._counts is not None:

@@ -42,15 +42,34 @@ def annotate(**attributes: Any) -> None:
 
 
 class _Scoped:
-    """Sets something for a block or a function and everything under it, in this context alone."""
+    """Sets something that spans inherit, in this context alone.
+
+    As a statement it holds for the rest of the function that is traced, that function's own span included; as a context
+    manager or decorator for a block or a function's calls.
+    """
 
     def __init__(self) -> None:
         self._tokens: list[Token[Context]] = []
+        self._stated: tuple[Context, Token[Context]] | None = None
+
+    def _state(self) -> None:
+        try:
+            context = self._context(otel_context.get_current())
+            self._stated = (context, otel_context.attach(context))
+        except Exception as error:
+            report(type(self).__name__, error)
+
+    def _withdraw(self) -> None:
+        """Take the statement back: it turned out to be the head of a block or a decorator."""
+        stated, self._stated = self._stated, None
+        if stated is not None and otel_context.get_current() is stated[0]:
+            detach(stated[1])
 
     def _context(self, context: Context) -> Context:
         raise NotImplementedError
 
     def __enter__(self) -> None:
+        self._withdraw()
         try:
             self._tokens.append(otel_context.attach(self._context(otel_context.get_current())))
         except Exception as error:
@@ -64,6 +83,7 @@ class _Scoped:
 
     def __call__(self, function: F) -> F:
         """Hold for each call of a function."""
+        self._withdraw()
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -81,7 +101,7 @@ class _Scoped:
 
 
 class tag(_Scoped):  # noqa: N801 - reads as the verb it is
-    """Label all spans under it: ``with tag(team="search", customer="acme"):``; also a decorator.
+    """Label spans: ``tag(team="search")`` for the rest of a traced function, ``with tag(...):`` for a block.
 
     Tags named in ``configure(tags=...)`` also travel to the hosts of ``configure(propagate_to=...)`` as W3C baggage.
     """
@@ -92,6 +112,7 @@ class tag(_Scoped):  # noqa: N801 - reads as the verb it is
             if not isinstance(value, (str, int, float, bool)):
                 raise UserError(f"tag {key} must be a text or a number, not {type(value).__name__}")
         self._values = {key: str(value) for key, value in tags.items()}
+        self._state()
 
     def _context(self, context: Context) -> Context:
         now = recording.active
@@ -104,7 +125,7 @@ class tag(_Scoped):  # noqa: N801 - reads as the verb it is
 
 
 class session(_Scoped):  # noqa: N801
-    """Say whose conversation this is: ``with session("chat-17", user="u1"):``; also a decorator.
+    """Say whose conversation this is: ``session("chat-17", user="u1")``, ``with session(...):`` or ``@session(...)``.
 
     Args:
         session_id: of the conversation; never invented where absent.
@@ -119,6 +140,7 @@ class session(_Scoped):  # noqa: N801
         self._id = session_id
         self._user = user
         self._purpose = purpose
+        self._state()
 
     def _context(self, context: Context) -> Context:
         now = recording.active

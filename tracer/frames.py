@@ -27,7 +27,7 @@ class Frame:
         budget: Spending | None = None,
         counts: CallCounts | None = None,
     ) -> None:
-        self.attributes = attributes or {}
+        self.attributes = {} if attributes is None else attributes
         self.budget = budget
         self.counts = counts
 

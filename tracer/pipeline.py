@@ -24,6 +24,8 @@ from inferometer.tracer.span import LeanSpan
 QUEUE_SPANS = 65_536
 BATCH_SPANS = 512
 INTERVAL_S = 1.0
+EXIT_TIMEOUT_S = 10.0
+"""Longest that a process waits at its end for what has not been exported."""
 THREAD_NAME = "inferometer-export"
 
 Finished = LeanSpan | ReadableSpan
@@ -292,7 +294,7 @@ def _finish_with_worker_process(pipeline: Pipeline) -> None:
         return
 
     def arrange(alive: Pipeline) -> None:
-        util.Finalize(alive, alive.flush, args=(5.0,), exitpriority=10)
+        util.Finalize(alive, alive.flush, args=(EXIT_TIMEOUT_S,), exitpriority=10)
 
     util.register_after_fork(pipeline, arrange)
 

@@ -72,6 +72,7 @@ def test_process_pool_and_forked_children_export_under_the_same_trace(tmp_path: 
     inferometer.configure(store=store)
     with inferometer.agent("clerk"):
         look()
+        inferometer.flush()
         with ProcessPoolExecutor(1, mp_context=FORK) as pool:
             assert pool.submit(look, 7).result() == 7
         child = FORK.Process(target=look)
@@ -178,3 +179,24 @@ def test_thread_of_another_context_is_left_alone(recorded: Recorded) -> None:
     thread.start()
     thread.join()
     assert seen == [trace.INVALID_SPAN]
+
+
+def test_statements_hold_for_the_rest_of_a_traced_function_and_its_span(recorded: Recorded) -> None:
+    @inferometer.agent
+    def clerk() -> None:
+        look()
+        inferometer.tag(team="search")
+        inferometer.session("chat-1")
+        look()
+        with inferometer.tag(customer="acme"):
+            look()
+
+    clerk()
+    look()
+    before, after, inside, agent, outside = (dict(span.attributes or {}) for span in recorded.spans)
+    team, customer, session = "inferometer.tag.team", "inferometer.tag.customer", "gen_ai.conversation.id"
+    assert team not in before
+    assert (after[team], after[session]) == ("search", "chat-1")
+    assert (inside[team], inside[customer]) == ("search", "acme")
+    assert (agent[team], agent[session], customer in agent) == ("search", "chat-1", False)
+    assert team not in outside
