@@ -225,20 +225,23 @@ def test_recorded_traffic_equals_its_index(shared: Path, store: Store, load: Loa
         by_name[name] += counts
     for name, counts in by_name.items():
         left = [
-            {
+            [
                 (given, (each.output or 0) - hidden)
                 for given in (each.input_total or 0, each.input_fresh or 0)
                 for hidden in (0, each.reasoning or 0)
-            }
+            ]
             for each in found[name]
         ]
-        for count in counts:
-            match = next((ways for ways in left if count in ways), None)
+        # those that are written as totals first: another call's part may look the same
+        for count in sorted(counts, key=lambda count, left=left: all(count != ways[0] for ways in left)):
+            match = min(
+                (ways for ways in left if count in ways), key=lambda ways, count=count: ways.index(count), default=None
+            )
             assert match is not None, (name, count, left)
             left.remove(match)
         assert not left, (name, left)
         checked += len(counts)
-    assert checked > 350
+    assert checked > 300
 
 
 def test_all_folders_import_with_reasons_for_what_they_leave_out(shared: Path, store: Store, load: Load) -> None:
