@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from inferometer.analyzer import _replay
 from inferometer.analyzer.workload import Workload
-from inferometer.schema.errors import InternalError
+from inferometer.schema.errors import InternalError, UserError
 
 ROUTERS = ("round_robin", "least_loaded", "prefix")
 SERVED, OVER_CONTEXT, OVER_MEMORY = 1, 2, 3
 PROGRESS_PARTS = 65536
+SEGMENT_BYTES, SEQUENCE_BYTES = 16, 160
+"""Of memory that the engine takes per replica: see csrc/cache.h and csrc/replica.h."""
+MOST_BYTES = 8e9
 MOST_BACKGROUND_CALLS = 5_000_000
 """As in csrc/background.h: then no more come, so that an overloaded fleet does not queue without end."""
 
@@ -145,6 +148,16 @@ class Simulation:
         return float(sum(getattr(totals, name) for totals in self.totals))
 
 
+def _check_size(workload: Workload, fleet: Fleet) -> None:
+    replicas, segments = fleet.replicas + fleet.decode_replicas, len(workload.prefixes.parent)
+    wanted = replicas * (segments * SEGMENT_BYTES + fleet.rules.max_sequences * SEQUENCE_BYTES)
+    if wanted > MOST_BYTES:
+        raise UserError(
+            f"{replicas} replicas over {segments:,} prefix segments would take {wanted / 1e9:.0f} GB to simulate: "
+            "narrow the workload with --since, --until or --where, or lower --replicas"
+        )
+
+
 _TYPES = {
     **dict.fromkeys(("ready_s", "entered_s", "first_s", "end_s", "busy_s"), np.float64),
     **dict.fromkeys(("hit_tokens", "loaded_tokens", "produced_tokens"), np.int32),
@@ -176,8 +189,10 @@ def simulate(
         seed: of the background's draws.
 
     Raises:
+        UserError: so many replicas over so many prefixes would not fit in memory here.
         InternalError: calls wait for each other in a circle, which `build_workload` cannot make.
     """
+    _check_size(workload, fleet)
     background = fleet.background or Background(0.0, np.zeros(0, np.int32), np.zeros(0, np.int32))
     rules = fleet.rules.as_array()
     options = [

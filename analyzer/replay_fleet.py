@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -105,8 +105,9 @@ def build_deployment(scenario: Scenario, workload: Workload, slowdown: float = 1
     if scenario.background_rate_per_s > 0:
         inputs, outputs = background_lengths(scenario.background_profile, workload)
         background = Background(scenario.background_rate_per_s, inputs, outputs)
+    rules = rules_of(scenario, model)
     fleet = Fleet(
-        rules=rules_of(scenario, model),
+        rules=rules if background else replace(rules, max_sequences=min(rules.max_sequences, max(1, workload.calls))),
         step_model=_slowed(model, slowdown),
         replicas=prefill,
         decode_replicas=decode,

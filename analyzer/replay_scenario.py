@@ -9,6 +9,7 @@ from typing import Any
 from inferometer.schema.errors import InfeasibleError, UnknownNameError
 
 ARRIVALS = ("auto", "recorded", "concurrency", "poisson", "times")
+MOST_REPLICAS = 32_767
 DRAFTINGS = ("mtp", "eagle", "draft")
 PRICE_BASES = ("on_demand", "reserved", "spot", "owned", "rental_3_years")
 
@@ -187,6 +188,8 @@ class Scenario:
         for name, number in positive.items():
             if not number > 0:
                 raise InfeasibleError(f"{name} is {number}; it must be above 0")
+        if self.replicas > MOST_REPLICAS or prefill + decode > MOST_REPLICAS:
+            raise InfeasibleError(f"a fleet of more than {MOST_REPLICAS:,} replicas cannot be simulated")
         if self.speculative_tokens and (self.speculative_kind == "draft") != (self.draft_model is not None):
             raise InfeasibleError(
                 "drafting by a small model needs its profile (draft_model), the other kinds have none"

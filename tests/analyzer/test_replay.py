@@ -415,6 +415,13 @@ def test_prefill_and_decode_grow_together() -> None:
     assert plan.chips_per_replica == 8
 
 
+def test_fleet_too_large_to_simulate_is_refused(workload: Workload) -> None:
+    with pytest.raises(UserError, match="GB to simulate"):
+        replay(agents(60, 40), replace(H100, replicas=30_000))
+    with pytest.raises(InfeasibleError, match="32,767"):
+        replay(workload, replace(H100, replicas=40_000))
+
+
 def test_objective_that_more_replicas_cannot_meet_is_refused(workload: Workload) -> None:
     with pytest.raises(InfeasibleError, match="a faster deployment is needed"):
         plan_capacity(workload, H100, [Target.named("ttft_p50", 0.000001)])
