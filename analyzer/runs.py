@@ -17,6 +17,7 @@ from inferometer.store import Store
 
 SORTS = ("start", "cost", "tokens", "duration", "inferences", "tools")
 
+_DAY_NS = 86_400 * 1_000_000_000
 _ZERO = Decimal(0)
 
 
@@ -115,8 +116,9 @@ def list_runs(
         raise UnknownNameError("order", sort, SORTS)
     selection = selection or Selection()
     runs = {run.run_id: RunSummary(run) for run in store.runs(selection)}
-    # the window is about when a run began: all calls of it count, however late
-    of_run = Selection(where=selection.where)
+    # the window is about when a run began: all calls of it count, however late, or early by another machine's clock
+    since_ns = None if selection.since_ns is None else selection.since_ns - _DAY_NS
+    of_run = Selection(since_ns=since_ns, where=selection.where)
     for row in store.inferences(of_run):
         summary = runs.get(row.placement.run_id or "")
         if summary is not None:

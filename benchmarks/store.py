@@ -1,6 +1,6 @@
 """Time the store: rows written against the driver alone, re-import, reading, accounting.
 
-Run: python benchmarks/store.py [--calls 50000]. Prints a table in microseconds of processor time a row or call; the
+Run: python benchmarks/store.py [--calls 50000] [--postgres]. Prints a table in microseconds of processor time a row or call; the
 ratio to the bare driver is taken in the same process, round after round, and shown with its spread.
 """
 
@@ -128,11 +128,33 @@ def fill(store: Store, calls: int) -> None:
         tx.apply(decisions)
 
 
+def print_postgres(rounds: int) -> None:
+    """Print what the client spends on rows for PostgreSQL, and how many a second arrive."""
+    from inferometer.testing.postgresql import find_programs, serve
+
+    programs = find_programs()
+    assert programs is not None, "PostgreSQL is not installed here"
+    costs, rates = [], []
+    with serve(programs) as server, open_store(server.create_database("benchmark")) as store:
+        for number in range(rounds):
+            spans = make_spans(5120, number)
+            begin = time.perf_counter()
+            costs.append(timed(partial(write_ours, store, spans)) / len(spans) * 1e6)
+            rates.append(len(spans) / (time.perf_counter() - begin))
+    print(
+        f"{'span rows to PostgreSQL, client alone':44} {statistics.median(costs):8.1f} {min(costs):7.1f} - {max(costs):.1f}"
+    )
+    print(
+        f"{'rows a second, server beside it':44} {statistics.median(rates):8.0f} {min(rates):7.0f} - {max(rates):.0f}"
+    )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--postgres", action="store_true", help="also into a PostgreSQL server of its own")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -154,6 +176,8 @@ def main() -> None:
         ):
             print(f"{what:44} {statistics.median(times):8.1f} {min(times):7.1f} - {max(times):.1f}")
         print(f"{'ratio to sqlite3 alone':44} {statistics.median(ratios):8.2f} {min(ratios):7.2f} - {max(ratios):.2f}")
+        if options.postgres:
+            print_postgres(options.rounds)
         with open_store(str(folder / "calls.sqlite")) as store:
             seconds = timed(lambda: fill(store, options.calls))
             print(f"{'a call: span, inference and decision':44} {seconds / options.calls * 1e6:8.1f}")

@@ -23,6 +23,8 @@ WHERE_KEYS = (
     *("service", "dialect", "source", "tag.NAME"),
 )
 
+RUN_ID_DIGITS = 16
+
 _FETCH = 2000
 
 _PLACEMENT = (
@@ -226,7 +228,7 @@ def _call_condition(table: Any, key: str, value: str) -> ColumnElement[bool]:
     if key == "agent":
         return _is_of_agent(table, value)
     if key == "run":
-        return SPANS.c.run_id.startswith(value, autoescape=True)
+        return _is_run(SPANS.c.run_id, value)
     if key in {"session", "user", "purpose"}:
         name = "purpose" if key == "purpose" else key + "_id"
         return func.coalesce(RUNS.c[name], SPANS.c[name]) == value
@@ -262,7 +264,7 @@ def _run_condition(key: str, value: str) -> ColumnElement[bool]:
     if key in {"model", "provider"}:
         return _run_has_call(key, value, RUNS.c.run_id)
     if key == "run":
-        return RUNS.c.run_id.startswith(value, autoescape=True)
+        return _is_run(RUNS.c.run_id, value)
     if key in {"session", "user"}:
         return RUNS.c[key + "_id"] == value
     if key in {"purpose", "service"}:
@@ -274,6 +276,11 @@ def _run_condition(key: str, value: str) -> ColumnElement[bool]:
     if key.startswith("tag."):
         return _has_tag(RUNS.c.tags, key, value)
     raise UnknownNameError("--where key", key, WHERE_KEYS)
+
+
+def _is_run(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
+    """Match a run id or its beginning; a whole one is found through the index."""
+    return column == value if len(value) >= RUN_ID_DIGITS else column.startswith(value, autoescape=True)
 
 
 def _is_model_or_provider(key: str, value: str) -> ColumnElement[bool]:
