@@ -1,7 +1,9 @@
 """Time the store: rows written against the driver alone, re-import, reading, accounting.
 
-Run: python benchmarks/store.py [--calls 50000] [--postgres]. Prints a table in microseconds of processor time a row or call; the
-ratio to the bare driver is taken in the same process, round after round, and shown with its spread.
+Run: python benchmarks/store.py [--calls 50000] [--postgres]
+
+Prints a table in microseconds of processor time a row or call; the ratio to the bare driver is taken in the same
+process, round after round, and shown with its spread.
 """
 
 from __future__ import annotations
@@ -141,12 +143,8 @@ def print_postgres(rounds: int) -> None:
             begin = time.perf_counter()
             costs.append(timed(partial(write_ours, store, spans)) / len(spans) * 1e6)
             rates.append(len(spans) / (time.perf_counter() - begin))
-    print(
-        f"{'span rows to PostgreSQL, client alone':44} {statistics.median(costs):8.1f} {min(costs):7.1f} - {max(costs):.1f}"
-    )
-    print(
-        f"{'rows a second, server beside it':44} {statistics.median(rates):8.0f} {min(rates):7.0f} - {max(rates):.0f}"
-    )
+    for what, times in (("span rows to PostgreSQL, client alone", costs), ("rows a second, server beside it", rates)):
+        print(f"{what:44} {statistics.median(times):8.1f} {min(times):7.1f} - {max(times):.1f}")
 
 
 def main() -> None:
