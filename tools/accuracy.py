@@ -2,85 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import Counter
 from datetime import date
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from disaggregated import Trends
 from fitting import Data
 from ground_truth import FOLDS, LOOP, REQUEST, THROUGHPUT
-from holdout import Band, HeldOut, bands_of_pairs, cross_bands, fitting_stretch, main_ratio, ratios
+from holdout import Band, Study, bands_of_pairs, cross_bands, fitting_stretch, main_ratio, ratios
 from open_loop import OpenLoop
+from page import Errors, Page, errors
+from peers import add_peers
+from ranking import add_ranking
 from sram import Machine
-
-from inferometer.analyzer.stepterms import WEIGHT_BYTES
-from inferometer.profiles.hardware import load_hardware
-from inferometer.profiles.models import load_model
 
 OUTLIER = 3.0
 """A held-out row whose time is wrong by more than this factor is flagged; it still counts in every figure but one."""
 TAIL = 10.0
 """Two over alpha, alpha = 0.2: what leaving an 80 % interval costs in the interval score."""
-APART = 1.15
-SLO_TPOT_MS = (10.0, 15.0, 20.0, 30.0, 50.0)
-
-
-@dataclass
-class Study:
-    """Predictions of rows that were held out: by configuration, prompt length, chip and model."""
-
-    configurations: HeldOut
-    lengths: HeldOut
-    chips: HeldOut
-    models: HeldOut
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Absolute relative errors of one quantity."""
-
-    values: np.ndarray
-
-    def line(self) -> str:
-        """Return count, median, mean and 90th percentile as table cells."""
-        v = self.values
-        if not v.size:
-            return "0 | – | – | –"
-        return f"{v.size} | {np.median(v):.1%} | {v.mean():.1%} | {np.quantile(v, 0.9):.1%}"
-
-    @property
-    def median(self) -> float:
-        """The median error; NaN of nothing."""
-        return float(np.median(self.values)) if self.values.size else float("nan")
-
-
-def errors(said: np.ndarray, measured: np.ndarray, rows: np.ndarray) -> Errors:
-    """Return |said / measured - 1| of `rows` where both exist."""
-    values = np.abs(said[rows] / measured[rows] - 1)
-    return Errors(values[np.isfinite(values)])
-
-
-class Page:
-    """Lines of Markdown."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def add(self, *lines: str) -> None:
-        """Append lines."""
-        self.lines += lines
-
-    def table(self, *columns: str) -> None:
-        """Begin a table."""
-        self.add("", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns))
-
-    def row(self, *cells: str) -> None:
-        """Append one row of a table."""
-        self.add("| " + " | ".join(cells) + " |")
 
 
 def write_accuracy(
@@ -102,8 +42,8 @@ def write_accuracy(
     _intervals(page, data, study)
     _unseen(page, data, study, bands)
     _disaggregated(page, trends)
-    _ranking(page, data, study)
-    _peers(page, data, study, peer)
+    add_ranking(page, data, study)
+    add_peers(page, data, study, peer)
     _open_loops(page, data, study, loops)
     _machines(page, machines)
     return "\n".join(page.lines).rstrip() + "\n"
@@ -296,123 +236,6 @@ def _extrapolated_coverage(page: Page, data: Data, study: Study, bands: dict[str
         f"The widened interval of the {len(tpot)} extrapolated rows holds {np.mean(tpot):.1%} of TPOT and "
         f"{np.mean(ttft):.1%} of TTFT.",
     )
-
-
-def _ranking(page: Page, data: Data, study: Study) -> None:
-    """Compare which of two held-out configurations is cheaper per output token under a TPOT limit."""
-    right = total = 0
-    by_limit: dict[float, list[int]] = {limit: [0, 0] for limit in SLO_TPOT_MS}
-    for limit in SLO_TPOT_MS:
-        for options in _offers(data, study, limit).values():
-            for a, b in combinations(options, 2):
-                if max(a[0], b[0]) < APART * min(a[0], b[0]):
-                    continue
-                agrees = (a[0] < b[0]) == (a[1] < b[1])
-                by_limit[limit][0] += agrees
-                by_limit[limit][1] += 1
-                right, total = right + agrees, total + 1
-    page.add(
-        "",
-        "## Which is cheaper",
-        "",
-        "Two held-out configurations of one model and one pair of lengths, each at its cheapest load whose TPOT keeps",
-        "a limit; cost is chip-hours at the median on-demand price, or the owned one where there is none, per output",
-        f"token. Pairs whose measured costs are at least {APART - 1:.0%} apart.",
-    )
-    page.table("TPOT limit", "pairs", "right")
-    for limit, (good, pairs) in by_limit.items():
-        if pairs:
-            page.row(f"{limit:g} ms", str(pairs), f"{good / pairs:.1%}")
-    if total:
-        page.row("all", str(total), f"**{right / total:.1%}**")
-
-
-def _offers(data: Data, study: Study, limit_ms: float) -> dict[tuple[object, ...], list[tuple[float, float]]]:
-    """Return (measured, predicted) cost of each configuration's cheapest load under a limit, by model and lengths."""
-    held = study.configurations
-    measured: dict[str, list[float]] = defaultdict(list)
-    said: dict[str, list[float]] = defaultdict(list)
-    group: dict[str, tuple[object, ...]] = {}
-    for row, each in enumerate(data.observations):
-        if each.kind != LOOP or not np.isfinite(held.tpot[row]):
-            continue
-        point, name = each.point, f"{each.configuration} {each.version}"
-        price = _price(point.hardware) * point.parallelism.chips
-        group[name] = (point.model, point.input_tokens, point.output_tokens)
-        for times, ttft, tpot in ((measured, each.ttft_s, each.tpot_s), (said, held.ttft[row], held.tpot[row])):
-            if tpot * 1e3 <= limit_ms:
-                rate = point.users * point.output_tokens / (ttft + (point.output_tokens - 1) * tpot)
-                times[name].append(price / rate)
-    offers: dict[tuple[object, ...], list[tuple[float, float]]] = defaultdict(list)
-    for name in measured:
-        # a configuration that wrongly looks unable to keep the limit counts as infinitely dear
-        offers[group[name]].append((min(measured[name]), min(said[name], default=float("inf"))))
-    return offers
-
-
-def _price(hardware: str) -> float:
-    found = load_hardware(hardware)
-    prices = found.price_range() or found.price_range("owned") or found.price_range("rental_3_years")
-    return float(prices[1]) if prices else 1.0
-
-
-def _naive(data: Data) -> tuple[np.ndarray, np.ndarray]:
-    """Return the naive roofline's (TTFT, TPOT): all weights and KV once at peak bandwidth, or operations at peak."""
-    ttft, tpot = np.full(len(data.observations), np.nan), np.full(len(data.observations), np.nan)
-    for row, each in enumerate(data.observations):
-        point, model, chip = each.point, load_model(each.point.model), load_hardware(each.point.hardware)
-        chips = point.parallelism.chips
-        rate = chip.compute.rate(point.precision) or chip.compute.rates["bf16"]
-        bandwidth = chip.memory.bandwidth_bytes_per_s
-        users = min(point.users, 1e4)
-        touched = model.common_parameters
-        if model.experts:
-            share = 1 - (1 - model.experts.active / model.experts.total) ** users
-            touched += model.experts.parameters * share
-        context = point.input_tokens + point.output_tokens / 2
-        moved = touched * WEIGHT_BYTES[point.precision] + users * context * model.attention.kv_elements_per_token
-        worked = 2 * model.active_parameters * users
-        tpot[row] = max(moved / bandwidth, worked / rate) / chips
-        ttft[row] = 2 * model.active_parameters * point.input_tokens / rate / chips
-    return ttft, tpot
-
-
-def _peers(page: Page, data: Data, study: Study, peer: Path | None) -> None:
-    loop, family = data.is_kind(LOOP), data.array("family")
-    tpot, ttft = data.array("tpot_s"), data.array("ttft_s")
-    held = study.configurations
-    naive_ttft, naive_tpot = _naive(data)
-    page.add("", "## Beside others, on the same rows")
-    page.table("model", "family", "what", "rows", "median", "mean", "90th percentile")
-    for name in ("dense", "moe", "mla"):
-        rows = loop & (family == name)
-        for label, first, each in (("held out", held.ttft, held.tpot), ("naive roofline", naive_ttft, naive_tpot)):
-            page.row(label, name, "TPOT", *errors(each, tpot, rows).line().split(" | "))
-            page.row(label, name, "TTFT", *errors(first, ttft, rows).line().split(" | "))
-    if peer is None or not peer.is_file():
-        return
-    peer_ttft, peer_tpot = np.full(len(tpot), np.nan), np.full(len(tpot), np.nan)
-    places = {(each.file, each.row): index for index, each in enumerate(data.observations)}
-    with peer.open(newline="") as file:
-        answers = list(csv.DictReader(file))
-    for answer in answers:
-        index = places.get(("silicon_serving.csv", int(answer["row"])))
-        if index is not None and answer["tpot_ms"]:
-            peer_ttft[index], peer_tpot[index] = float(answer["ttft_ms"]) / 1e3, float(answer["tpot_ms"]) / 1e3
-    answered = np.isfinite(peer_tpot)
-    versions = sorted({answer["version"] for answer in answers})
-    page.add(
-        "",
-        f"{', '.join(versions)}, its estimate API at default database versions, on a random sample of "
-        f"{len(answers)} rows, of which it answered {int(answered.sum())}:",
-    )
-    page.table("model", "family", "what", "rows", "median", "mean", "90th percentile")
-    for name in ("dense", "moe", "mla"):
-        rows = answered & (family == name)
-        for label, first, each in (("held out", held.ttft, held.tpot), (versions[0], peer_ttft, peer_tpot)):
-            if rows.any():
-                page.row(label, name, "TPOT", *errors(each, tpot, rows).line().split(" | "))
-                page.row(label, name, "TTFT", *errors(first, ttft, rows).line().split(" | "))
 
 
 def _open_loops(page: Page, data: Data, study: Study, loops: list[OpenLoop]) -> None:

@@ -15,12 +15,13 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from accuracy import Study, write_accuracy
+from accuracy import write_accuracy
 from disaggregated import Trends, fit_trends, read_disaggregated
 from fitting import Data, Estimate, fit, gather
 from ground_truth import LOOP, read_ground_truth
 from holdout import (
     Band,
+    Study,
     band,
     bands_of_pairs,
     by_chip,

@@ -236,3 +236,13 @@ def fitting_stretch(data: Data, held: HeldOut, found: Ratios) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if coverage(data, held, found, middle) < HIGH - LOW else (low, middle)
     return high
+
+
+@dataclass
+class Study:
+    """Predictions of rows that were held out: by configuration, prompt length, chip and model."""
+
+    configurations: HeldOut
+    lengths: HeldOut
+    chips: HeldOut
+    models: HeldOut
