@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from inferometer.integrations.anthropic import MessageAccumulator
-from inferometer.integrations.anthropic import answer_of as anthropic_answer
 from inferometer.integrations.base import Integration, Patches
 from inferometer.integrations.streams import Accumulator
 from inferometer.schema import attributes as names
 from inferometer.schema.meters import Meters
+from inferometer.schema.usage.bedrock import read_body, read_usage
 from inferometer.tracer.calls import Answer, InferenceCall, Request, begin
 from inferometer.tracer.guard import report
 
@@ -121,21 +121,9 @@ def _chunk_of(event: Any) -> Any:
 
 
 def meters_of(usage: Mapping[str, Any] | None) -> Meters | None:
-    """Return meters of Converse's usage: input excludes what was cached."""
-    if not usage:
-        return None
-    written = usage.get("cacheWriteInputTokens")
-    split = {
-        one.get("ttl"): one.get("inputTokens") for one in usage.get("cacheDetails") or () if isinstance(one, Mapping)
-    }
-    one_hour = split.get("1h")
-    return Meters(
-        input_fresh=usage.get("inputTokens"),
-        cache_read=usage.get("cacheReadInputTokens"),
-        cache_write_5m=None if written is None else written - (one_hour or 0),
-        cache_write_1h=one_hour,
-        output=usage.get("outputTokens"),
-    )
+    """Return meters of Converse's usage; None where there is none."""
+    meters = read_usage(usage).meters if usage else None
+    return meters if meters is not None and meters.is_known else None
 
 
 def _converse_answer(response: Mapping[str, Any], usage: Any, stop: Any, text: str | None = None) -> Answer:
@@ -151,16 +139,22 @@ def _converse_answer(response: Mapping[str, Any], usage: Any, stop: Any, text: s
 
 
 def _invoke_answer(body: Mapping[str, Any], response: Mapping[str, Any]) -> Answer:
-    usage = body.get("usage")
-    if isinstance(usage, Mapping) and "input_tokens" in usage:
-        return anthropic_answer(body, usage, body.get("stop_reason"), body.get("content"))
-    if isinstance(usage, Mapping) and "inputTokens" in usage:
-        return Answer(meters_of(usage), raw_usage=usage, output=body.get("output"))
-    headers = (response.get("ResponseMetadata") or {}).get("HTTPHeaders") or {}
-    given, made = (headers.get(f"x-amzn-bedrock-{side}-token-count") for side in ("input", "output"))
-    if given is None or made is None:
-        return Answer(output=body)
-    return Answer(Meters(input_fresh=int(given), output=int(made)), output=body)
+    read = read_body(body)
+    meters = read.meters
+    if not meters.is_known:
+        headers = (response.get("ResponseMetadata") or {}).get("HTTPHeaders") or {}
+        given, made = (headers.get(f"x-amzn-bedrock-{side}-token-count") for side in ("input", "output"))
+        if given is not None and made is not None:
+            meters = Meters(input_fresh=int(given), output=int(made))
+    return Answer(
+        meters,
+        raw_usage=read.raw,
+        response_id=read.response_id,
+        model=read.model,
+        finish_reasons=[read.finish_reason] if read.finish_reason else [],
+        output=body,
+        text="".join(read.texts),
+    )
 
 
 class ConverseAccumulator:

@@ -12,6 +12,7 @@ from typing import Any
 from inferometer.integrations.base import Integration, Patches
 from inferometer.schema import attributes as names
 from inferometer.schema.meters import Meters
+from inferometer.schema.usage.gemini import read_usage
 from inferometer.tracer.calls import Answer, InferenceCall, Request, begin
 from inferometer.tracer.guard import report
 
@@ -99,29 +100,9 @@ def _read(response: Any) -> Any:
 
 
 def meters_of(usage: Mapping[str, Any] | None) -> Meters | None:
-    """Return meters of Gemini's ``usageMetadata``; thoughts stand beside the candidates, tool use beside the prompt."""
-    if not usage or not any(isinstance(usage.get(key), int) for key in ("promptTokenCount", "candidatesTokenCount")):
-        return None
-    cached, thoughts = usage.get("cachedContentTokenCount"), usage.get("thoughtsTokenCount")
-    prompt = (usage.get("promptTokenCount") or 0) + (usage.get("toolUsePromptTokenCount") or 0)
-    return Meters(
-        input_fresh=max(0, prompt - (cached or 0)),
-        cache_read=cached,
-        output=(usage.get("candidatesTokenCount") or 0) + (thoughts or 0),
-        reasoning=thoughts,
-        input_audio=_modality(usage, "promptTokensDetails", "AUDIO"),
-        input_image=_modality(usage, "promptTokensDetails", "IMAGE"),
-        output_audio=_modality(usage, "candidatesTokensDetails", "AUDIO"),
-        output_image=_modality(usage, "candidatesTokensDetails", "IMAGE"),
-    )
-
-
-def _modality(usage: Mapping[str, Any], details: str, modality: str) -> int | None:
-    for detail in usage.get(details) or ():
-        if isinstance(detail, Mapping) and detail.get("modality") == modality:
-            count = detail.get("tokenCount")
-            return count if isinstance(count, int) else None
-    return None
+    """Return meters of Gemini's ``usageMetadata``; None where it tells nothing."""
+    meters = read_usage(usage).meters if usage else None
+    return meters if meters is not None and meters.is_known else None
 
 
 class _Accumulator:

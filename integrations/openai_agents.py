@@ -8,9 +8,9 @@ from inferometer.integrations.base import Integration, Patches, field
 from inferometer.integrations.events import OpenSpans
 from inferometer.integrations.openai_bodies import RESPONSES, meters_of, read_body
 from inferometer.schema import attributes as names
+from inferometer.schema.messages import parts_of
 from inferometer.tracer.calls import Answer, Request
 from inferometer.tracer.guard import report
-from inferometer.tracer.messages import parts_of
 
 _CALLS = frozenset({"generation", "response"})
 

@@ -10,6 +10,7 @@ from inferometer.integrations.base import field
 from inferometer.integrations.streams import Accumulator
 from inferometer.schema import attributes as names
 from inferometer.schema.meters import Meters
+from inferometer.schema.usage.openai import read_usage
 from inferometer.tracer.calls import Answer, Request
 
 CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS = "/chat/completions", "/completions", "/responses", "/embeddings"
@@ -157,36 +158,11 @@ def _response_finish(body: Any, status: str) -> str:
 
 def meters_of(usage: Any) -> Meters | None:
     """Return meters of a usage object of chat, responses or embeddings; None where there is none."""
-    if usage is None:
+    told = as_mapping(usage)
+    if not told:
         return None
-    prompt = _count(usage, "prompt_tokens", "input_tokens")
-    output = _count(usage, "completion_tokens", "output_tokens")
-    inside = field(usage, "prompt_tokens_details") or field(usage, "input_tokens_details")
-    outside = field(usage, "completion_tokens_details") or field(usage, "output_tokens_details")
-    cached = _count(inside, "cached_tokens")
-    written = _count(inside, "cache_write_tokens", "cache_creation_tokens")
-    if prompt is not None and written is not None and (cached or 0) + written > prompt:
-        written = None  # some routers repeat what was read as what was written; the total decides
-    fresh = None if prompt is None else max(0, prompt - (cached or 0) - (written or 0))
-    if prompt is None and output is None:
-        return None
-    return Meters(
-        input_fresh=fresh,
-        cache_read=cached,
-        cache_write_5m=written,
-        output=output,
-        reasoning=_count(outside, "reasoning_tokens"),
-        input_audio=_count(inside, "audio_tokens"),
-        output_audio=_count(outside, "audio_tokens"),
-    )
-
-
-def _count(usage: Any, *keys: str) -> int | None:
-    for key in keys:
-        value = field(usage, key) if usage is not None else None
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    return None
+    meters = read_usage(told).meters
+    return meters if meters.is_known else None
 
 
 def as_mapping(usage: Any) -> Mapping[str, Any] | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from hashlib import blake2b
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from inferometer.schema import attributes as names
+from inferometer.schema.messages import Origin, Part, parts_of
 from inferometer.schema.records import UsageSource
 from inferometer.tracer.guard import report
-from inferometer.tracer.messages import Origin, Part, parts_of
 from inferometer.tracer.prefixes import PrefixMemory
 from inferometer.tracer.privacy import Privacy, to_json
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from inferometer.tracer.exchange import Answer, Request
 
 VOCABULARY = "o200k_base"
-COUNTS_KEPT = 4096
 _COMPOSITION = {
     Origin.SYSTEM: names.COMPOSITION_SYSTEM,
     Origin.TOOLS: names.COMPOSITION_TOOLS,
@@ -34,28 +31,6 @@ memory = PrefixMemory()
 if hasattr(os, "register_at_fork"):
     # the child's spans reach the destination apart from the parent's: they may not lean on each other
     os.register_at_fork(after_in_child=memory.clear)
-
-
-class CountMemo:
-    """Token counts of messages: agents send the same ones again with each call. Bounded; one thread at a time."""
-
-    def __init__(self, size: int = COUNTS_KEPT) -> None:
-        self._size = size
-        self._counts: OrderedDict[bytes, int] = OrderedDict()
-
-    def count(self, texts: Sequence[str], count_batch: Callable[[list[str]], Sequence[int]]) -> list[int]:
-        """Return the tokens of each text, counting only those that are new."""
-        keys = [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._counts}
-        found = dict(zip(new, count_batch(list(new.values())), strict=True)) if new else {}
-        counts = [found[key] if key in found else self._counts[key] for key in keys]
-        self._counts.update(found)
-        while len(self._counts) > self._size:
-            self._counts.popitem(last=False)
-        return counts
-
-
-_memo = CountMemo()
 
 
 def complete_call(
@@ -84,12 +59,17 @@ def compose(attributes: dict[str, Any], parts: Sequence[Part]) -> None:
     """Add the tokens of each origin, and of each tool offered."""
     from inferometer.tokens import encoding
 
-    counts = _memo.count([part.text for part in parts], encoding(VOCABULARY).count_batch)
-    for origin, name in _COMPOSITION.items():
-        tokens = [count for part, count in zip(parts, counts, strict=True) if part.origin is origin]
-        if tokens:
-            attributes[name] = sum(tokens)
-    offered = [(part.name, count) for part, count in zip(parts, counts, strict=True) if part.origin is Origin.TOOLS]
+    # agents send the same messages again with each call: what was counted before is remembered
+    count = encoding(VOCABULARY).count_remembered
+    sums: dict[Origin, int] = {}
+    offered: list[tuple[str, int]] = []
+    for part in parts:
+        tokens = count(part.text)
+        sums[part.origin] = sums.get(part.origin, 0) + tokens
+        if part.origin is Origin.TOOLS:
+            offered.append((part.name, tokens))
+    for origin, tokens in sums.items():
+        attributes[_COMPOSITION[origin]] = tokens
     if offered:
         attributes[names.TOOLS_OFFERED], attributes[names.TOOLS_OFFERED_TOKENS] = zip(*offered, strict=True)
 
