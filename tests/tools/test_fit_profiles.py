@@ -1,0 +1,80 @@
+"""The fit behind the engine profiles: one fold of configurations held out whole must be predicted as promised."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+np = pytest.importorskip("numpy")
+
+
+@pytest.fixture(scope="module")
+def tools(repository: Path) -> Iterator[Any]:
+    """The folder of tools on the path, as when they run as scripts."""
+    folder = str(repository / "tools")
+    sys.path.insert(0, folder)
+    import fitting
+    import ground_truth
+
+    yield (ground_truth, fitting)
+    sys.path.remove(folder)
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(folder):
+            del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def observations(tools: Any, shared: Path) -> list[Any]:
+    found, _ = tools[0].read_ground_truth(shared / "groundtruth")
+    return list(found)
+
+
+def test_a_configuration_is_in_one_fold_whatever_its_load(observations: list[Any]) -> None:
+    folds: dict[str, set[int]] = {}
+    for each in observations:
+        folds.setdefault(each.configuration, set()).add(each.fold)
+    assert all(len(found) == 1 for found in folds.values())
+    sizes = np.bincount([each.fold for each in observations])
+    assert len(sizes) == 5
+    assert sizes.min() > 0.5 * sizes.mean()
+
+
+def test_names_of_one_model_are_one_configuration(observations: list[Any]) -> None:
+    models = {each.point.model for each in observations}
+    assert "deepseek-ai/DeepSeek-R1" in models
+    assert "deepseek-ai/DeepSeek-V3" not in models
+
+
+def test_repeated_publications_share_one_vote(observations: list[Any]) -> None:
+    votes: dict[tuple[Any, ...], float] = {}
+    for each in observations:
+        if each.kind == "loop":
+            key = (each.configuration, each.version, each.point.users, round(float(np.log(each.tpot_s)), 2))
+            votes[key] = votes.get(key, 0.0) + each.weight
+    assert all(vote == pytest.approx(1.0) for vote in votes.values())
+
+
+@pytest.mark.slow
+def test_held_out_fold_keeps_the_promised_accuracy(tools: Any, observations: list[Any]) -> None:
+    fitting = tools[1]
+    data, _ = fitting.gather(observations)
+    folds = np.array([each.fold for each in data.observations])
+    out = np.where(folds == 1)[0]
+    said = fitting.predict(data, fitting.fit(data, np.where(folds != 1)[0]), out)
+    family, loop = data.array("family")[out], data.is_kind("loop")[out]
+    tpot = np.abs(said.tpot / data.array("tpot_s")[out] - 1)
+    ttft = np.abs(said.ttft / data.array("ttft_s")[out] - 1)
+    rate = np.abs(said.rate / data.array("output_tokens_per_s")[out] - 1)
+    dense, mixed = loop & (family == "dense"), loop & (family != "dense")
+    assert np.median(tpot[dense]) <= 0.10
+    assert np.mean(tpot[dense]) <= 0.15
+    assert np.median(ttft[dense]) <= 0.30
+    assert np.median(tpot[mixed]) <= 0.20
+    assert np.median(ttft[mixed]) <= 0.45
+    saturated = data.is_kind("throughput")[out]
+    assert np.median(rate[saturated & (family == "dense")]) <= 0.12
+    assert np.median(rate[saturated & (family != "dense")]) <= 0.20
