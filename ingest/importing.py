@@ -64,6 +64,7 @@ def import_paths(
     store: Store,
     paths: Sequence[str | PurePath],
     *,
+    found: Sequence[PurePath] = (),
     format: str | None = None,  # noqa: A002 - the word of the command line
     model: str | None = None,
     keep_content: bool = False,
@@ -75,6 +76,7 @@ def import_paths(
     Args:
         store: where the records go.
         paths: in the user's order; a folder stands for the files below it.
+        found: files that the user did not name: one that is not understood is no mistake of theirs.
         format: name of the format of all of them; told from each file where None.
         model: name of the model for files that do not say.
         keep_content: whether what people and models said may stay.
@@ -88,7 +90,7 @@ def import_paths(
     importer = importer_named(format) if format else None
     options = Options(model, keep_content)
     report = ImportReport()
-    files = list(_files(paths, report))
+    files = [*_files(paths, report), *((path, False) for path in found)]
     with _fewer_collections():
         _import_files(store, files, importer, options, report, progress, now_ns)
     return report

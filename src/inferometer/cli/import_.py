@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import PurePath
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
+from typing import Any
 
 import click
 
 from inferometer.cli.options import json_option, print_json, store_option
+from inferometer.ingest.discovery import transcripts
 from inferometer.ingest.importing import ImportReport, Progress, import_paths
-from inferometer.store import open_store
+from inferometer.ingest.watching import watch as watch_files
+from inferometer.store import Store, open_store
 
 USER_MISTAKE = 2
 
@@ -26,6 +29,8 @@ USER_MISTAKE = 2
     show_default=True,
     help="What becomes of what people and models said, after it was counted and hashed.",
 )
+@click.option("--discover", is_flag=True, help="Find and read this machine's coding-agent transcripts.")
+@click.option("--watch", is_flag=True, help="Keep reading what is added, until stopped.")
 @store_option
 @json_option
 def command(
@@ -33,6 +38,8 @@ def command(
     file_format: str | None,
     model: str | None,
     content: str,
+    discover: bool,
+    watch: bool,
     store_url: str | None,
     as_json: bool,
 ) -> int:
@@ -40,20 +47,46 @@ def command(
 
     PATH is a file, a folder or - for the standard input; plain, gzip or zstd.
     """
-    if not paths:
-        raise click.UsageError("name at least one PATH, or - for the standard input")
-    with open_store(store_url) as store, _progress_bar() as progress:
-        report = import_paths(
-            store, paths, format=file_format, model=model, keep_content=content == "keep", progress=progress
-        )
-    if as_json:
-        print_json(document(report))
-    else:
-        _print(report)
-    for failure in report.failed:
-        if failure.named or report.is_failure:
-            click.echo(f"error: {failure.path}: {failure.reason}", err=True)
+    if not paths and not discover:
+        raise click.UsageError("name at least one PATH, - for the standard input, or --discover")
+    if watch and as_json:
+        raise click.UsageError("--watch has no end and so no --json document")
+    names: list[PurePath] = [PurePath(path) for path in paths]
+    found = [path for _, path in transcripts()] if discover else []
+
+    def load(store: Store, files: Sequence[PurePath], named: Sequence[PurePath] = (), **rest: Any) -> ImportReport:
+        kept = content == "keep"
+        return import_paths(store, named, found=files, format=file_format, model=model, keep_content=kept, **rest)
+
+    with open_store(store_url) as store:
+        with _progress_bar() as progress:
+            report = load(store, found, names, progress=progress)
+        if as_json:
+            print_json(document(report))
+        else:
+            _print(report)
+        for failure in report.failed:
+            if failure.named or report.is_failure:
+                click.echo(f"error: {failure.path}: {failure.reason}", err=True)
+        if watch:
+            _follow(store, names, discover, load)
     return USER_MISTAKE if report.is_failure else 0
+
+
+def _follow(store: Store, names: list[PurePath], discover: bool, load: Callable[..., ImportReport]) -> None:
+    """Read what is added to files and folders until the user stops it."""
+
+    def files() -> Iterator[Path]:
+        for name in names:
+            path = Path(name)
+            yield from (each for each in sorted(path.rglob("*")) if each.is_file()) if path.is_dir() else [path]
+        if discover:
+            yield from (path for _, path in transcripts())
+
+    with suppress(KeyboardInterrupt):
+        for report in watch_files(store, files, load):
+            if report.spans:
+                _print(report)
 
 
 def document(report: ImportReport) -> dict[str, object]:

@@ -1,0 +1,64 @@
+"""Files that grow, followed by looking at them: one that changed is imported again, which adds the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
+
+from inferometer.ingest.importing import ImportReport
+from inferometer.store import Store
+
+INTERVAL_S = 2.0
+
+Marks = dict[PurePath, tuple[int, int]]
+
+
+def changed_files(paths: Callable[[], Iterator[Path]], marks: Marks) -> list[Path]:
+    """Return the files that are new or were written to since the last look, and note how they are now.
+
+    Args:
+        paths: the files to look at.
+        marks: time of the last write in nanoseconds and size of each file at the last look; changed in place.
+    """
+    changed = []
+    for path in paths():
+        try:
+            state = path.stat()
+        except OSError:
+            continue
+        mark = (state.st_mtime_ns, state.st_size)
+        if marks.get(path) != mark:
+            marks[path] = mark
+            changed.append(path)
+    return changed
+
+
+def watch(
+    store: Store,
+    paths: Callable[[], Iterator[Path]],
+    load: Callable[[Store, list[Path]], ImportReport],
+    *,
+    interval_s: float = INTERVAL_S,
+    rounds: int | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[ImportReport]:
+    """Yield a report for each look that found something, for ever or for a number of looks.
+
+    Args:
+        store: where the records go.
+        paths: the files to follow, asked for anew at each look.
+        load: imports some files.
+        interval_s: seconds between looks.
+        rounds: number of looks; without end where None.
+        sleep: waits, for tests.
+    """
+    marks: Marks = {}
+    done = 0
+    while rounds is None or done < rounds:
+        changed = changed_files(paths, marks)
+        if changed:
+            yield load(store, changed)
+        done += 1
+        if rounds is None or done < rounds:
+            sleep(interval_s)

@@ -1,0 +1,147 @@
+# ruff: noqa: E501 - files are written as their makers write them
+"""Formats of which no real file is at hand, written as their makers write them, and files that grow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from inferometer.ingest.importing import ImportReport, import_paths
+from inferometer.ingest.watching import watch
+from inferometer.schema.records import RecordBatch
+from inferometer.store import Store
+
+Load = Callable[..., ImportReport]
+
+
+def lines(*entries: dict[str, Any]) -> bytes:
+    return b"\n".join(json.dumps(entry).encode() for entry in entries) + b"\n"
+
+
+def usage(given: int, cached: int, out: int, reasoning: int, total: int) -> dict[str, Any]:
+    last = {
+        "input_tokens": given,
+        "cached_input_tokens": cached,
+        "output_tokens": out,
+        "reasoning_output_tokens": reasoning,
+        "total_tokens": given + out,
+    }
+    return {"type": "token_count", "info": {"last_token_usage": last, "total_token_usage": {"total_tokens": total}}}
+
+
+def test_codex_counts_each_request_once(tmp_path: Path, store: Store, load: Load) -> None:
+    path = tmp_path / "rollout.jsonl"
+    path.write_bytes(lines(
+        {"timestamp": "2026-01-01T00:00:00Z", "type": "session_meta", "payload": {"id": "abc"}},
+        {"timestamp": "2026-01-01T00:00:01Z", "type": "turn_context", "payload": {"model": "gpt-5.5"}},
+        {"timestamp": "2026-01-01T00:00:02Z", "type": "event_msg", "payload": {"type": "user_message", "message": "hi"}},
+        {"timestamp": "2026-01-01T00:00:05Z", "type": "response_item", "payload": {"type": "function_call", "name": "shell", "call_id": "c", "arguments": "{}"}},
+        {"timestamp": "2026-01-01T00:00:05Z", "type": "event_msg", "payload": usage(100, 60, 20, 5, 120)},
+        {"timestamp": "2026-01-01T00:00:06Z", "type": "event_msg", "payload": usage(100, 60, 20, 5, 120)},
+        {"timestamp": "2026-01-01T00:00:08Z", "type": "response_item", "payload": {"type": "function_call_output", "call_id": "c"}},
+        {"timestamp": "2026-01-01T00:00:09Z", "type": "event_msg", "payload": usage(130, 100, 7, 0, 257)},
+    ))  # fmt: skip
+    report = load(path)
+    assert (report.runs, report.inferences, report.tool_calls) == (1, 2, 1)
+    meters = [row.inference.meters.as_dict() for row in store.inferences()]
+    assert meters[0] == {"input_fresh": 40, "cache_read": 60, "output": 20, "reasoning": 5}
+    assert meters[1] == {"input_fresh": 30, "cache_read": 100, "output": 7, "reasoning": 0}
+
+
+def test_gemini_cli_counts_thoughts_beside_the_output(tmp_path: Path, store: Store, load: Load) -> None:
+    path = tmp_path / "session.json"
+    tokens = {"input": 100, "output": 10, "cached": 30, "thoughts": 4, "tool": 0, "total": 114}
+    messages = [
+        {"id": "1", "type": "user", "timestamp": "2026-01-01T00:00:00Z", "content": "hi"},
+        {"id": "2", "type": "gemini", "timestamp": "2026-01-01T00:00:03Z", "model": "gemini-3-pro", "tokens": tokens},
+    ]
+    path.write_text(json.dumps({"sessionId": "g", "projectHash": "x", "messages": messages}))
+    load(path)
+    [row] = store.inferences()
+    assert row.inference.meters.as_dict() == {"input_fresh": 70, "cache_read": 30, "output": 14, "reasoning": 4}
+
+
+def test_opencode_messages_of_one_question_are_one_run(tmp_path: Path, store: Store, load: Load) -> None:
+    folder = tmp_path / "message"
+    folder.mkdir()
+    for number in range(2):
+        message = {
+            "id": f"m{number}", "sessionID": "s", "role": "assistant", "parentID": "u", "providerID": "anthropic",
+            "modelID": "claude-opus-4-7", "cost": 0.01, "time": {"created": 1767225600000 + number * 5000, "completed": 1767225603000 + number * 5000},
+            "tokens": {"input": 3, "output": 9, "reasoning": 0, "cache": {"read": 50, "write": 7}},
+        }  # fmt: skip
+        (folder / f"{number}.json").write_text(json.dumps(message))
+    report = load(folder)
+    assert (report.runs, report.inferences) == (1, 2)
+    assert {row.inference.meters.input_total for row in store.inferences()} == {60}
+
+
+def test_burstgpt_table_is_read_by_its_columns(tmp_path: Path, store: Store, load: Load) -> None:
+    path = tmp_path / "burst.csv"
+    path.write_text(
+        "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,ChatGPT,472,18,490,Conversation log\n"
+    )
+    load(path)
+    [row] = store.inferences()
+    assert (row.inference.model, row.inference.meters.as_dict()) == ("ChatGPT", {"input_fresh": 472, "output": 18})
+    assert row.placement.start_ns == 5_000_000_000
+
+
+def test_mooncake_hashes_keep_to_their_file(tmp_path: Path, store: Store, load: Load) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        entry = {"timestamp": 0, "input_length": 1024, "output_length": 5, "hash_ids": [1, 2]}
+        (tmp_path / name).write_bytes(lines(entry, entry | {"timestamp": 10}))
+    report = load(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
+    assert report.inferences == 4
+    prefixes = [row.inference.prefix for row in store.inferences(with_prefix=True)]
+    assert len({prefix.key_id for prefix in prefixes if prefix}) == 2
+    assert all(prefix and prefix.blocks == 2 and prefix.block_tokens == 512 for prefix in prefixes)
+
+
+def test_transcript_that_grows_adds_its_rest(tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "session.jsonl"
+    head = {"type": "session", "id": "p", "cwd": "/x"}
+
+    def answer(number: int) -> dict[str, Any]:
+        message = {"role": "assistant", "model": "gpt-5", "usage": {"input": 5, "output": number}}
+        return {"type": "message", "timestamp": f"2026-01-01T00:00:{number:02d}Z", "message": message}
+
+    written = [lines(head, answer(1)), lines(head, answer(1)), lines(head, answer(1), answer(2))]
+    path.write_bytes(written[0])
+
+    def files() -> Iterator[Path]:
+        yield path
+
+    def load(store: Store, changed: list[Path]) -> ImportReport:
+        return import_paths(store, changed)
+
+    reports = []
+    looks = iter(written[1:])
+
+    def sleep(_: float) -> None:
+        text = next(looks)
+        if path.read_bytes() != text:
+            path.write_bytes(text)
+
+    reports = list(watch(store, files, load, rounds=3, sleep=sleep))
+    assert [report.inferences for report in reports] == [1, 1]
+
+
+def test_failing_file_leaves_nothing_half_written(tmp_path: Path, store: Store, monkeypatch: Any) -> None:
+    from inferometer.ingest.importers import pi
+
+    def read(source: Any) -> Iterator[RecordBatch]:
+        yield from pi.read(source)
+        raise ValueError("broken in the middle")
+
+    path = tmp_path / "session.jsonl"
+    path.write_bytes(
+        lines({"type": "session", "id": "p", "cwd": "/x"}, {"type": "message", "message": {"role": "assistant"}})
+    )
+    monkeypatch.setattr("inferometer.ingest.importing._batches", lambda source, importer: read(source))
+    report = import_paths(store, [path])
+    assert report.files == 0
+    assert "broken in the middle" in report.failed[0].reason
+    assert list(store.inferences()) == []
