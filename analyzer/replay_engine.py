@@ -17,7 +17,7 @@ SERVED, OVER_CONTEXT, OVER_MEMORY = 1, 2, 3
 PROGRESS_PARTS = 65536
 SEGMENT_BYTES, SEQUENCE_BYTES = 16, 160
 """Of memory that the engine takes per replica: see csrc/cache.h and csrc/replica.h."""
-MOST_BYTES = 8e9
+MOST_BYTES = 4e9
 MOST_BACKGROUND_CALLS = 5_000_000
 """As in csrc/background.h: then no more come, so that an overloaded fleet does not queue without end."""
 
