@@ -64,10 +64,11 @@ class Discount:
 
 @dataclass(frozen=True, slots=True)
 class ToolPrice:
-    """What a call of a tool costs; both parts add up."""
+    """What a call of a tool costs: by call and by second, which add up, or by whatever unit a charge is counted in."""
 
-    per_call_usd: Decimal | None
-    per_second_usd: Decimal | None
+    per_call_usd: Decimal | None = None
+    per_second_usd: Decimal | None = None
+    per_unit_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,10 +297,12 @@ def _tools(table: Table | None, names: Any) -> dict[str, ToolPrice]:
     prices = {}
     for name in names:
         tool = table.table(name)
-        prices[name] = ToolPrice(_decimal(tool, "usd_per_call"), _decimal(tool, "usd_per_second"))
+        prices[name] = ToolPrice(*(_decimal(tool, key) for key in ("usd_per_call", "usd_per_second", "usd_per_unit")))
         tool.finish()
-        if prices[name] == ToolPrice(None, None):
-            raise ProfileError(table.path, f"tools.{name} has no price: write usd_per_call or usd_per_second")
+        if prices[name] == ToolPrice():
+            raise ProfileError(
+                table.path, f"tools.{name} has no price: write usd_per_call, usd_per_second or usd_per_unit"
+            )
     return prices
 
 

@@ -97,10 +97,13 @@ class PriceList:
         """
         own = self._own.tools.get(charge.sku)
         if own is not None:
-            if charge.unit in _CALL_UNITS and own.per_call_usd is not None:
-                return charge.quantity * own.per_call_usd
-            if charge.unit in _SECOND_UNITS and own.per_second_usd is not None:
-                return charge.quantity * own.per_second_usd
+            by_unit = {
+                **dict.fromkeys(_CALL_UNITS, own.per_call_usd),
+                **dict.fromkeys(_SECOND_UNITS, own.per_second_usd),
+            }
+            price_usd = by_unit.get(charge.unit, own.per_unit_usd)
+            if price_usd is not None:
+                return charge.quantity * price_usd
         if charge.unit_price_usd is not None:
             return charge.quantity * charge.unit_price_usd
         if row is not None:
@@ -118,6 +121,8 @@ class PriceList:
         """Return what a tool call cost by the user's ``[tools."name"]``; None where that says nothing of it."""
         own = self._own.tools.get(row.tool_call.name)
         if own is None:
+            return None
+        if own.per_call_usd is None and own.per_second_usd is None:
             return None
         cost = own.per_call_usd or _ZERO
         if own.per_second_usd is not None:

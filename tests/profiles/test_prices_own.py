@@ -163,6 +163,18 @@ def test_tools_cost_by_call_and_by_second(write) -> None:
     assert prices.price_charge(charge, placement, None) == Decimal("0.03")
 
 
+def test_a_charge_in_a_unit_of_its_own_has_a_price_for_that_unit(write) -> None:
+    prices = write('[tools."cache_storage"]\nusd_per_unit = 4.50\n')
+    placement = Placement(None, None, NOW, NOW, Status.OK)
+    stored = Charge(bytes(16), bytes(8), "cache_storage", Decimal("0.2"), "Mtok h")
+    assert prices.price_charge(stored, placement, None) == Decimal("0.9")
+    assert (
+        prices.price_charge(Charge(bytes(16), bytes(8), "cache_storage", Decimal(1), "call"), placement, None) is None
+    )
+    tool = ToolCall(bytes(16), bytes(8), "cache_storage", duration_ns=5)
+    assert prices.price_tool(ToolCallRow(tool, placement)) is None
+
+
 def test_provisioned_hours_are_shared_by_the_calls_they_cover(write) -> None:
     prices = write("""
         [[provisioned]]
