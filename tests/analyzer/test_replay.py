@@ -416,9 +416,10 @@ def test_prefill_and_decode_grow_together() -> None:
 
 
 def test_fleet_too_large_to_simulate_is_refused(workload: Workload) -> None:
+    fleet = build_deployment(H100, workload).fleet
+    wide = replace(fleet, replicas=30_000, rules=replace(fleet.rules, max_sequences=4096))
     with pytest.raises(UserError, match="GB to simulate"):
-        fleet = build_deployment(H100, workload).fleet
-        simulate(workload, replace(fleet, replicas=30_000, rules=replace(fleet.rules, max_sequences=4096)))
+        simulate(workload, wide)
     with pytest.raises(InfeasibleError, match="32,767"):
         replay(workload, replace(H100, replicas=40_000))
 
