@@ -27,6 +27,7 @@ INTEGRATIONS: dict[str, str] = {
     "mcp": "mcp",
     "bedrock": "bedrock",
     "crewai": "crewai",
+    "claude-agent-sdk": "claude_agent_sdk",
 }
 
 SERVANTS = ("executors", "http")

@@ -6,14 +6,15 @@ a model call is announced there, so that the hook of the client beneath gives it
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry.trace import SpanKind
 
 from inferometer.schema import attributes as names
 from inferometer.tracer import recording
-from inferometer.tracer.activity import Activity, Plan, mark_error
+from inferometer.tracer.activity import Activity, Plan
 from inferometer.tracer.calls import Answer, InferenceCall, Request, begin
 from inferometer.tracer.completion import describe_tool_call
 from inferometer.tracer.guard import report
@@ -108,12 +109,32 @@ class OpenSpans:
         else:
             call.finish(answer)
 
+    def suspend(self, key: Hashable) -> None:
+        """Make a span that stays open no longer current."""
+        if (activity := self._activities.get(key)) is not None:
+            activity.suspend()
+
+    @contextmanager
+    def within(self, key: Hashable) -> Iterator[None]:
+        """Make a suspended span current for a block."""
+        activity = self._activities.get(key)
+        if activity is None:
+            yield
+            return
+        activity.resume()
+        try:
+            yield
+        finally:
+            activity.suspend()
+
+    def annotate(self, key: Hashable, attributes: dict[str, Any]) -> None:
+        """Add attributes to an open span."""
+        if (activity := self._activities.get(key)) is not None and activity.span.is_recording():
+            activity.span.set_attributes(attributes)
+
     def close(self) -> None:
         """End whatever is open, as when a hook is taken back."""
         for key in list(self._calls):
             self.end_call(key, Answer())
         for key in list(self._activities):
             self.end(key)
-
-
-__all__ = ["OpenSpans", "mark_error"]
