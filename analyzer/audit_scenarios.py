@@ -117,7 +117,11 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
         return Replayed()
     served, scale = found_calls.sample(REPLAYED_CALLS)
     try:
-        workload = build_workload([call.row for call in served.calls])
+        costs = {call.key: call.cost_usd for call in served.calls}
+        workload = build_workload(
+            [call.row for call in served.calls],
+            lambda row: costs[row.inference.trace_id, row.inference.span_id],
+        )
     except UserError:
         return Replayed()
     rows: list[dict[str, Any]] = []

@@ -23,6 +23,9 @@ MINIMUM_SHARE = Decimal("0.001")
 """A recommendation that saves less than a thousandth of the bill is not worth reading."""
 
 
+JOINT_CALLS = 6_000
+
+
 @dataclass(slots=True, frozen=True)
 class Money:
     """Dollars with an interval."""
@@ -207,6 +210,8 @@ class BestSet:
     saving_share: float | None
     sum_of_parts_usd: Decimal
     remaining_usd: Decimal
+    sampled_calls: int | None = None
+    """On how many calls the set was priced together; None: on all."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the set as the audit document has it."""
@@ -216,14 +221,18 @@ class BestSet:
             "saving_share": self.saving_share,
             "sum_of_parts_usd": self.sum_of_parts_usd,
             "remaining_usd": self.remaining_usd,
+            "sampled_calls": self.sampled_calls,
         }
 
 
 def best_set(kept: Sequence[tuple[Proposal, Recommendation]], dataset: Dataset) -> BestSet:
     """Choose compatible proposals greedily by their saving and price them together.
 
-    A proposal joins only where it does not exclude a member and makes the joint bill smaller.
+    A proposal joins only where it does not exclude a member and makes the joint bill smaller. Of a large dataset the
+    members are chosen, and priced together, on whole sessions of about `JOINT_CALLS` calls, scaled by their share of
+    the bill.
     """
+    calls, scale = sampled_sessions(dataset)
     chosen: list[tuple[Proposal, Recommendation]] = []
     best = ZERO
     for proposal, recommendation in sorted(kept, key=lambda pair: (-pair[1].saving_usd.mid, pair[0].id)):
@@ -233,18 +242,36 @@ def best_set(kept: Sequence[tuple[Proposal, Recommendation]], dataset: Dataset) 
         if excluded:
             continue
         trial = [*chosen, (proposal, recommendation)]
-        saving = saving_usd(dataset.calls, _together(trial, dataset.calls, "apply"))
+        saving = saving_usd(calls, _together(trial, calls, "apply"))
         if saving > best:
             chosen, best = trial, saving
-    low = saving_usd(dataset.calls, _together(chosen, dataset.calls, "apply_low"))
-    high = saving_usd(dataset.calls, _together(chosen, dataset.calls, "apply_high"))
+    low = saving_usd(calls, _together(chosen, calls, "apply_low"))
+    high = saving_usd(calls, _together(chosen, calls, "apply_high"))
+    saving_range = Money.ordered(low, best, high).part(scale)
     return BestSet(
         ids=[proposal.id for proposal, _ in chosen],
-        saving_usd=Money.ordered(low, best, high),
-        saving_share=float(best / dataset.cost_usd) if dataset.cost_usd else None,
+        saving_usd=saving_range,
+        saving_share=float(saving_range.mid / dataset.cost_usd) if dataset.cost_usd else None,
         sum_of_parts_usd=sum((recommendation.saving_usd.mid for _, recommendation in chosen), ZERO),
-        remaining_usd=dataset.cost_usd - best,
+        remaining_usd=dataset.cost_usd - saving_range.mid,
+        sampled_calls=len(calls) if len(calls) < len(dataset.calls) else None,
     )
+
+
+def sampled_sessions(dataset: Dataset, limit: int | None = None) -> tuple[list[CostedCall], Decimal]:
+    """Return whole sessions, evenly spread, of about `limit` calls, and what the bill is in theirs."""
+    limit = limit or JOINT_CALLS
+    if len(dataset.calls) <= limit:
+        return dataset.calls, Decimal(1)
+    sessions = sorted({_session(call) for call in dataset.calls})
+    kept = frozenset(sessions[:: -(-len(dataset.calls) // limit)])
+    calls = [call for call in dataset.calls if _session(call) in kept]
+    cost = sum((call.weighted_cost_usd for call in calls), ZERO)
+    return (calls, dataset.cost_usd / cost) if cost else (dataset.calls, Decimal(1))
+
+
+def _session(call: CostedCall) -> str:
+    return call.placement.session_id or call.placement.run_id or ""
 
 
 def _together(

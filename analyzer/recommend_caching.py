@@ -14,6 +14,9 @@ from inferometer.analyzer.waste_prefix import Reach, reaches, tokens_of
 
 Group = tuple[str | None, str]
 RuleOf = Callable[[CostedCall], CacheRule | None]
+ReachOf = dict[tuple[bytes, bytes], Reach]
+Remembered = dict[tuple[int, tuple[tuple[bytes, bytes], ...]], ReachOf]
+"""Reach by time to live and calls: proposals ask for the same ones again and again."""
 
 SHORT_TTL_NS = 300 * NS
 LONG_TTL_NS = 3600 * NS
@@ -54,8 +57,10 @@ def _prompt_caching(examined: Examined, explicit: Sequence[CostedCall]) -> Propo
             f"{unsaid:,} calls do not say whether they were cached; the low figure takes it that they were"
         )
 
+    remembered: Remembered = {}
+
     def variant(policy: str) -> Callable[[Sequence[CostedCall]], list[CostedCall]]:
-        return lambda calls: cached(calls, examined.cache_rule, examined.dataset.price, policy)
+        return lambda calls: cached(calls, examined.cache_rule, examined.dataset.price, policy, remembered)
 
     return Proposal(
         id="prompt_caching",
@@ -77,7 +82,9 @@ def _prompt_caching(examined: Examined, explicit: Sequence[CostedCall]) -> Propo
     )
 
 
-def cached(calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall, policy: str) -> list[CostedCall]:
+def cached(
+    calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall, policy: str, remembered: Remembered
+) -> list[CostedCall]:
     """Return the calls as they would be with explicit caching, for the agents whose bill it makes smaller.
 
     Args:
@@ -86,6 +93,7 @@ def cached(calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall, polic
         price: gives one call's price.
         policy: ``mid`` writes what other calls send too; ``low`` writes every whole prompt, takes half the time to live
             for granted and leaves calls of unknown cache use alone; ``high`` writes only what is read in time.
+        remembered: reaches worked out before; filled here.
     """
     members: dict[Group, list[int]] = defaultdict(list)
     busy: set[Group] = set()
@@ -100,7 +108,7 @@ def cached(calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall, polic
     for group, indices in members.items():
         if group in busy:
             continue
-        after = _cached_group([calls[index] for index in indices], rule_of, price, policy)
+        after = _cached_group([calls[index] for index in indices], rule_of, price, policy, remembered)
         before_usd = sum((calls[index].weighted_cost_usd for index in indices), ZERO)
         if sum((call.weighted_cost_usd for call in after), ZERO) < before_usd:
             for index, call in zip(indices, after, strict=True):
@@ -108,7 +116,9 @@ def cached(calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall, polic
     return result
 
 
-def _cached_group(calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall, policy: str) -> list[CostedCall]:
+def _cached_group(
+    calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall, policy: str, remembered: Remembered
+) -> list[CostedCall]:
     by_rule: dict[CacheRule, list[CostedCall]] = defaultdict(list)
     for call in calls:
         rule = rule_of(call)
@@ -117,7 +127,10 @@ def _cached_group(calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall
     reach: dict[tuple[bytes, bytes], tuple[CacheRule, Reach]] = {}
     for rule, members in by_rule.items():
         ttl_ns = int(rule.ttl_s * NS * (0.5 if policy == "low" else 1))
-        reach.update({key: (rule, found) for key, found in reaches(members, ttl_ns).items()})
+        which = ttl_ns, tuple(call.key for call in members)
+        if which not in remembered:
+            remembered[which] = reaches(members, ttl_ns)
+        reach.update({key: (rule, found) for key, found in remembered[which].items()})
     return [_as_cached(call, *reach[call.key], price, policy) if call.key in reach else call for call in calls]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from inferometer.reports.chapters.summary import Document
+from inferometer.reports.charts.break_even import break_even
 from inferometer.reports.charts.hardware_pareto import hardware_pareto
 from inferometer.reports.contexts import Block, Cell, Chapter, Chart, Column, Note, Table, Why
 from inferometer.reports.numbers import count, seconds, share, usd
@@ -40,6 +41,7 @@ def hardware_chapter(document: Document) -> Chapter:
                 why,
             )
         )
+    blocks += _break_even(scenarios, why)
     rows = [_row(row) for row in scenarios]
     columns = [
         Column("Scenario"),
@@ -56,6 +58,42 @@ def hardware_chapter(document: Document) -> Chapter:
     ]
     blocks.append(Table("scenarios", "Replays of these calls", columns, rows, why))
     return Chapter("hardware", "Hardware", "The same calls on other hardware", lead, blocks)
+
+
+def _break_even(scenarios: list[dict[str, Any]], why: Why) -> list[Block]:
+    """Return the bill against self-hosting over utilisation; nothing without a bill or priced machines."""
+    machines = []
+    billed = None
+    for row in scenarios:
+        used = (row.get("cost_usd_by_basis") or {}).get("pay_per_use")
+        recorded = (row.get("recorded") or {}).get("cost_usd")
+        if row["kind"] == "hardware" and used is not None and recorded is not None and float(recorded) > 0:
+            billed = float(recorded)
+            machines.append({"name": row["title"], "usd": float(used)})
+    if billed is None or not machines:
+        return []
+    best = min(machines, key=lambda machine: machine["usd"])
+    share_needed = best["usd"] / billed
+    words = f"{best['name']} breaks even where it is in use {share(share_needed)} of its time or more"
+    if share_needed > 1:
+        words = f"none breaks even: even a machine that is never idle ({best['name']}) costs more than the bill"
+    return [
+        Chart(
+            "break-even",
+            "Self-hosting against the bill",
+            "Lines: what these calls cost on each machine by the share of its time in use; the dashed line is what "
+            "they were "
+            f"billed. {words[0].upper()}{words[1:]}.",
+            break_even(machines, billed),
+            Why(
+                f"{METHOD} Here the hours of work divided by the share of time in use, at the middle price; {words}. "
+                "People "
+                "who run the machines are not in it.",
+                None,
+                why.command,
+            ),
+        )
+    ]
 
 
 def _point(row: dict[str, Any]) -> dict[str, Any] | None:

@@ -174,8 +174,14 @@ def _together(document: Document) -> str:
         f"Applied together, {len(best['ids'])} compatible changes save {usd(saved['mid'])} "
         f"({usd(saved['low'])} to {usd(saved['high'])}), less than the {usd(best['sum_of_parts_usd'])} that their "
         "savings "
-        "would add up to."
+        f"would add up to.{_sampled(best)}"
     )
+
+
+def _sampled(best: Mapping[str, Any]) -> str:
+    if best["sampled_calls"] is None:
+        return ""
+    return f" Priced together on whole sessions of {count(best['sampled_calls'])} calls and scaled."
 
 
 def _warnings(document: Document) -> list[str]:
