@@ -13,6 +13,7 @@ from inferometer.analyzer.grouping import Grouping, grouping
 from inferometer.analyzer.price_findings import PriceFinding, PriceWitness
 from inferometer.profiles.prices import Priced, PriceList
 from inferometer.profiles.prices.agreements import Coverage, Settled
+from inferometer.schema.moments import is_date
 from inferometer.schema.records import Charge, UsageSource
 from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
 from inferometer.schema.selection import Selection
@@ -282,7 +283,7 @@ class _Window:
 
     def see(self, placement: Placement) -> None:
         start_ns = placement.start_ns
-        if start_ns is not None:
+        if is_date(start_ns):
             self._first = start_ns if self._first is None else min(self._first, start_ns)
             self._last = start_ns if self._last is None else max(self._last, start_ns)
 

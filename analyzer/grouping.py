@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from inferometer.schema.errors import UnknownNameError
+from inferometer.schema.moments import is_date
 from inferometer.schema.records import Charge
 from inferometer.schema.rows import InferenceRow, Placement
 from inferometer.schema.selection import Selection
@@ -56,8 +57,8 @@ def grouping(by: str, store: Store, selection: Selection) -> Grouping:
 
 
 def day_of(start_ns: int | None) -> str | None:
-    """Return the day (UTC) of a time in nanoseconds since 1970."""
-    if start_ns is None:
+    """Return the day (UTC) of a time in nanoseconds since 1970; None where it is no date."""
+    if not is_date(start_ns):
         return None
     try:
         return datetime.fromtimestamp(start_ns // 1_000_000_000, tz=UTC).date().isoformat()

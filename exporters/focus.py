@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from inferometer.profiles.prices import Priced, PriceList
 from inferometer.profiles.prices.cards import price_meters
+from inferometer.schema.moments import is_date
 from inferometer.schema.records import Charge
 from inferometer.schema.rows import InferenceRow, Placement
 from inferometer.schema.selection import Selection
@@ -167,7 +168,7 @@ def _money(amount: Decimal) -> str:
 
 
 def _moment(time_ns: int | None) -> datetime | None:
-    if time_ns is None:
+    if not is_date(time_ns):
         return None
     try:
         return datetime.fromtimestamp(time_ns // _NANOSECONDS, tz=UTC)

@@ -338,3 +338,11 @@ def test_langfuse_costs_are_matched_and_the_wrong_ones_named(store: Store, price
     reasons = {finding.model: finding.reason for finding in account(store, prices=prices).price_findings}
     assert set(reasons) == {"gpt-4o", "gpt-4o-2024-08-06"}
     assert reasons["gpt-4o-2024-08-06"].endswith("it prices every token alike, at $1 a million")
+
+
+def test_times_that_count_from_a_recordings_begin_are_no_day(store: Store, prices: PriceList) -> None:
+    calls = fill(store, runs=1)
+    with store.transaction() as tx:
+        span = Span(calls[0].trace_id, b"relative", "x", SpanKind.INFERENCE, start_ns=17 * 10**9)
+        tx.write(RecordBatch(spans=[span], inferences=[replace(calls[0], span_id=b"relative")]))
+    assert {group.key for group in account(store, by="day", prices=prices).groups} == {"2025-11-20", None}
