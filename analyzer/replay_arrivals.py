@@ -91,7 +91,10 @@ def _starts(workload: Workload, arrivals: Arrivals, seed: int) -> tuple[Float, s
     if arrivals.kind == "times":
         if len(arrivals.times_s) < count:
             raise UserError(f"{len(arrivals.times_s)} arrival times are given for {count} sessions")
-        return np.sort(np.array(arrivals.times_s[:count], np.float64)), "assumed", "times"
+        times = np.sort(np.array(arrivals.times_s[:count], np.float64))
+        if not (np.isfinite(times) & (times >= 0)).all():
+            raise UserError("arrival times are seconds of 0 or more from the begin")
+        return times, "assumed", "times"
     if arrivals.kind == "concurrency":
         return np.full(count, np.nan), "assumed", "concurrency"
     if arrivals.kind == "recorded" and not known.all():

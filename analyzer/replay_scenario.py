@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -152,7 +153,7 @@ class Scenario:
 
         Raises:
             InfeasibleError: a count or rate out of range; says which.
-            UnknownNameError: a router, arrival kind or price basis that is none.
+            UnknownNameError: a router, arrival kind, price basis or kind of drafting that is none.
         """
         from inferometer.analyzer.replay_engine import ROUTERS
 
@@ -164,31 +165,16 @@ class Scenario:
         ):
             if name not in known:
                 raise UnknownNameError(kind, name, known)
-        prefill, decode = self.disaggregate or (1, 1)
-        at_least_one = {
-            "replicas": self.replicas,
-            "prefill replicas": prefill,
-            "decode replicas": decode,
-            "concurrency": self.arrivals.concurrency,
-            "max sequences": 1 if self.max_sequences is None else self.max_sequences,
-            "step tokens": 1 if self.max_step_tokens is None else self.max_step_tokens,
-            "KV tokens": 1 if self.kv_tokens is None else self.kv_tokens,
-            "chunk tokens": 1 if self.chunk_tokens is None else self.chunk_tokens,
-        }
-        positive = {
-            "arrival scale": self.arrivals.scale,
-            "input scale": 1.0 if self.input_scale is None else self.input_scale,
-            "output scale": self.output_scale,
-            "utilisation": self.payment.utilisation,
-            "rental unit": self.payment.rental_unit_h,
-        }
-        for name, value in at_least_one.items():
-            if value < 1:
+        for name, value in self._counts().items():
+            if value is not None and value < 1:
                 raise InfeasibleError(f"{name} is {value}; it starts at 1")
-        for name, number in positive.items():
-            if not number > 0:
+        for name, number in self._factors().items():
+            if number is not None and not 0 < number < math.inf:
                 raise InfeasibleError(f"{name} is {number}; it must be above 0")
-        if self.replicas > MOST_REPLICAS or prefill + decode > MOST_REPLICAS:
+        for name, number in self._amounts().items():
+            if number is not None and not 0 <= number < math.inf:
+                raise InfeasibleError(f"{name} is {number}; it is a number of 0 or more")
+        if max(self.replicas, sum(self.disaggregate or ())) > MOST_REPLICAS:
             raise InfeasibleError(f"a fleet of more than {MOST_REPLICAS:,} replicas cannot be simulated")
         if self.speculative_tokens and (self.speculative_kind == "draft") != (self.draft_model is not None):
             raise InfeasibleError(
@@ -196,6 +182,44 @@ class Scenario:
             )
         if self.payment.utilisation > 1:
             raise InfeasibleError(f"utilisation is {self.payment.utilisation}; it is a share of 1")
+
+    def _counts(self) -> dict[str, int | None]:
+        prefill, decode = self.disaggregate or (None, None)
+        return {
+            "replicas": self.replicas,
+            "prefill replicas": prefill,
+            "decode replicas": decode,
+            "concurrency": self.arrivals.concurrency,
+            "max sequences": self.max_sequences,
+            "step tokens": self.max_step_tokens,
+            "chunk tokens": self.chunk_tokens,
+            "KV tokens": self.kv_tokens,
+        }
+
+    def _factors(self) -> dict[str, float | None]:
+        return {
+            "arrival scale": self.arrivals.scale,
+            "input scale": self.input_scale,
+            "output scale": self.output_scale,
+            "utilisation": self.payment.utilisation,
+            "rental unit": self.payment.rental_unit_h,
+            "offload bandwidth": self.offload_gb_per_s,
+            "link bandwidth": self.link_gb_per_s,
+        }
+
+    def _amounts(self) -> dict[str, float | None]:
+        return {
+            "round trip": self.round_trip_s,
+            "gateway workers": self.gateway_workers,
+            "gateway time": min(self.gateway_call_s, self.gateway_token_s),
+            "offload memory": self.offload_gib,
+            "link latency": self.link_latency_s,
+            "background rate": self.background_rate_per_s,
+            "drafted tokens": self.speculative_tokens,
+            "idle cap": self.arrivals.idle_cap_s,
+            "grid factor": self.payment.grid_gco2e_per_kwh,
+            "PUE": self.payment.pue,
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """Return all parameters as plain values."""

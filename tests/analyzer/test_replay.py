@@ -242,6 +242,7 @@ def test_poisson_arrivals_are_the_seeds(workload: Workload) -> None:
         (Arrivals("recorded"), "no absolute start time"),
         (Arrivals("poisson"), "poisson:0.5"),
         (Arrivals("times", times_s=(1.0,)), "1 arrival times are given for 6"),
+        (Arrivals("times", times_s=(1.0, 2.0, -1.0, 3.0, 4.0, 5.0)), "0 or more"),
     ],
 )
 def test_arrivals_that_cannot_be_made_are_refused(arrivals: Arrivals, text: str) -> None:
@@ -309,6 +310,9 @@ def test_priorities_let_serving_go_first() -> None:
         (replace(H100, tp=1, precision="bf16"), InfeasibleError, "missing.*smallest tensor parallelism that fits is 2"),
         (replace(H100, hardware="b300_sxm", precision="int8"), InfeasibleError, "no int8"),
         (replace(H100, replicas=0), InfeasibleError, "replicas is 0"),
+        (replace(H100, round_trip_s=-1.0), InfeasibleError, "round trip is -1.0"),
+        (replace(H100, background_rate_per_s=float("nan")), InfeasibleError, "background rate is nan"),
+        (replace(H100, output_scale=float("inf")), InfeasibleError, "output scale"),
         (replace(H100, router="best"), UnknownNameError, "least_loaded"),
         (replace(H100, payment=Payment(utilisation=1.5)), InfeasibleError, "share of 1"),
         (replace(H100, speculative_tokens=20), InfeasibleError, "acceptance length"),
