@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from inferometer.ingest.commit import Committed, commit_counted
+from inferometer.ingest.copies import SessionCopies
 from inferometer.ingest.importers import importer_named, importer_of
 from inferometer.ingest.importers.importer import Importer, Options, Source
 from inferometer.ingest.importers.opening import STDIN, open_source
@@ -39,7 +40,7 @@ class Failure:
 
 @dataclass(slots=True)
 class ImportReport:
-    """What an import added and what it met."""
+    """What an import added and what it met; ``copies`` are pairs of files that hold one session under two ids."""
 
     files: int = 0
     spans: int = 0
@@ -49,6 +50,7 @@ class ImportReport:
     duplicates: int = 0
     warnings: Counter[str] = field(default_factory=Counter)
     failed: list[Failure] = field(default_factory=list)
+    copies: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def is_failure(self) -> bool:
@@ -117,9 +119,10 @@ def _import_files(
     progress: Progress | None,
     now_ns: int | None,
 ) -> None:
+    copies = SessionCopies()
     for done, (path, named) in enumerate(files, 1):
         try:
-            committed, warnings = _import_file(store, path, importer, options, now_ns)
+            committed, warnings = _import_file(store, path, importer, options, now_ns, copies)
         except InputError as error:
             report.failed.append(Failure(str(path), error.reason, named))
         else:
@@ -130,21 +133,28 @@ def _import_files(
             report.tool_calls += committed.tool_calls
             report.duplicates += committed.duplicates
             report.warnings.update(warnings)
+        report.copies = copies.found
         gc.collect(0 if done % FULL_COLLECTION_FILES else 2)
         if progress is not None:
             progress(path, done, len(files))
 
 
 def _import_file(
-    store: Store, path: PurePath, importer: Importer | None, options: Options, now_ns: int | None
+    store: Store,
+    path: PurePath,
+    importer: Importer | None,
+    options: Options,
+    now_ns: int | None,
+    copies: SessionCopies,
 ) -> tuple[Committed, Counter[str]]:
     warnings: Counter[str] = Counter()
     committed = Committed()
     with open_source(path, options) as source, store.transaction() as transaction:
         for batch in _gathered(_batches(source, importer), source):
             warnings.update(batch.warnings)
+            warnings["session_copies"] += copies.look(batch, source.name)
             committed += commit_counted(transaction, batch, now_ns)
-    return committed, warnings
+    return committed, +warnings
 
 
 def _batches(source: Source, importer: Importer | None) -> Iterator[RecordBatch]:

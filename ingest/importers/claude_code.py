@@ -11,13 +11,25 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from inferometer.ingest.content import count_text
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.ingest.importers.lines import read_lines
 from inferometer.ingest.importers.session import Session
 from inferometer.ingest.values import as_list, as_mapping, as_name, iso_ns
+from inferometer.schema.messages import to_json
 from inferometer.schema.records import Charge, Inference, RecordBatch, Span, UsageSource
 from inferometer.schema.usage import anthropic
 from inferometer.schema.usage.body import BodyUsage
+
+ESTIMATED_OUTPUT = "inferometer.estimated_output_tokens"
+"""Attribute of calls whose recorded output count is too small for their text."""
+
+START_COUNT_FACTOR = 2
+START_COUNT_SLACK = 16
+"""An output count is doubted where the text is more than so many times it, and so many tokens more.
+
+Vocabularies differ by less than a half (o200k_base against Claude's own); a count of the start is 1 to 8.
+"""
 
 _ENTRIES = frozenset({"user", "assistant", "system", "summary", "attachment", "file-history-snapshot", "progress"})
 _SYNTHETIC = "<synthetic>"
@@ -34,6 +46,7 @@ class _Call:
     model: str | None
     request_id: str | None
     usage: dict[str, Any] = field(default_factory=dict)
+    said_tokens: int = 0
     finish_reason: str | None = None
 
 
@@ -100,6 +113,7 @@ class _Reader:
         if time_ns is not None and (span.end_ns is None or time_ns > span.end_ns):
             span.end_ns = time_ns
         for part in as_list(message.get("content")):
+            call.said_tokens += _said_tokens(part)
             if isinstance(part, dict) and part.get("type") == "tool_use":
                 tool_id, name = as_name(part.get("id")), as_name(part.get("name"))
                 if tool_id and name:
@@ -156,11 +170,36 @@ class _Reader:
             usage = anthropic.read_usage(call.usage)
             _fill(inference, usage)
             inference.finish_reason = call.finish_reason
+            _flag_start_count(self.session, call, inference, span)
             for fee in usage.fees:
                 self.session.batch.charges.append(
                     Charge(span.trace_id, span.span_id, fee.sku, Decimal(fee.quantity), fee.unit, source="usage")
                 )
         return self.session.finish()
+
+
+def _said_tokens(part: Any) -> int:
+    """Return about how many tokens a part of an answer is."""
+    part = as_mapping(part)
+    text = part.get("text") or part.get("thinking") or ""
+    if part.get("type") == "tool_use":
+        text = to_json(part.get("input"))
+    return count_text(text) if isinstance(text, str) and text else 0
+
+
+def _flag_start_count(session: Session, call: _Call, inference: Inference, span: Span) -> None:
+    """Flag an output count that the text outweighs: it was written down when the stream began.
+
+    The record stays as it is; the estimate stands beside it.
+    """
+    recorded = inference.meters.output
+    if recorded is not None and call.said_tokens > START_COUNT_FACTOR * recorded + START_COUNT_SLACK:
+        session.batch.warnings["output_counts_of_stream_start"] += 1
+        span.attributes[ESTIMATED_OUTPUT] = call.said_tokens
+        inference.reasons.append(
+            f"output count of {recorded} looks like that of the stream's start: "
+            f"the text is about {call.said_tokens} tokens"
+        )
 
 
 def _fill(inference: Inference, usage: BodyUsage) -> None:

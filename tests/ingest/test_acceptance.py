@@ -1,3 +1,4 @@
+
 """Real sessions and traces against numbers that are counted again here, by another route."""
 
 from __future__ import annotations
@@ -109,6 +110,16 @@ def test_second_import_adds_nothing(shared: Path, store: Store, load: Load) -> N
     assert first.inferences > 2000
     assert (second.spans, second.runs, second.inferences, second.tool_calls) == (0, 0, 0, 0)
     assert [(row.inference, row.placement) for row in store.inferences()] == before
+
+
+def test_copies_of_a_session_are_reported_and_stay(shared: Path, tmp_path: Path, store: Store, load: Load) -> None:
+    document = json.loads((shared / "data/sessions/kv-cache-tester/trace_0590.json").read_bytes())
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(document | {"id": name}))
+    report = load(tmp_path / "first.json", tmp_path / "second.json")
+    assert report.inferences == 2 * len(document["requests"])
+    assert report.warnings == {"session_copies": 1}
+    assert report.copies == [("second.json", "first.json")]
 
 
 def test_claude_code_log_has_one_inference_per_message_id(shared: Path, store: Store, load: Load) -> None:
