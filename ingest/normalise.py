@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
@@ -38,6 +39,7 @@ from inferometer.schema.records import (
     UsageSource,
 )
 from inferometer.tokens.fingerprint import argument_fingerprint
+from inferometer.tokens.key import HashKey
 
 _PROVIDERS = {
     "az.ai.openai": "azure.ai.openai",
@@ -85,14 +87,32 @@ def normalise(raw_spans: Iterable[RawSpan], *, keep_content: bool = False, sourc
         keep_content: whether what people and models said may stay in the spans' attributes.
         source: where they came from, for spans that do not say.
     """
-    batch = RecordBatch()
+    reading = _Reading(keep_content, source)
     for raw in raw_spans:
-        _normalise_one(raw, keep_content, source, batch)
-    complete(batch)
-    return batch
+        _normalise_one(raw, reading)
+    complete(reading.batch)
+    return reading.batch
 
 
-def _normalise_one(raw: RawSpan, keep_content: bool, source: str | None, batch: RecordBatch) -> None:
+@dataclass(slots=True)
+class _Reading:
+    """What holds for all spans of one call of `normalise`, and where their records go."""
+
+    keep_content: bool
+    source: str | None
+    batch: RecordBatch = field(default_factory=RecordBatch)
+    _key: HashKey | None = None
+
+    @property
+    def key(self) -> HashKey:
+        """The user's key, looked up once."""
+        if self._key is None:
+            self._key = current_key()
+        return self._key
+
+
+def _normalise_one(raw: RawSpan, reading: _Reading) -> None:
+    batch = reading.batch
     plan = plan_of(raw.scope, raw.attributes)
     dialect = plan.dialect
     fields: Fields = {}
@@ -110,8 +130,8 @@ def _normalise_one(raw: RawSpan, keep_content: bool, source: str | None, batch: 
             batch.warnings["unreadable_span"] += 1
             fields, what = {}, None
     kind = SpanKind.INFERENCE if isinstance(what, Operation) else (what or SpanKind.OTHER)
-    span = _span(raw, plan, fields, kind, keep_content)
-    span.source = raw.source or source
+    span = _span(raw, plan, fields, kind, reading)
+    span.source = raw.source or reading.source
     batch.spans.append(span)
     if isinstance(what, Operation):
         call = _inference(raw, fields, what, dialect, batch.warnings)
@@ -123,7 +143,7 @@ def _normalise_one(raw: RawSpan, keep_content: bool, source: str | None, batch: 
             if said is not None:
                 _describe(call, said, batch.warnings)
     elif kind is SpanKind.TOOL:
-        batch.tool_calls.append(_tool_call(raw, fields, span))
+        batch.tool_calls.append(_tool_call(raw, fields, span, reading))
     if raw.events:
         batch.outcomes.extend(_outcomes(raw))
 
@@ -145,8 +165,8 @@ def _read_wrapper(
     return what if what is not None else kind
 
 
-def _span(raw: RawSpan, plan: Plan, fields: Fields, kind: SpanKind, keep_content: bool) -> Span:
-    dialect = plan.dialect
+def _span(raw: RawSpan, plan: Plan, fields: Fields, kind: SpanKind, reading: _Reading) -> Span:
+    dialect, keep_content = plan.dialect, reading.keep_content
     attributes, cut = retain(raw.attributes, dialect, keep_content)
     user_id = fields.get("user_id")
     return Span(
@@ -166,7 +186,7 @@ def _span(raw: RawSpan, plan: Plan, fields: Fields, kind: SpanKind, keep_content
         raw.otel_kind,
         _agent_name(raw, fields, kind),
         _name(fields.get("session_id")),
-        hashed_user(user_id) if user_id is not None else None,
+        hashed_user(user_id, reading.key) if user_id is not None else None,
         _tags(raw, fields, plan) if plan.tags or "tag_list" in fields or "tags" in fields else {},
         _links(raw, dialect, keep_content) if raw.links else [],
         weight_of(raw, fields) if raw.trace_state or plan.holds_sampling else None,
@@ -233,7 +253,7 @@ def _usage_source(call: Inference, fields: Fields) -> UsageSource:
     stated = fields.get("usage_source")
     if isinstance(stated, str) and stated in _STATED_SOURCES:
         return _STATED_SOURCES[stated]
-    if not any(call.meters.as_dict().values()):
+    if not call.meters.total:
         # emitters that have no usage write zeros; a call that took nothing and gave nothing was none
         call.meters = type(call.meters)()
         call.reasons.append("all token counts are zero: taken as without usage")
@@ -241,13 +261,13 @@ def _usage_source(call: Inference, fields: Fields) -> UsageSource:
     return UsageSource.PROVIDER
 
 
-def _tool_call(raw: RawSpan, fields: Fields, span: Span) -> ToolCall:
+def _tool_call(raw: RawSpan, fields: Fields, span: Span, reading: _Reading) -> ToolCall:
     arguments = fields.get("tool_arguments", fields.get("value_input"))
     name = _name(fields.get("tool_name")) or span.name
     result = fields.get("tool_result", fields.get("value_output"))
     fingerprint = _name(fields.get("argument_fingerprint"))
     if fingerprint is None and arguments is not None:
-        fingerprint = argument_fingerprint(name, arguments, current_key())
+        fingerprint = argument_fingerprint(name, arguments, reading.key)
     tokens = _whole(fields.get("result_tokens"))
     if tokens is None and isinstance(result, str) and result:
         tokens = count_text(result)

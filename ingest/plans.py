@@ -43,7 +43,7 @@ class Plan:
     def read(self, attributes: Mapping[str, Any]) -> Fields:
         """Return the fields of one span."""
         fields = {name: attributes[key] for name, key in self.reads}
-        if None in fields.values():
+        if self.reads and None in fields.values():
             # an alias without a value gives way to the next one
             assert self.dialect is not None
             return self.dialect.read(attributes)

@@ -11,11 +11,11 @@ from inferometer.tokens.key import VARIABLE, HashKey, load_key
 PSEUDONYM_BYTES = 8
 
 
-def hashed_user(user_id: Any) -> str | None:
-    """Return a user's pseudonym, 16 hex digits under the user's own key; None for no user."""
+def hashed_user(user_id: Any, key: HashKey) -> str | None:
+    """Return a user's pseudonym, 16 hex digits under a key; None for no user."""
     if user_id is None or user_id == "":
         return None
-    return _pseudonym(str(user_id), current_key())
+    return _pseudonym(str(user_id), key)
 
 
 def current_key() -> HashKey:
