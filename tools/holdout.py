@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from fitting import Data, fit, predict
@@ -17,6 +17,7 @@ LONG_PROMPT_TOKENS = 8192
 SHRINK_TPOT_ROWS, SHRINK_TTFT_ROWS = 25, 150
 """Rows of a chip and engine at which its own quantiles count as much as its family's; TTFT's tails are longer."""
 LOW, HIGH = 0.1, 0.9
+Stretch = tuple[float, float]
 
 
 @dataclass
@@ -183,7 +184,7 @@ def shrunk(own: Band, wider: Band) -> Band:
     )
 
 
-def bands_of_pairs(data: Data, found: Ratios, rows: np.ndarray, stretch: float = 1.0) -> dict[tuple[int, str], Band]:
+def bands_of_pairs(data: Data, found: Ratios, rows: np.ndarray, stretch: Stretch) -> dict[tuple[int, str], Band]:
     """Return the interval of every (pair, family) among `rows`, each leaning on its family's, times ``stretch``."""
     family = data.array("family")
     result = {}
@@ -192,11 +193,14 @@ def bands_of_pairs(data: Data, found: Ratios, rows: np.ndarray, stretch: float =
         wide = band(data, found, of_family)
         for pair in sorted(set(data.of_pair[of_family].tolist())):
             own = shrunk(band(data, found, of_family[data.of_pair[of_family] == pair]), wide)
-            result[pair, name] = Band(*(each * stretch for each in astuple(own)[:4]), own.rows)
+            tpot, ttft = stretch
+            result[pair, name] = Band(
+                own.tpot_low * tpot, own.tpot_high * tpot, own.ttft_low * ttft, own.ttft_high * ttft, own.rows
+            )
     return result
 
 
-def cross_bands(data: Data, held: HeldOut, found: Ratios, stretch: float) -> list[Band | None]:
+def cross_bands(data: Data, held: HeldOut, found: Ratios, stretch: Stretch) -> list[Band | None]:
     """Return for every calibrated row the interval made from the other folds' rows alone."""
     folds = by_configuration(data)
     calibrated = held.confidence == "calibrated"
@@ -209,33 +213,31 @@ def cross_bands(data: Data, held: HeldOut, found: Ratios, stretch: float) -> lis
     return result
 
 
-def coverage(data: Data, held: HeldOut, found: Ratios, stretch: float) -> float:
-    """Return how often the other folds' intervals hold a row, TPOT, throughput and TTFT together."""
+def coverage(data: Data, held: HeldOut, found: Ratios, stretch: Stretch) -> tuple[float, float]:
+    """Return how often the other folds' intervals hold a row's TPOT or throughput, and its TTFT."""
     bands = cross_bands(data, held, found, stretch)
     main, first, requests = main_ratio(data, found), found.ttft, data.is_kind(REQUEST)
-    inside = []
+    tpot, ttft = [], []
     for row, each in enumerate(bands):
         if each is None or requests[row]:
             continue
-        for low, high, actual in (
-            (each.tpot_low, each.tpot_high, main[row]),
-            (each.ttft_low, each.ttft_high, first[row]),
-        ):
-            if np.isfinite(actual):
-                inside.append(low <= actual <= high)
-    return float(np.mean(inside))
+        tpot.append(each.tpot_low <= main[row] <= each.tpot_high)
+        if np.isfinite(first[row]):
+            ttft.append(each.ttft_low <= first[row] <= each.ttft_high)
+    return float(np.mean(tpot)), float(np.mean(ttft))
 
 
-def fitting_stretch(data: Data, held: HeldOut, found: Ratios) -> float:
-    """Return the one factor on all intervals at which they hold 80 % of rows of folds they were not made from.
+def fitting_stretch(data: Data, held: HeldOut, found: Ratios) -> Stretch:
+    """Return the factors on all intervals at which they hold 80 % of rows of folds they were not made from.
 
-    Quantiles of a few dozen rows are too narrow for new ones; this is by how much.
+    Quantiles of a few dozen rows are too narrow for new ones; this is by how much, for TPOT and for TTFT.
     """
-    low, high = 0.8, 1.8
-    for _ in range(12):
+    low, high = np.full(2, 0.8), np.full(2, 1.8)
+    for _ in range(10):
         middle = (low + high) / 2
-        low, high = (middle, high) if coverage(data, held, found, middle) < HIGH - LOW else (low, middle)
-    return high
+        short = np.array(coverage(data, held, found, (middle[0], middle[1]))) < HIGH - LOW
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return float(high[0]), float(high[1])
 
 
 @dataclass
