@@ -143,7 +143,8 @@ def _intervals(page: Page, data: Data, study: Study) -> None:
         "The 80 % interval of a row's chip, engine and family, made from the other folds' errors alone, then stretched",
         f"by one factor for all, {stretch[0]:.2f} of TPOT and {stretch[1]:.2f} of TTFT: quantiles of few rows are too",
         "narrow for new ones. The score is width plus ten times what lies outside, relative to the measured value",
-        "(Gneiting and Raftery 2007; lower is better); beside it, the score of one interval for all rows that covers as often.",
+        "(Gneiting and Raftery 2007; lower is better); beside it, the score of one interval for all rows that covers",
+        "as often.",
     )
     page.table("what", "rows", "holds", "median width", "mean score", "mean score of one interval for all")
     for what, values, low, high in (
