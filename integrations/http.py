@@ -41,8 +41,9 @@ def integration() -> Integration:
 
 def _hook_send(original: Callable[..., Any]) -> Callable[..., Any]:
     def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        call = current_call.get()
-        _propagate(request)
+        call, now = current_call.get(), recording.active
+        if now is not None and now.propagate_to:
+            _propagate(request, now.propagate_to)
         if call is None:
             return original(self, request, *args, **kwargs)
         start_ns = spans.now_ns()
@@ -59,8 +60,9 @@ def _hook_send(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _hook_async_send(original: Callable[..., Any]) -> Callable[..., Any]:
     async def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        call = current_call.get()
-        _propagate(request)
+        call, now = current_call.get(), recording.active
+        if now is not None and now.propagate_to:
+            _propagate(request, now.propagate_to)
         if call is None:
             return await original(self, request, *args, **kwargs)
         start_ns = spans.now_ns()
@@ -79,15 +81,12 @@ def _note(call: InferenceCall, response: Any, start_ns: int) -> None:
     call.attempt(getattr(response, "status_code", None), start_ns, spans.now_ns())
 
 
-def _propagate(request: Any) -> None:
-    now = recording.active
-    if now is None or not now.propagate_to:
-        return
+def _propagate(request: Any, hosts: tuple[str, ...]) -> None:
     try:
         from inferometer.tracer.propagation import inject
 
         host = request.url.host
-        if any(fnmatch(host, pattern) for pattern in now.propagate_to):
+        if any(fnmatch(host, pattern) for pattern in hosts):
             headers: dict[str, str] = {}
             inject(headers)
             for name, value in headers.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,6 +16,7 @@ from inferometer.tracer.calls import Answer, Request
 
 CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS = "/chat/completions", "/completions", "/responses", "/embeddings"
 _OPERATIONS = {CHAT: "chat", COMPLETIONS: "text_completion", RESPONSES: "chat", EMBEDDINGS: "embeddings"}
+_PATHS = {path: path for path in _OPERATIONS}
 _PARAMETERS = {
     "temperature": names.REQUEST_TEMPERATURE,
     "top_p": names.REQUEST_TOP_P,
@@ -46,7 +48,7 @@ _PROVIDERS = (
 
 def request_of(client: Any, options: Any, stream: bool) -> Request | None:
     """Return what a request of the SDK asks a model for; None where it is about something else."""
-    path = _path(options.url)
+    path = _PATHS.get(options.url) or _path(options.url)
     body = options.json_data
     if path is None or not isinstance(body, Mapping) or str(options.method).lower() != "post":
         return None
@@ -55,7 +57,7 @@ def request_of(client: Any, options: Any, stream: bool) -> Request | None:
         _OPERATIONS[path],
         provider,
         body.get("model"),
-        parameters=parameters_of(path, body),
+        parameters=partial(parameters_of, path, body),
         system=body.get("instructions"),
         messages=body.get("messages") if path == CHAT else body.get("prompt", body.get("input")),
         tools=body.get("tools"),

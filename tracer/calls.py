@@ -23,6 +23,7 @@ from inferometer.tracer.description import (
     describe_answer,
     describe_attempts,
     describe_chunks,
+    describe_parameters,
     request_attributes,
     text_length,
 )
@@ -106,13 +107,13 @@ class InferenceCall:
     def adopt(self, request: Request) -> None:
         """Take over what the client beneath knows better about the request; the framework's word stands otherwise."""
         mine = self._request
-        for name in ("system", "messages", "tools", "address"):
+        for name in ("system", "messages", "tools", "address", "parameters"):
             if getattr(request, name) is not None:
                 setattr(mine, name, getattr(request, name))
         now = self._recording
         if now is not None and self.span.is_recording():
             known = recording.span_attributes(self.span)
-            said = request_attributes(request, now)
+            said = request_attributes(request)
             self.span.set_attributes({key: value for key, value in said.items() if key not in known})
 
     def chunk(self) -> None:
@@ -172,6 +173,7 @@ class InferenceCall:
             else:
                 span.update_name(label)
         if privacy.keeps_metadata:
+            describe_parameters(attributes, request)
             from inferometer.tracer.composition import complete_call
 
             complete_call(attributes, span.get_span_context(), request, read, privacy)
@@ -247,7 +249,7 @@ def begin(request: Request) -> InferenceCall | None:
             frame.counts.count_inference()
         span: Span = INVALID_SPAN
         if now is not None:
-            attributes = request_attributes(request, now)
+            attributes = request_attributes(request)
             if frame.attributes:
                 attributes.update(frame.attributes)
             label = f"{request.operation} {request.model}" if request.model else request.operation

@@ -10,10 +10,9 @@ from inferometer.schema import attributes as names
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import UsageSource
 from inferometer.tracer.exchange import Answer, Request
-from inferometer.tracer.recording import Recording
 
 
-def request_attributes(request: Request, now: Recording) -> dict[str, Any]:
+def request_attributes(request: Request) -> dict[str, Any]:
     """Return what a span says when its call starts."""
     attributes: dict[str, Any] = {names.OPERATION: request.operation}
     if request.provider is not None:
@@ -26,9 +25,14 @@ def request_attributes(request: Request, now: Recording) -> dict[str, Any]:
         attributes[names.SERVER_ADDRESS] = request.address[0]
         if request.address[1] is not None:
             attributes[names.SERVER_PORT] = request.address[1]
-    if request.parameters and now.privacy.keeps_metadata:
-        attributes.update(request.parameters)
     return attributes
+
+
+def describe_parameters(attributes: dict[str, Any], request: Request) -> None:
+    """Add the parameters of a request."""
+    parameters = request.parameters
+    if parameters:
+        attributes.update(parameters() if callable(parameters) else parameters)
 
 
 def describe_usage(attributes: dict[str, Any], meters: Meters | None, source: UsageSource | None = None) -> None:

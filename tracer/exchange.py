@@ -17,7 +17,8 @@ class Request:
         operation: ``chat``, ``text_completion``, ``generate_content`` or ``embeddings``.
         provider: such as ``openai``.
         model: asked for.
-        parameters: attributes of the convention that carry no content, such as ``gen_ai.request.temperature``.
+        parameters: attributes of the convention that carry no content, such as ``gen_ai.request.temperature``; or a
+            function that reads them, called on the export thread.
         system: system instructions, as the provider's API takes them.
         messages: the conversation, as the provider's API takes it.
         tools: tool definitions, as the provider's API takes them.
@@ -33,7 +34,7 @@ class Request:
         provider: str | None,
         model: str | None,
         *,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
         system: Any = None,
         messages: Any = None,
         tools: Sequence[Any] | None = None,

@@ -22,6 +22,7 @@ from inferometer.exporters.direct import StoreSpanExporter
 from inferometer.ingest.normalise import normalise
 from inferometer.ingest.resolve import resolve
 from inferometer.testing import record
+from inferometer.testing.cassettes import Interaction, read_cassettes
 from inferometer.testing.model_stub import Brain, ModelStub, Reply
 from inferometer.tracer import guard
 
@@ -116,3 +117,37 @@ def _shape(document: dict[str, Any]) -> Any:
         (span["name"], span["parent"], sorted(key for key in span["attributes"] if key.startswith("gen_ai.")))
         for span in document["spans"]
     ]
+
+
+@pytest.fixture
+def traffic(shared: Path) -> Callable[[str, tuple[str, ...]], Iterator[Interaction]]:
+    """Recorded traffic with a model, by the hosts and the ends of the paths that it went to."""
+
+    def interactions(host: str, ends: tuple[str, ...]) -> Iterator[Interaction]:
+        for one in read_cassettes(shared / "data" / "http"):
+            path = one.url.partition("?")[0]
+            if host in path and path.endswith(ends) and one.status == 200 and isinstance(one.request, dict):
+                yield one
+
+    return interactions
+
+
+@pytest.fixture
+def meters_of(stub: ModelStub) -> Callable[..., Any]:
+    """Make one call with a hook on and return (input, output, cache read, usage source) of its span, None for none."""
+
+    def measure(call: Callable[[], Any], hook: str) -> tuple[Any, ...] | None:
+        with record() as recorded:
+            inferometer.instrument(hook)
+            try:
+                call()
+            finally:
+                inferometer.uninstrument()
+            spans = recorded.spans
+        if not spans:
+            return None
+        said = spans[0].attributes or {}
+        names = ("input_tokens", "output_tokens", "cache_read.input_tokens")
+        return (*(said.get(f"gen_ai.usage.{name}", 0) for name in names), said.get("inferometer.usage.source"))
+
+    return measure

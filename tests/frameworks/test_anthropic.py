@@ -93,3 +93,37 @@ def test_its_own_spans_alone(trace: Callable[..., Any], stub: ModelStub) -> None
 
     (span,) = trace(scenario, package="anthropic", set_global_provider=True)
     assert span.instrumentation_scope.name == "com.anthropic.sdk.python"
+
+
+def test_recorded_traffic(traffic: Callable[..., Any], meters_of: Callable[..., Any]) -> None:
+    import httpx2
+
+    seen = {"whole": 0, "stream": 0}
+    for one in traffic("api.anthropic.com", ("/v1/messages",)):
+        events = one.events() if one.is_stream else [{"message": one.document()}]
+        usage: dict[str, Any] = {}
+        for event in events:
+            for told in ((event.get("message") or {}).get("usage"), event.get("usage")):
+                usage.update({key: value for key, value in (told or {}).items() if value is not None})
+        if "input_tokens" not in usage:
+            continue  # a body that says nothing of usage
+        transport = httpx2.MockTransport(
+            lambda request, one=one: httpx2.Response(200, content=one.body, headers={"content-type": one.content_type})
+        )
+
+        def call(one: Any = one, transport: Any = transport) -> None:
+            with anthropic.Anthropic(api_key="x", http_client=httpx2.Client(transport=transport)) as client:
+                body = {**one.request, "max_tokens": one.request.get("max_tokens", 1)}
+                kind = anthropic.types.RawMessageStreamEvent if one.is_stream else anthropic.types.Message
+                more = {"stream": True, "stream_cls": anthropic.Stream[kind]} if one.is_stream else {}
+                answer = client.post("/v1/messages", cast_to=kind, body=body, **more)
+                if one.is_stream:
+                    list(answer)
+
+        found = meters_of(call, "anthropic")
+        read, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
+        expected = (usage["input_tokens"] + read + written, usage["output_tokens"], read, "provider")
+        assert found == expected, (one.url, usage)
+        seen["stream" if one.is_stream else "whole"] += 1
+    assert seen["whole"] > 10, seen
+    assert seen["stream"] > 5, seen

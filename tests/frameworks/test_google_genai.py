@@ -77,3 +77,39 @@ def test_async(trace: Callable[..., Any], stub: ModelStub) -> None:
         asyncio.run(main())
 
     assert len(trace(scenario, "google-genai", package="google-genai")) == 2
+
+
+def test_recorded_traffic(traffic: Callable[..., Any], meters_of: Callable[..., Any]) -> None:
+    import httpx2
+
+    seen = {"whole": 0, "stream": 0}
+    for one in traffic("generativelanguage.googleapis.com", (":generateContent", ":streamGenerateContent")):
+        bodies = one.events() if one.is_stream else [one.document()]
+        usage: dict[str, Any] = {}
+        for body in bodies:
+            usage = (body or {}).get("usageMetadata") or usage
+        if "promptTokenCount" not in usage:
+            continue  # a body that says nothing of usage
+        method = one.url.partition("?")[0].rpartition("/")[2]
+        transport = httpx2.MockTransport(
+            lambda request, one=one: httpx2.Response(200, content=one.body, headers={"content-type": one.content_type})
+        )
+
+        def call(one: Any = one, transport: Any = transport, method: str = method) -> None:
+            options = genai.types.HttpOptions(httpx_client=httpx2.Client(transport=transport))
+            client = genai.Client(api_key="x", http_options=options)
+            if one.is_stream:
+                list(client._api_client.request_streamed("post", f"models/{method}?alt=sse", one.request))
+            else:
+                client._api_client.request("post", f"models/{method}", one.request)
+
+        found = meters_of(call, "google-genai")
+        given = usage.get("promptTokenCount", 0) + usage.get("toolUsePromptTokenCount", 0)
+        made = usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0)
+        expected = (given, made, usage.get("cachedContentTokenCount", 0), "provider")
+        if "candidatesTokenCount" not in usage and "thoughtsTokenCount" not in usage:
+            expected = (given, usage.get("totalTokenCount", given) - given, expected[2], "provider")
+        assert found == expected, (one.url, usage)
+        seen["stream" if one.is_stream else "whole"] += 1
+    assert seen["whole"] > 5, seen
+    assert seen["stream"] > 0, seen
