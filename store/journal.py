@@ -30,7 +30,10 @@ APPLICATION_ID = 0x494E464A
 SCHEMA_VERSION = 1
 STORE_CONSUMER = "store"
 BUSY_TIMEOUT_MS = 10_000
-WAL_LIMIT_BYTES = 128 * 1024 * 1024
+PAGE_BYTES = 16384
+WAL_FOLD_BYTES = 4000 * PAGE_BYTES
+"""Size of the write-ahead log at which SQLite folds it into the file."""
+WAL_LIMIT_BYTES = 2 * WAL_FOLD_BYTES
 
 Execute = Callable[..., sqlite3.Cursor]
 
@@ -168,12 +171,12 @@ class Journal:
         if version > SCHEMA_VERSION:
             raise StoreError(str(self.path), f"journal is of a newer version ({version}); upgrade inferometer")
         if not has_tables:
-            run("PRAGMA page_size=16384")
+            run(f"PRAGMA page_size={PAGE_BYTES}")
         run("PRAGMA journal_mode=WAL")
         run("PRAGMA synchronous=FULL")
         run("PRAGMA secure_delete=ON")
         run(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
-        run("PRAGMA wal_autocheckpoint=4000")
+        run(f"PRAGMA wal_autocheckpoint={WAL_FOLD_BYTES // PAGE_BYTES}")
         if not has_tables:
             self._create()
         self.journal_id: bytes = run("SELECT value FROM meta WHERE key='journal_id'").fetchone()[0]
@@ -254,6 +257,13 @@ class Journal:
         with self._reading() as run:
             slowest = run("SELECT min(end_offset) FROM cursors").fetchone()[0]
             return self._tail()[1] - int(slowest)
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log, which has to be folded into the file before it is emptied."""
+        try:
+            return Path(f"{self.path}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     # Consuming.
 

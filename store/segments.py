@@ -128,7 +128,7 @@ class SegmentPlacer:
 
     def _make(self, scope: Scope, parent: Segment | None, position: int, rest: bytes) -> Segment:
         parent_id = parent.segment_id if parent else None
-        text = f"{scope}\x1f{position}\x1f".encode() + (parent_id or b"") + rest
+        text = f"{scope}\x1f{position}\x1f".encode("utf-8", "surrogatepass") + (parent_id or b"") + rest
         digest = blake2b(text, digest_size=16, person=b"inferometer.seg").digest()
         segment = Segment(digest, parent_id, position, rest, scope)
         self._beginning_with(rest[:HASH_BYTES]).append(segment)

@@ -50,7 +50,7 @@ SPANS = Table(
     Column("weight", Float),
     Column("purpose", Text),
     Column("attributes", Text),
-    Column("attributes_dropped", Integer, nullable=False),
+    Column("attributes_dropped", BigInteger, nullable=False),
     Column("source", Text),
     Column("normaliser_version", Integer, nullable=False),
     Index("spans_by_id", "trace_id", "span_id", unique=True),

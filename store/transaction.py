@@ -284,7 +284,8 @@ class Transaction:
                 continue  # a gauge that reads NaN says that there is no reading
             resource_id = sample.resource.resource_id if sample.resource else None
             attributes = dump_json(dict(sorted(sample.attributes.items()))) if sample.attributes else None
-            identity = f"{sample.time_ns}\x1f{sample.metric}\x1f{attributes}\x1f".encode() + (resource_id or b"")
+            text = f"{sample.time_ns}\x1f{sample.metric}\x1f{attributes}\x1f"
+            identity = text.encode("utf-8", "surrogatepass") + (resource_id or b"")
             sample_id = blake2b(identity, digest_size=16, person=b"inferometer.smp").digest()
             rows[sample_id] = (sample_id, sample.time_ns, sample.metric, sample.value, resource_id, attributes)
         return self._writer.insert_new(tables.SERVING_SAMPLES, list(rows.values()))

@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("weight", sa.Float()),
         sa.Column("purpose", sa.Text()),
         sa.Column("attributes", sa.Text()),
-        sa.Column("attributes_dropped", sa.Integer(), nullable=False),
+        sa.Column("attributes_dropped", sa.BigInteger(), nullable=False),
         sa.Column("source", sa.Text()),
         sa.Column("normaliser_version", sa.Integer(), nullable=False),
     )
