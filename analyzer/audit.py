@@ -176,12 +176,16 @@ def _moment(moment_ns: int | None) -> str | None:
     return datetime.fromtimestamp(moment_ns / 1e9, UTC).isoformat(timespec="seconds")
 
 
-def _prefix(dataset: Dataset) -> dict[str, float | None]:
+def _prefix(dataset: Dataset) -> dict[str, float | int | None]:
     """Return the share of input that was sent before, and that which caches served; None where neither is recorded."""
     stated = [call for call in dataset.calls if call.inference.meters.cache_read is not None]
     total = sum(call.input_tokens * call.weight for call in stated)
     read = sum((call.inference.meters.cache_read or 0) * call.weight for call in stated)
-    return {"reuse_share": reuse_share(dataset.calls), "cache_read_share": read / total if total else None}
+    return {
+        "reuse_share": reuse_share(dataset.calls),
+        "cache_read_share": read / total if total else None,
+        "cache_read_calls": len(stated),
+    }
 
 
 def _utilisation(dataset: Dataset) -> float | None:

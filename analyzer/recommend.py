@@ -141,9 +141,7 @@ def assess(proposal: Proposal, examined: Examined) -> Recommendation | None:
     mid = saving_usd(dataset.calls, after)
     if dataset.cost_usd == 0 or mid < dataset.cost_usd * MINIMUM_SHARE:
         return None
-    low = saving_usd(dataset.calls, proposal.apply_low(dataset.calls))
-    high = saving_usd(dataset.calls, proposal.apply_high(dataset.calls))
-    saving = Money.ordered(low, mid, high)
+    saving = _interval(proposal, dataset, mid)
     changed = [(old, new) for old, new in zip(dataset.calls, after, strict=True) if old.cost_usd != new.cost_usd]
     committed = committed_share(changed, examined)
     daily = mid * (1 - committed) / Decimal(repr(dataset.days)) if dataset.days else ZERO
@@ -173,6 +171,16 @@ def assess(proposal: Proposal, examined: Examined) -> Recommendation | None:
         confidence=proposal.confidence,
         calls=round(sum(old.weight for old, _ in changed)),
     )
+
+
+def _interval(proposal: Proposal, dataset: Dataset, mid: Decimal) -> Money:
+    """Return a saving with its low and high; of a large dataset their distance is taken from a sample of sessions."""
+    calls, _ = sampled_sessions(dataset)
+    low, high = (saving_usd(calls, apply(calls)) for apply in (proposal.apply_low, proposal.apply_high))
+    if len(calls) == len(dataset.calls):
+        return Money.ordered(low, mid, high)
+    within = saving_usd(calls, proposal.apply(calls))
+    return Money.ordered(mid * low / within, mid, mid * high / within) if within > 0 else Money(mid, mid, mid)
 
 
 def _gain(old: CostedCall, new: CostedCall) -> Decimal:

@@ -117,6 +117,9 @@ def _reuse(document: Document) -> Figure:
         again = f"{share(sent)} of it had been sent before"
     if read is None:
         return Figure("Input from cache", UNKNOWN, f"the traces do not say; {again}")
+    stated, calls = found["cache_read_calls"], document["coverage"]["inferences"]
+    if stated < calls:
+        again = f"in the {count(stated)} calls that state it; of all input, {again.replace(' of it', '')}"
     return Figure("Input from cache", share(read), again, "good" if read >= 0.8 else "plain")
 
 
