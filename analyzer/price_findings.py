@@ -112,7 +112,9 @@ def _judge(model: str, provider: str | None, tally: _Tally) -> PriceFinding:
         agreeing = sum(tally.ratios[near] for near in (ratio - _MILLI, ratio, ratio + _MILLI))
     if ratio is None or tally.different < LEAST_CALLS or agreeing < SHARE * tally.calls:
         ratio, agreeing = None, tally.different
-        text = f"recorded cost differs from list in {tally.different} of {tally.calls} calls, by no common factor"
+        text = f"recorded cost differs from list in {tally.different} of {tally.calls} calls"
+        if tally.different >= LEAST_CALLS:
+            text += ", by no common factor"
     else:
         text = f"recorded cost is {ratio}x list for this model in {agreeing} of {tally.calls} calls"
     if cause := _cause(tally):
