@@ -213,3 +213,14 @@ def test_a_cycle_of_parents_is_shown_once(tmp_path: Path) -> None:
     shown = document("show", "ab", "--store", path)
     assert sorted(span["name"] for span in shown["spans"]) == ["cycle--a", "cycle--b", "itself--"]
     invoke("show", "ab", "--store", path)
+
+
+@pytest.mark.postgres
+def test_a_session_imported_into_postgresql_costs_the_same(postgres_url: str, shared: Path) -> None:
+    invoke("import", str(shared / "data" / "sessions" / "pi-mono"), "--store", postgres_url)
+    total = document("cost", "--store", postgres_url)["total"]
+    assert (total["inferences"], total["cost_usd"], total["recorded_cost_usd"]) == (453, "30.3301977", "30.3301977")
+    [costliest] = document("runs", "--sort", "cost", "--limit", "1", "--store", postgres_url)["runs"]
+    shown = document("show", costliest["run_id"], "--store", postgres_url)
+    assert shown["run"]["cost_usd"] == costliest["cost_usd"]
+    assert document("cost", "--by", "tool", "--store", postgres_url)["total"] == total
