@@ -272,7 +272,7 @@ def _installed_prices() -> Price | None:
         now_ns = spans.now_ns()
         row = InferenceRow(call, Placement(None, None, now_ns, now_ns, Status.UNSET))
         priced = loaded[0].price(row)
-        cost = priced.cost_usd
+        cost = priced.list_cost_usd
         return cost if isinstance(cost, Decimal) else None
 
     return price

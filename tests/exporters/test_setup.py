@@ -6,6 +6,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -292,3 +293,15 @@ def test_environment_that_cannot_be_obeyed_is_an_error_at_once(
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=value):
         inferometer.configure()
+
+
+def test_installed_price_list_prices_calls_for_budgets_and_metrics() -> None:
+    from inferometer.exporters.setup import _installed_prices
+    from inferometer.schema.meters import Meters
+
+    price = _installed_prices()
+    assert price is not None
+    million = Meters(input_fresh=1_000_000, output=0)
+    cost = price("openai", "gpt-4o-2024-08-06", million)
+    assert cost == Decimal("2.5")
+    assert price("nobody", "no-such-model", million) is None
