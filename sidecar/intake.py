@@ -18,10 +18,14 @@ from inferometer.sidecar.envelope import Envelope, open_envelope
 from inferometer.sidecar.reading import REDUCED, reduce_request
 from inferometer.sidecar.refusal import Refusal
 from inferometer.sidecar.settings import Settings
-from inferometer.store.journal import Journal, NewEntry
+from inferometer.store.journal import WAL_FOLD_BYTES, Journal, NewEntry
+
+OVERWRITE_BYTES = 4 * 1024 * 1024
+"""Room for the normaliser's largest group of entries to be overwritten."""
 
 _LOOK_OVER_IN_THREAD_BYTES = 2 * 1024 * 1024
 _BOUNDS_AGE_S = 0.05
+_BOUNDS_BYTES = 1024 * 1024
 
 
 class Intake:
@@ -50,6 +54,7 @@ class Intake:
         self._on_accept = on_accept
         self._in_flight_bytes = 0
         self._bounds_checked = 0.0
+        self._unchecked_bytes = 0
         self._bounds_refusal: Refusal | None = None
 
     @property
@@ -78,9 +83,11 @@ class Intake:
         if self._in_flight_bytes and self._in_flight_bytes + size_bytes > self.settings.max_in_flight_bytes:
             return Refusal.unavailable("busy", "too many requests at once")
         now = time.monotonic()
-        if now - self._bounds_checked > _BOUNDS_AGE_S:
+        self._unchecked_bytes += size_bytes
+        if now - self._bounds_checked > _BOUNDS_AGE_S or self._unchecked_bytes > _BOUNDS_BYTES:
             self._bounds_refusal = self.check_bounds()
             self._bounds_checked = now
+            self._unchecked_bytes = 0
         return self._bounds_refusal
 
     def check_bounds(self) -> Refusal | None:
@@ -92,7 +99,9 @@ class Intake:
         disk = os.statvfs(self._folder)
         free = disk.f_bavail * disk.f_frsize
         self.counters.put("free_disk_bytes", free)
-        if free - self._in_flight_bytes < self.settings.min_free_disk_bytes:
+        # to empty a journal takes room too: its WAL is folded in, and what is deleted is overwritten in the WAL again
+        to_empty = self._journal.wal_bytes() + min(backlog, WAL_FOLD_BYTES) + OVERWRITE_BYTES
+        if free - self._in_flight_bytes < self.settings.min_free_disk_bytes + to_empty:
             return Refusal.unavailable("disk_full", "the disk is nearly full")
         return None
 

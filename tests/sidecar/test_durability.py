@@ -4,10 +4,13 @@ import contextlib
 import os
 import random
 import resource
+import shutil
 import signal
 import sqlite3
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -193,3 +196,42 @@ def test_free_disk_below_the_bound_puts_senders_off(start: Start) -> None:
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     assert b"disk" in answer.body
     assert sidecar.stop() == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 40 MiB; the test skips where none may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=40M", "tmpfs", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False) if shutil.which("mount") else None
+    if done is None or done.returncode:
+        pytest.skip("no file system may be mounted here; a limit on file sizes stands in for it in another test")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_small_disk_that_fills_up_refuses_and_recovers_without_loss(start: Start, small_disk: Path) -> None:
+    sidecar = start(folder=small_disk)
+    acknowledged: Ids = set()
+    statuses = []
+    with contextlib.closing(sqlite3.connect(sidecar.store, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # keeps the normaliser from emptying the journal
+        for _ in range(400):
+            request = build_request(4, content="z" * 30_000)
+            answer = sidecar.post(request.SerializeToString())
+            statuses.append(answer.status)
+            if answer.status == 200:
+                acknowledged |= ids_of(request)
+        other.execute("ROLLBACK")
+    assert set(statuses) == {200, 503}
+    sidecar.wait_for(lambda: sidecar.metric("journal_entries") == 0, "room again")
+    sidecar.wait_for(lambda: sidecar.post(build_request(1).SerializeToString()).status == 200, "recovery")
+    sidecar.wait_until_stored()
+    assert sidecar.stop() == 0
+    found = stored_ids(sidecar.store)
+    assert acknowledged <= set(found)
+    assert len(found) == len(set(found))
+    for name in ("store.sqlite", "store.sqlite.journal"):
+        with contextlib.closing(sqlite3.connect(small_disk / name)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
