@@ -8,6 +8,7 @@ typedef enum EventKind { EVENT_READY, EVENT_ENTER, EVENT_DECODE, EVENT_WAKE, EVE
 
 #define SUBJECT_BITS 56
 #define SLOT_BITS 28
+#define TURNS_TO_ASK 2000000 /* about a tenth of a second */
 
 static bool schedule(Fleet *fleet, double time_s, EventKind kind, int64_t subject)
 {
@@ -329,9 +330,12 @@ bool fleet_run(Fleet *fleet)
     if (fleet->background.rate_per_s > 0.0 &&
         !schedule(fleet, background_gap(&fleet->background), EVENT_BACKGROUND, 0))
         return false;
-    while (fleet->done < fleet->calls.foreground && !idle)
+    for (int64_t turn = 1; fleet->done < fleet->calls.foreground && !idle; turn++) {
         if (!advance(fleet, &idle))
             return false;
+        if (turn % TURNS_TO_ASK == 0 && fleet->interrupted && fleet->interrupted())
+            return false;
+    }
     for (int64_t call = 0; call < fleet->calls.foreground; call++)
         if (fleet->calls.status[call] == CALL_SERVED)
             fleet->calls.first_s[call] += fleet->options.round_trip_s / 2.0;

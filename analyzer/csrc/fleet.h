@@ -58,7 +58,7 @@ typedef struct Fleet {
     int64_t done;            /* foreground calls served or refused */
     int32_t next_rank;
     double now_s;
-    int64_t background_refused;
+    bool (*interrupted)(void); /* asked now and then whether to give up; NULL: never */
 } Fleet;
 
 typedef struct RoleSetup {
@@ -70,8 +70,8 @@ typedef struct RoleSetup {
  * Returns false without memory; close it all the same. */
 bool fleet_open(Fleet *fleet, const RoleSetup *whole, const RoleSetup *decode, uint64_t seed);
 void fleet_close(Fleet *fleet);
-/* Run until every foreground call is served or refused. Returns false without memory; calls that wait for each other in
- * a circle are left unseen. */
+/* Run until every foreground call is served or refused. Returns false without memory and when interrupted; calls that
+ * wait for each other in a circle are left unseen. */
 bool fleet_run(Fleet *fleet);
 
 #endif

@@ -286,6 +286,15 @@ static PyObject *answer_of(const Fleet *fleet)
     return NULL;
 }
 
+/* Run Python's signal handlers. Returns true with an exception set where one raised; takes the GIL for it. */
+static bool interrupted(void)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+    bool raised = PyErr_CheckSignals() < 0;
+    PyGILState_Release(state);
+    return raised;
+}
+
 PyDoc_STRVAR(simulate_doc, "simulate(buffers, seed) -> dict\n\n"
                            "Run a workload on a fleet; replay_engine.py names the buffers and reads the answer.");
 
@@ -331,12 +340,13 @@ static PyObject *simulate(PyObject *Py_UNUSED(module), PyObject *args)
     if (fill_fleet(&fleet, views, options) < 0)
         goto error;
     bool done;
+    fleet.interrupted = interrupted;
     Py_BEGIN_ALLOW_THREADS
     done = fleet_open(&fleet, &whole, &decode, seed) && fleet_run(&fleet);
     Py_END_ALLOW_THREADS
     if (done)
         result = answer_of(&fleet);
-    else
+    else if (!PyErr_Occurred())
         PyErr_NoMemory();
 error:
     fleet_close(&fleet);

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -26,7 +29,7 @@ from inferometer.analyzer.replay_engine import (
 )
 from inferometer.analyzer.replay_reference import Reference
 from inferometer.analyzer.stepterms import StepTerms, seconds_of
-from inferometer.analyzer.workload import Recorded, Workload
+from inferometer.analyzer.workload import Recorded, Workload, made_up_workload
 from inferometer.analyzer.workload_edges import EdgeList
 from inferometer.analyzer.workload_prefix import forest_of
 
@@ -202,6 +205,25 @@ def test_ample_fleet_serves_the_same_tokens_under_any_router(workload: Workload,
     decoded = np.maximum(0, workload.output_tokens - 1).sum()
     assert answer.total("decode_tokens") == decoded
     assert answer.total("prefill_tokens") + answer.hit_tokens.sum() == np.maximum(1, workload.input_tokens).sum()
+
+
+def test_signal_stops_a_long_simulation() -> None:
+    class EnoughError(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise EnoughError
+
+    long = made_up_workload(np.zeros(200_000), np.ones(200_000), np.full(200_000, 1000))
+    before = signal.signal(signal.SIGUSR1, stop)
+    sender = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1))
+    sender.start()
+    try:
+        with pytest.raises(EnoughError):
+            simulate(long, Fleet(Rules(1, 8, 8, 0.0, 0.0, 10_000, 10_000, 16), STEP_MODEL))
+    finally:
+        sender.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_step_times_equal_the_plain_formula() -> None:
