@@ -14,6 +14,7 @@ from inferometer.schema.records import PrefixChain
 from inferometer.tokens import _native
 from inferometer.tokens.key import HashKey, load_key
 from inferometer.tokens.models import encoding_name_for_model
+from inferometer.tokens.reference import ReferenceVocabulary
 from inferometer.tokens.vocabularies.carriers import read_file
 from inferometer.tokens.vocabularies.compiled import compile_table, load
 from inferometer.tokens.vocabularies.formats import read_table
@@ -33,7 +34,9 @@ class Encoding:
     counted without the GIL.
     """
 
-    def __init__(self, name: str, vocabulary: _native.Vocabulary, normalisation: str | None = None) -> None:
+    def __init__(
+        self, name: str, vocabulary: _native.Vocabulary | ReferenceVocabulary, normalisation: str | None = None
+    ) -> None:
         self.name = name
         self._vocabulary = vocabulary
         self._form = cast("Form | None", normalisation)

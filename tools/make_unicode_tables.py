@@ -1,9 +1,10 @@
-"""Write tokens/csrc/unicode_data.c: the class of every code point, from a pinned Unicode database.
+"""Write the class of every code point from a pinned Unicode database: as C for the scanners, as ranges for Python.
 
 The reference tokenizers behave as Unicode 16.0. Run with a throw-away environment::
 
     pip install unicodedata2==16.0.0 fonttools
     python tools/make_unicode_tables.py > tokens/csrc/unicode_data.c
+    python tools/make_unicode_tables.py --python > tokens/unicode_ranges.py
 
 Source: general categories of UCD 16.0.0 (package unicodedata2); White_Space from PropList.txt 16.0.0; script Han from
 fontTools, cut down to what was assigned in 16.0.0.
@@ -12,6 +13,7 @@ fontTools, cut down to what was assigned in 16.0.0.
 from __future__ import annotations
 
 import sys
+import textwrap
 
 import unicodedata2
 from fontTools.unicodedata import script
@@ -56,10 +58,39 @@ def write_array(kind: str, name: str, values: list[int]) -> None:
     print("};")
 
 
+def write_ranges() -> None:
+    """Print the Python file: for each property of the patterns the ranges of code points that have it."""
+    members: dict[str, list[int]] = {name: [] for name in ("Lu", "Lt", "Ll", "Lm", "Lo", "M", "N", "P", "S", "Han")}
+    for code_point in range(0x110000):
+        category = unicodedata2.category(chr(code_point))
+        members.get(category, members.get(category[0], [])).append(code_point)
+        if classify(code_point) & HAN:
+            members["Han"].append(code_point)
+    members["White_Space"] = sorted(WHITE_SPACE)
+    print('"""Made by tools/make_unicode_tables.py from Unicode 16.0.0; do not edit."""\n')
+    print("RANGES: dict[str, str] = {")
+    for name, points in members.items():
+        ranges: list[list[int]] = []
+        for point in points:
+            if ranges and ranges[-1][1] == point - 1:
+                ranges[-1][1] = point
+            else:
+                ranges.append([point, point])
+        words = [f"{first:x}" if first == last else f"{first:x}-{last:x}" for first, last in ranges]
+        print(f'    "{name}": (')
+        for line in textwrap.wrap(" ".join(words), 100):
+            print(f'        "{line} "')
+        print("    ),")
+    print("}")
+
+
 def main() -> None:
-    """Print the C file."""
+    """Print one of the files."""
     if unicodedata2.unidata_version != UNICODE_VERSION:
         sys.exit(f"unicodedata2 has Unicode {unicodedata2.unidata_version}, need {UNICODE_VERSION}")
+    if "--python" in sys.argv:
+        write_ranges()
+        return
     pages: dict[tuple[int, ...], int] = {}
     index = []
     for start in range(0, 0x110000, PAGE):

@@ -5,7 +5,7 @@
 #include "kernel.h"
 
 #define LONGEST_CACHED 63u
-#define LONG_PIECES 8192u
+#define LONG_PIECES 32768u
 #define LONG_IDS 15u
 
 /* A piece that is too long for a key, or has more tokens than lie beside one. */

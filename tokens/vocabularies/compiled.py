@@ -13,6 +13,7 @@ from pathlib import Path
 
 from inferometer.schema.errors import InputError, UserError
 from inferometer.tokens import _native
+from inferometer.tokens.reference import ReferenceVocabulary
 from inferometer.tokens.vocabularies.carriers import candidate_files, read_file
 from inferometer.tokens.vocabularies.formats import TokenTable, read_table
 from inferometer.tokens.vocabularies.registry import Descriptor
@@ -20,13 +21,18 @@ from inferometer.tokens.vocabularies.registry import Descriptor
 NO_TOKEN = 0xFFFFFFFF
 
 
-def load(descriptor: Descriptor) -> _native.Vocabulary:
+def load(descriptor: Descriptor) -> _native.Vocabulary | ReferenceVocabulary:
     """Return the native vocabulary, compiling it where the cache directory has none.
+
+    With INFEROMETER_PURE=1 it is the one in plain Python.
 
     Raises:
         UserError: nothing on this machine holds it.
         InputError: what was found is not the file that is expected.
     """
+    if os.environ.get("INFEROMETER_PURE") == "1":
+        content, source = _find(descriptor)
+        return ReferenceVocabulary(read_table(content, source), descriptor.family)
     path = cache_directory() / f"{descriptor.family}-{descriptor.sha256[:32]}-{_native.FORMAT}.bin"
     with contextlib.suppress(OSError, ValueError):
         return _map(path)
