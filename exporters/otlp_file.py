@@ -8,7 +8,7 @@ which say the same under other names, are left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any, TextIO
 
@@ -44,21 +44,21 @@ _MERGED_INTO = "inferometer.merged_into"
 
 def write_otlp(store: Store, selection: Selection, target: TextIO) -> int:
     """Write the spans of the selected runs and return their number."""
-    calls = {(row.inference.trace_id, row.inference.span_id): row for row in _all_calls(store)}
-    tools = {(row.tool_call.trace_id, row.tool_call.span_id): row for row in store.tool_calls()}
     count = 0
     for run in store.runs(selection):
-        spans = store.spans_of_run(run.run_id)
-        for _, members in groupby(sorted(spans, key=lambda span: span.trace_id), key=lambda span: span.trace_id):
+        of_run = Selection(where=(("run", run.run_id),))
+        calls = {
+            (row.inference.trace_id, row.inference.span_id): row
+            for row in store.inferences(of_run, billable_only=False)
+        }
+        tools = {(row.tool_call.trace_id, row.tool_call.span_id): row for row in store.tool_calls(of_run)}
+        spans = sorted(store.spans_of_run(run.run_id), key=lambda span: span.trace_id)
+        for _, members in groupby(spans, key=lambda span: span.trace_id):
             found = list(members)
             json.dump(_request(found, calls, tools), target, separators=(",", ":"))
             target.write("\n")
             count += len(found)
     return count
-
-
-def _all_calls(store: Store) -> Iterable[InferenceRow]:
-    return store.inferences(billable_only=False)
 
 
 def _request(

@@ -42,9 +42,6 @@ def write_weka(store: Store, selection: Selection, folder: Path) -> WekaCounts:
     Raises:
         InputError: the folder cannot be written.
     """
-    by_run: dict[str | None, list[InferenceRow]] = defaultdict(list)
-    for row in store.inferences(selection, with_prefix=True):
-        by_run[row.placement.run_id].append(row)
     sessions: dict[str, list[Run]] = defaultdict(list)
     for run in store.runs(selection):
         sessions[run.session_id or run.run_id].append(run)
@@ -52,6 +49,7 @@ def write_weka(store: Store, selection: Selection, folder: Path) -> WekaCounts:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for session_id, runs in sessions.items():
+            by_run = {run.run_id: _calls_of(run, selection, store) for run in runs}
             document = _session(session_id, runs, by_run, store, counts)
             if document is None:
                 continue
@@ -64,8 +62,13 @@ def write_weka(store: Store, selection: Selection, folder: Path) -> WekaCounts:
     return counts
 
 
+def _calls_of(run: Run, selection: Selection, store: Store) -> list[InferenceRow]:
+    where = (*selection.where, ("run", run.run_id))
+    return list(store.inferences(Selection(selection.since_ns, selection.until_ns, where), with_prefix=True))
+
+
 def _session(
-    session_id: str, runs: list[Run], by_run: dict[str | None, list[InferenceRow]], store: Store, counts: WekaCounts
+    session_id: str, runs: list[Run], by_run: dict[str, list[InferenceRow]], store: Store, counts: WekaCounts
 ) -> dict[str, Any] | None:
     blocks = BlockIds(_block_tokens(by_run, runs))
     entries: list[tuple[int, dict[str, Any]]] = []
@@ -99,7 +102,7 @@ def _session(
     }
 
 
-def _block_tokens(by_run: dict[str | None, list[InferenceRow]], runs: list[Run]) -> int:
+def _block_tokens(by_run: dict[str, list[InferenceRow]], runs: list[Run]) -> int:
     sizes = {row.inference.prefix.block_tokens for run in runs for row in by_run[run.run_id] if row.inference.prefix}
     return max(sizes, default=_BLOCK_TOKENS)
 
