@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +20,7 @@ from inferometer.ingest.retention import MAX_NAME, clean, is_name, retain
 from inferometer.ingest.sampling import weight_of
 from inferometer.ingest.usage import USAGE_FIELDS, usage_of
 from inferometer.ingest.users import current_key, hashed_user
+from inferometer.ingest.values import as_money, as_name, as_number, as_truth, as_whole, as_wholes
 from inferometer.schema import attributes as ours
 from inferometer.schema.records import (
     Attempt,
@@ -185,7 +185,7 @@ def _span(raw: RawSpan, plan: Plan, fields: Fields, kind: SpanKind, reading: _Re
         dialect.name if dialect else None,
         raw.otel_kind,
         _agent_name(raw, fields, kind),
-        _name(fields.get("session_id")),
+        as_name(fields.get("session_id")),
         hashed_user(user_id, reading.key) if user_id is not None else None,
         _tags(raw, fields, plan) if plan.tags or "tag_list" in fields or "tags" in fields else {},
         _links(raw, dialect, keep_content) if raw.links else [],
@@ -212,16 +212,16 @@ def _inference(
         trace_id=raw.trace_id,
         span_id=raw.span_id,
         provider=_provider(fields.get("provider")),
-        request_model=_name(fields.get("request_model")),
-        response_model=_name(fields.get("response_model")),
-        response_id=_name(fields.get("response_id")),
+        request_model=as_name(fields.get("request_model")),
+        response_model=as_name(fields.get("response_model")),
+        response_id=as_name(fields.get("response_id")),
         operation=operation,
         meters=usage.meters,
         usage_semantics=usage.semantics,
         raw_usage=_raw_usage(fields) if has_rare else None,
-        service_tier=_name(fields.get("service_tier")),
-        batch=_truth(fields.get("batch")),
-        stream=_truth(fields.get("stream")),
+        service_tier=as_name(fields.get("service_tier")),
+        batch=as_truth(fields.get("batch")),
+        stream=as_truth(fields.get("stream")),
         attempts=_attempts(fields) if has_rare else [],
         ttft_ns=_duration(fields, "ttft") if has_rare else None,
         inter_token_p50_ns=_duration(fields, "inter_token_p50") if has_rare else None,
@@ -229,7 +229,7 @@ def _inference(
         finish_reason=_finish_reason(fields.get("finish_reason")),
         tools_offered=_tools_offered(fields) if has_rare else [],
         composition=_composition(fields) if has_rare else None,
-        recorded_cost_usd=_money(fields.get("cost_usd")),
+        recorded_cost_usd=as_money(fields.get("cost_usd")),
         queue_ns=_duration(fields, "queue") if has_rare else None,
         prefill_ns=_duration(fields, "prefill") if has_rare else None,
         decode_ns=_duration(fields, "decode") if has_rare else None,
@@ -263,12 +263,12 @@ def _usage_source(call: Inference, fields: Fields) -> UsageSource:
 
 def _tool_call(raw: RawSpan, fields: Fields, span: Span, reading: _Reading) -> ToolCall:
     arguments = fields.get("tool_arguments", fields.get("value_input"))
-    name = _name(fields.get("tool_name")) or span.name
+    name = as_name(fields.get("tool_name")) or span.name
     result = fields.get("tool_result", fields.get("value_output"))
-    fingerprint = _name(fields.get("argument_fingerprint"))
+    fingerprint = as_name(fields.get("argument_fingerprint"))
     if fingerprint is None and arguments is not None:
         fingerprint = argument_fingerprint(name, arguments, reading.key)
-    tokens = _whole(fields.get("result_tokens"))
+    tokens = as_whole(fields.get("result_tokens"))
     if tokens is None and isinstance(result, str) and result:
         tokens = count_text(result)
     duration = raw.end_ns - raw.start_ns if raw.start_ns is not None and raw.end_ns is not None else None
@@ -276,8 +276,8 @@ def _tool_call(raw: RawSpan, fields: Fields, span: Span, reading: _Reading) -> T
         trace_id=raw.trace_id,
         span_id=raw.span_id,
         name=name,
-        kind=_name(fields.get("tool_kind")),
-        call_id=_name(fields.get("tool_call_id")),
+        kind=as_name(fields.get("tool_kind")),
+        call_id=as_name(fields.get("tool_call_id")),
         argument_fingerprint=fingerprint,
         result_tokens=tokens,
         error=span.error_type,
@@ -289,14 +289,14 @@ def _outcomes(raw: RawSpan) -> Iterable[Outcome]:
     for event in raw.events:
         if event.name == ours.EVALUATION_EVENT:
             get = event.attributes.get
-            name = _name(get(ours.EVALUATION_NAME))
+            name = as_name(get(ours.EVALUATION_NAME))
             if name:
-                value, label = _number(get(ours.EVALUATION_VALUE)), _name(get(ours.EVALUATION_LABEL))
+                value, label = as_number(get(ours.EVALUATION_VALUE)), as_name(get(ours.EVALUATION_LABEL))
                 yield Outcome(raw.trace_id, raw.span_id, name, value, label, "evaluation event")
 
 
 def _agent_name(raw: RawSpan, fields: Fields, kind: SpanKind) -> str | None:
-    name = _name(fields["agent_name"]) if "agent_name" in fields else None
+    name = as_name(fields["agent_name"]) if "agent_name" in fields else None
     if name is None and kind is SpanKind.AGENT:
         # a span named "invoke_agent planner" by an emitter that sets no agent name
         head, _, tail = raw.name.partition(" ")
@@ -305,11 +305,11 @@ def _agent_name(raw: RawSpan, fields: Fields, kind: SpanKind) -> str | None:
 
 
 def _error_type(raw: RawSpan, fields: Fields) -> str | None:
-    kind = _name(fields.get("error_type"))
+    kind = as_name(fields.get("error_type"))
     if kind is None and raw.events:
         for event in raw.events:
             if event.name == "exception":
-                kind = _name(event.attributes.get("exception.type"))
+                kind = as_name(event.attributes.get("exception.type"))
     return kind if kind is None or " " not in kind else None
 
 
@@ -344,12 +344,12 @@ def _purpose_of(resource: Resource) -> Purpose | None:
 def _attempts(fields: Fields) -> list[Attempt]:
     statuses = fields.get("attempt_statuses")
     if not isinstance(statuses, (list, tuple)):
-        resends = _whole(fields.get("resends"))
+        resends = as_whole(fields.get("resends"))
         return [Attempt() for _ in range(min(resends, 100) + 1)] if resends else []
-    starts, ends = _numbers(fields.get("attempt_starts_ns")), _numbers(fields.get("attempt_ends_ns"))
+    starts, ends = as_wholes(fields.get("attempt_starts_ns")), as_wholes(fields.get("attempt_ends_ns"))
     return [
         Attempt(
-            _whole(status) or None,
+            as_whole(status) or None,
             starts[place] if place < len(starts) else None,
             ends[place] if place < len(ends) else None,
         )
@@ -358,7 +358,7 @@ def _attempts(fields: Fields) -> list[Attempt]:
 
 
 def _tools_offered(fields: Fields) -> list[ToolOffered]:
-    names, tokens = fields.get("tools_offered"), _numbers(fields.get("tools_offered_tokens"))
+    names, tokens = fields.get("tools_offered"), as_wholes(fields.get("tools_offered_tokens"))
     if not isinstance(names, (list, tuple)):
         return []
     return [
@@ -368,7 +368,7 @@ def _tools_offered(fields: Fields) -> list[ToolOffered]:
 
 
 def _composition(fields: Fields) -> Composition | None:
-    parts = {name: _whole(fields[f"composition_{name}"]) for name in _COMPOSED if f"composition_{name}" in fields}
+    parts = {name: as_whole(fields[f"composition_{name}"]) for name in _COMPOSED if f"composition_{name}" in fields}
     return Composition(**parts) if parts else None
 
 
@@ -386,7 +386,7 @@ def _duration(fields: Fields, name: str) -> int | None:
     """Return nanoseconds from whichever unit the dialect writes, None where negative or broken."""
     for key, factor in _DURATIONS[name]:
         if key in fields:
-            number = _number(fields[key])
+            number = as_number(fields[key])
             if number is not None and 0 <= number * factor < 2**63:
                 return round(number * factor)
     return None
@@ -395,52 +395,9 @@ def _duration(fields: Fields, name: str) -> int | None:
 def _finish_reason(value: Any) -> str | None:
     if isinstance(value, (list, tuple)):
         value = value[0] if value else None
-    return _name(value)
-
-
-def _money(value: Any) -> Decimal | None:
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return amount if amount.is_finite() and 0 <= amount < 10**9 else None
+    return as_name(value)
 
 
 def _provider(value: Any) -> str | None:
-    name = _name(value)
+    name = as_name(value)
     return _PROVIDERS.get(name.lower(), name) if name else None
-
-
-def _name(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return clean(value, MAX_NAME) or None
-    return str(value) if type(value) is int else None
-
-
-def _truth(value: Any) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    return {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
-
-
-def _number(value: Any) -> float | None:
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if number - number == 0 else None
-
-
-def _whole(value: Any) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None and 0 <= number < 2**62 else None
-
-
-def _numbers(values: Any) -> list[int | None]:
-    return [_whole(value) for value in values] if isinstance(values, (list, tuple)) else []

@@ -18,6 +18,10 @@ RESOURCE_KEYS = frozenset({"openinference.project.name", "langfuse.environment",
 """Further attributes of a resource that are kept."""
 
 
+MAX_VALUE = 256
+"""Characters of a resource's attribute that are kept."""
+
+
 @dataclass(slots=True)
 class RawEvent:
     """One event on a span."""
@@ -60,4 +64,5 @@ def resource_of(attributes: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Re
 
 
 def _text(value: Any) -> str:
-    return value[:256] if isinstance(value, str) else str(value)[:256]
+    text = value if isinstance(value, str) else str(value)
+    return text[:MAX_VALUE].replace("\0", "").encode("utf-8", "replace").decode()

@@ -24,9 +24,40 @@ def as_list(value: Any) -> list[Any]:
 
 def as_name(value: Any) -> str | None:
     """Return a short text that every database takes."""
+    if value is None:
+        return None
     if isinstance(value, str):
         return clean(value, MAX_NAME) or None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def as_truth(value: Any) -> bool | None:
+    """Return a truth value, also where it is written as text."""
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
+
+
+def as_number(value: Any) -> float | None:
+    """Return a finite number, also where it is written as text."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number - number == 0 else None
+
+
+def as_whole(value: Any) -> int | None:
+    """Return a whole number that is not negative and that a database column holds."""
+    number = as_number(value)
+    return int(number) if number is not None and 0 <= number < 2**62 else None
+
+
+def as_wholes(values: Any) -> list[int | None]:
+    """Return whole numbers, each None where it is none."""
+    return [as_whole(value) for value in values] if isinstance(values, (list, tuple)) else []
 
 
 def as_seconds(value: Any) -> float | None:
