@@ -144,7 +144,8 @@ def measure_cpu(calls: int, with_content: bool) -> list[tuple[str, str, str, boo
     ratio = cpu / parsing
     rows = [(f"import of {imported} calls {kind}, {size / 1e6:.0f} MB", f"{ratio:.2f} x orjson.loads ({cpu:.2f} s CPU)", f"{CPU_GATE:.0f} x, stretch {CPU_STRETCH:.0f} x", ratio <= CPU_GATE)]  # fmt: skip
     share = CALLS_GATE_S * imported / CALLS_GATE
-    rows.append((f"time for {imported} calls {kind}", f"{wall:.1f} s", f"{share:.1f} s", wall <= share))
+    took = f"{cpu:.1f} s of one core ({wall:.1f} s by the clock)"
+    rows.append((f"time for {imported} calls {kind}", took, f"{share:.1f} s", cpu <= share))
     return rows
 
 

@@ -1,4 +1,3 @@
-
 """Real sessions and traces against numbers that are counted again here, by another route."""
 
 from __future__ import annotations
