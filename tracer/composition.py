@@ -30,7 +30,7 @@ _COMPOSITION = {
 memory = PrefixMemory()
 if hasattr(os, "register_at_fork"):
     # the child's spans reach the destination apart from the parent's: they may not lean on each other
-    os.register_at_fork(after_in_child=memory.clear)
+    os.register_at_fork(after_in_child=memory.after_fork)
 
 
 def complete_call(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -14,7 +15,16 @@ failures: Counter[str] = Counter()
 """How often each part of ours failed in this process, by name; ``inferometer.flush`` callers may read it."""
 
 _last_logged: dict[str, float] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler of the program may end up here while the program is here
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def report(part: str, error: BaseException | str) -> None:

@@ -76,8 +76,9 @@ class Pipeline:
 
     def _reset(self) -> None:
         self._queue: deque[Finished] = deque()
-        self._lock = threading.Lock()
-        self._export_lock = threading.Lock()
+        # reentrant, for a signal handler may flush while the program does
+        self._lock = threading.RLock()
+        self._export_lock = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._in_hand = 0

@@ -63,7 +63,12 @@ class PrefixMemory:
                 self._owners.pop(block, None)
 
     def clear(self) -> None:
-        """Forget all chains, as a forked child and a new destination must."""
+        """Forget all chains, as a new destination must."""
         with self._lock:
             self._owners.clear()
             self._chains.clear()
+
+    def after_fork(self) -> None:
+        """Forget all chains in a forked child, where the lock may have been left held by a thread that is not there."""
+        self._lock = threading.Lock()
+        self.clear()

@@ -243,3 +243,30 @@ def test_store_that_cannot_be_opened_harms_nobody(tmp_path: Path) -> None:
     assert (process.returncode, output) == (0, "ran\n")
     assert errors.count("\n") <= 2
     assert "Traceback" not in errors
+
+
+def test_fork_while_the_export_thread_holds_locks_does_not_stop_the_child(tmp_path: Path) -> None:
+    code = """
+import os, sys, threading, inferometer
+from inferometer.tracer import composition, guard
+inferometer.configure(store=sys.argv[1], interval_s=0.001)
+held = threading.Event()
+def hold():
+    with composition.memory._lock, guard._lock:
+        held.set()
+        threading.Event().wait(60)
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+child = os.fork()
+if child == 0:
+    guard.report("child", "speaks")
+    with inferometer.agent("child"):
+        pass
+    os._exit(0 if inferometer.flush(20) else 4)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os._exit(0)
+"""
+    process = _run(code, str(tmp_path / "store.sqlite"), wait=False)
+    output, errors = process.communicate(timeout=60)
+    assert output == "0\n", errors
+    assert _runs(tmp_path / "store.sqlite") == ["invoke_agent child"]
