@@ -19,9 +19,10 @@ from tests.conftest import need
 from tests.tokens.conftest import ranks
 
 from inferometer.schema.errors import InputError, UnknownNameError, UserError
-from inferometer.tokens import encoding, encoding_from_file
+from inferometer.tokens import _native, encoding, encoding_from_file
 from inferometer.tokens.vocabularies.carriers import candidate_files, read_file
-from inferometer.tokens.vocabularies.formats import read_table
+from inferometer.tokens.vocabularies.compiled import compile_table
+from inferometer.tokens.vocabularies.formats import TokenTable, read_table
 from inferometer.tokens.vocabularies.patterns import PATTERNS, family_of_patterns
 from inferometer.tokens.vocabularies.registry import DESCRIPTORS
 
@@ -73,6 +74,22 @@ def test_deepseek_known_ids() -> None:
     assert encoding("deepseek_v3").encode("Hello world, 中文 I'm 12345") == [
         *(19923, 2058, 14, 223, 21134, 342, 4571, 223, 6895, 1883),
     ]
+
+
+@pytest.mark.parametrize(("carried", "family"), [("kimi_k2", "kimi"), ("glm4", "llama3")])
+def test_families_without_a_package_equal_splintr(carried: str, family: str, repository: Path) -> None:
+    """No package carries these as a file; splintr-rs has them inside and gives them away token by token."""
+    splintr = pytest.importorskip("splintr")
+    reference = splintr.Tokenizer.from_pretrained(carried)
+    numbered: dict[bytes, int] = {}
+    for number in range(splintr.base_vocab_size(carried)):
+        token = bytes(reference.decode_token_bytes(number))
+        if token:
+            numbered.setdefault(token, number)
+    table = TokenTable(list(numbered), list(numbered.values()))
+    ours = _native.Vocabulary(compile_table(table, family, bytes(32), carried))
+    for text in sample_texts(repository):
+        assert ours.encode(text) == list(reference.encode_ordinary(text))
 
 
 def test_carriers_are_not_imported() -> None:
