@@ -29,6 +29,7 @@ PEERS = {
     "traceloop": ("traceloop-sdk", "httpx"),
     "mlflow": ("mlflow-skinny",),
 }
+PEER_LIMIT_S = 600
 CALLS, REPETITIONS = 1000, 11
 HOOK_CALLS, HOOK_REPETITIONS = 20, 60
 NAMES = [f"attribute_{number}" for number in range(10)]
@@ -500,7 +501,13 @@ def compare(make: bool, report: Report) -> None:
             continue
         words = [str(python), "-W", "ignore", __file__, "--measure", peer]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(
+                words, env=environment, capture_output=True, text=True, check=False, timeout=PEER_LIMIT_S
+            )
+        except subprocess.TimeoutExpired:
+            print(f"\n{peer}: not done within {PEER_LIMIT_S} s, not compared")
+            continue
         if done.returncode:
             print(f"\n{peer}: could not be measured: {done.stderr.strip().splitlines()[-1:]}")
             continue
