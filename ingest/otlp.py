@@ -339,7 +339,18 @@ def _span_of_message(
 
 def message_attributes(pairs: Iterable[Any]) -> dict[str, Any]:
     """Return protobuf key-value pairs as a dictionary."""
-    return {pair.key: _message_value(pair.value, 0) for pair in pairs}
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        value = pair.value
+        # the common kinds first: this loop is the hot one of the sidecar
+        kind = value.WhichOneof("value")
+        if kind == "string_value":
+            found[pair.key] = value.string_value
+        elif kind == "int_value":
+            found[pair.key] = value.int_value
+        else:
+            found[pair.key] = _message_value(value, 0)
+    return found
 
 
 def _message_value(value: Any, depth: int) -> Any:
