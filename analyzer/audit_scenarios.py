@@ -30,7 +30,7 @@ ENGINES = {"gpu": "vllm"}
 """Engine by kind of hardware; others run what their vendor ships."""
 PARALLELISM = (1, 2, 4, 8, 16, 32)
 SHARED = "shared"
-REPLAYED_CALLS = 6_000
+REPLAYED_CALLS = 4_000
 """Larger workloads are replayed on whole sessions of about so many calls."""
 
 

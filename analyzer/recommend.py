@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from heapq import nlargest
 from typing import Any
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
 from inferometer.analyzer.audit_repricing import saving_usd
-from inferometer.analyzer.waste import Evidence, Examined, evidence_of
+from inferometer.analyzer.waste import EVIDENCE_LIMIT, Evidence, Examined, evidence_of
 
 Apply = Callable[[Sequence[CostedCall]], Sequence[CostedCall]]
 
@@ -117,7 +118,7 @@ class Recommendation:
             "payback_days": self.payback_days,
             "one_off_usd": self.one_off_usd,
             "preconditions": list(self.preconditions),
-            "evidence": [item.as_dict() for item in ranked[:50]],
+            "evidence": [item.as_dict() for item in ranked[:EVIDENCE_LIMIT]],
             "exclusive_with": list(self.exclusive_with),
             "confidence": self.confidence,
             "calls": self.calls,
@@ -142,7 +143,12 @@ def assess(proposal: Proposal, examined: Examined) -> Recommendation | None:
     if dataset.cost_usd == 0 or mid < dataset.cost_usd * MINIMUM_SHARE:
         return None
     saving = _interval(proposal, dataset, mid)
-    changed = [(old, new) for old, new in zip(dataset.calls, after, strict=True) if old.cost_usd != new.cost_usd]
+    changed = [
+        (old, new)
+        for old, new in zip(dataset.calls, after, strict=True)
+        if old is not new and old.cost_usd != new.cost_usd
+    ]
+    shown = nlargest(EVIDENCE_LIMIT, changed, key=lambda pair: (_gain(*pair), pair[0].key))
     committed = committed_share(changed, examined)
     daily = mid * (1 - committed) / Decimal(repr(dataset.days)) if dataset.days else ZERO
     return Recommendation(
@@ -164,7 +170,7 @@ def assess(proposal: Proposal, examined: Examined) -> Recommendation | None:
             evidence_of(
                 old, f"${old.cost_usd:.6f} becomes ${new.cost_usd:.6f}", old.inference.meters.total, _gain(old, new)
             )
-            for old, new in changed
+            for old, new in shown
             if old.cost_usd is not None and new.cost_usd is not None
         ],
         exclusive_with=proposal.exclusive_with,

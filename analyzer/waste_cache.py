@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from heapq import nlargest
 from itertools import pairwise
 
-from inferometer.analyzer.audit_dataset import CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
 from inferometer.analyzer.audit_repricing import with_meters
-from inferometer.analyzer.waste import CacheRule, Evidence, Examined, Finding, evidence_of, total_usd
+from inferometer.analyzer.waste import (
+    EVIDENCE_LIMIT,
+    CacheRule,
+    Evidence,
+    Examined,
+    Finding,
+    evidence_of,
+    total_usd,
+)
 from inferometer.analyzer.waste_prefix import Reach, reaches, shared_blocks, tokens_of
 
 NS = 1_000_000_000
@@ -44,7 +54,7 @@ def prefix_resent(examined: Examined) -> list[Finding]:
     """Find input that the provider's cache could have served and that was paid as fresh."""
     dataset = examined.dataset
     reach = reach_by_rule(dataset, examined)
-    evidence: list[Evidence] = []
+    missed_by: list[tuple[Decimal, CostedCall, CacheRule, int]] = []
     calls, tokens, unsaid = 0.0, 0.0, False
     for call in dataset.calls:
         if call.key not in reach or call.cost_usd is None:
@@ -66,21 +76,20 @@ def prefix_resent(examined: Examined) -> list[Finding]:
         unsaid = unsaid or meters.cache_read is None
         calls += call.weight
         tokens += missed * call.weight
-        known = "" if meters.cache_read is not None else "; the trace does not say what was cached"
-        evidence.append(
-            evidence_of(
-                call, f"{missed:,} tokens were in {rule.name}'s reach{known}", missed, call.cost_usd - served.cost_usd
-            )
-        )
-    if not evidence:
+        missed_by.append((call.cost_usd - served.cost_usd, call, rule, missed))
+    if not missed_by:
         return []
+    evidence = [
+        evidence_of(call, f"{missed:,} tokens were in {rule.name}'s reach{_unsaid(call)}", missed, cost)
+        for cost, call, rule, missed in nlargest(EVIDENCE_LIMIT, missed_by, key=lambda item: (item[0], item[1].key))
+    ]
     return [
         Finding(
             "prefix_resent",
             "Context sent again at full price",
             round(calls),
             round(tokens),
-            total_usd(item.cost_usd for item in evidence),
+            sum((item[0] for item in missed_by), ZERO),
             "Input whose prefix blocks an earlier call of the same model had sent within the provider's time to live, "
             "of at "
             "least its minimum length, priced fresh minus priced as a cache read.",
@@ -88,6 +97,11 @@ def prefix_resent(examined: Examined) -> list[Finding]:
             estimated=unsaid,
         )
     ]
+
+
+def _unsaid(call: CostedCall) -> str:
+    stated = call.inference.meters.cache_read is not None
+    return "" if stated else "; the trace does not say what was cached"
 
 
 def threads(calls: Iterable[CostedCall]) -> list[list[CostedCall]]:

@@ -67,44 +67,37 @@ def reaches(
 
 
 def _reach_of_pool(calls: Sequence[CostedCall], ttl_ns: int | None) -> dict[tuple[bytes, bytes], Reach]:
-    chains = [np.frombuffer(call.inference.prefix.hashes, "<u8") for call in calls if call.inference.prefix]
-    lengths = np.array([len(chain) for chain in chains])
-    owner = np.repeat(np.arange(len(calls)), lengths)
-    hashes = np.concatenate(chains)
-    # stable: occurrences of one hash stay in order of the calls, which is order of time
-    order = np.argsort(hashes, kind="stable")
-    sorted_hashes, sorted_owner = hashes[order], owner[order]
-    first = np.ones(len(order), bool)
-    first[1:] = sorted_hashes[1:] != sorted_hashes[:-1]
-    group_start = np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    hashes, owner = _sorted_blocks([call.inference.prefix.hashes for call in calls if call.inference.prefix])
+    first = np.ones(len(hashes), bool)
+    first[1:] = hashes[1:] != hashes[:-1]
+    last = np.roll(first, -1)
+    last[-1] = True
+    first_owner = owner[np.maximum.accumulate(np.where(first, np.arange(len(hashes)), 0))]
     starts = np.array([call.start_ns for call in calls], np.int64)
     ends = np.array([call.end_ns for call in calls], np.int64)
     seen = ~first
-    previous = np.roll(sorted_owner, 1)
-    ended = ends[sorted_owner[group_start]] <= starts[sorted_owner]
-    gap = starts[sorted_owner] - starts[previous]
-    alive = seen & ended & (gap <= (NEVER_NS if ttl_ns is None else ttl_ns))
-    last = np.roll(first, -1)
-    last[-1] = True
-    recurring = seen | ~last
-    read_later = np.roll(alive, -1) & ~last
-    return {
-        call.key: Reach(*counts)
-        for call, counts in zip(
-            calls,
-            zip(
-                lengths.tolist(),
-                *(_count(mask, sorted_owner, len(calls)) for mask in (seen, alive, recurring, read_later)),
-                strict=True,
-            ),
-            strict=True,
-        )
-    }
+    began = starts[owner]
+    gap = began - starts[np.roll(owner, 1)]
+    alive = seen & (ends[first_owner] <= began) & (gap <= (NEVER_NS if ttl_ns is None else ttl_ns))
+    masks = (seen, alive, seen | ~last, np.roll(alive, -1) & ~last)
+    counted = [np.bincount(owner, weights=mask, minlength=len(calls)).astype(int).tolist() for mask in masks]
+    lengths = [call.inference.prefix.blocks for call in calls if call.inference.prefix]
+    return {call.key: Reach(*counts) for call, counts in zip(calls, zip(lengths, *counted, strict=True), strict=True)}
 
 
-def _count(mask: NDArray[np.bool_], owner: NDArray[np.int64], calls: int) -> list[int]:
-    counted: list[int] = np.bincount(owner[mask], minlength=calls).tolist()
-    return counted
+def _sorted_blocks(chains: Sequence[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return all blocks' hashes in order, and within equal hashes in order of the calls, with the call of each.
+
+    The low bits of each hash make room for its call's number, so that one plain sort, the fastest there is, orders
+    both.
+    48 bits of hash are left beside 65,536 calls: among four million blocks 0.03 are taken for another by chance.
+    """
+    lengths = np.array([len(chain) // 8 for chain in chains])
+    bits = np.uint64(max(1, (len(chains) - 1).bit_length()))
+    numbers = np.repeat(np.arange(len(chains), dtype=np.uint64), lengths)
+    keys = np.frombuffer(b"".join(chains), "<u8") >> bits << bits | numbers
+    keys.sort()
+    return keys >> bits, (keys & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
 
 
 def tokens_of(call: CostedCall, blocks: int) -> int:
