@@ -7,18 +7,16 @@ from call to call, cached reads of what was sent before, sub-agents, a tool that
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from inferometer.testing.sample_spans import hex_of, write_otlp
+
 BEGIN = datetime(2026, 11, 16, 9, 0, tzinfo=UTC)
 CODING_MODEL = "claude-sonnet-4-5-20250929"
 EXPLORING_MODEL = "claude-haiku-4-5-20251001"
-SUPPORT_MODEL = "gpt-4o-2024-08-06"
-ROUTING_MODEL = "gpt-4o-mini-2024-07-18"
 TASKS = (
     "make the importer skip broken lines and count them",
     "add a flag that limits the report to one week",
@@ -39,7 +37,7 @@ def write_sample_sessions(folder: Path, seed: int = 7) -> list[Path]:
         The files, in the order in which they were written.
     """
     written = [*write_transcripts(folder / "transcripts", seed), *write_proxy_sessions(folder / "proxy", seed)]
-    return [*written, write_otlp(folder / "support-bot.json", seed)]
+    return [*written, write_otlp(folder / "support-bot.json", BEGIN, seed)]
 
 
 def write_transcripts(folder: Path, seed: int = 7) -> list[Path]:
@@ -65,7 +63,7 @@ class _Transcript:
     def __init__(self, random: Random, session_id: str, begin: datetime) -> None:
         self.random = random
         self.session_id = session_id
-        self.agent_id = _hex(session_id, "agent")[:8]
+        self.agent_id = hex_of(session_id, "agent")[:8]
         self.now = begin
         self._count = 0
         self._parent: str | None = None
@@ -100,7 +98,7 @@ class _Transcript:
 
     def _line(self, kind: str, agent: str | None) -> dict[str, Any]:
         self._count += 1
-        uuid = _hex(self.session_id, str(self._count))
+        uuid = hex_of(self.session_id, str(self._count))
         line = {
             "parentUuid": self._parent,
             "isSidechain": agent is not None,
@@ -139,12 +137,12 @@ class _Transcript:
         }
         head = {
             "model": model,
-            "id": f"msg_{_hex(self.session_id, 'm', str(self._count))[:20]}",
+            "id": f"msg_{hex_of(self.session_id, 'm', str(self._count))[:20]}",
             "type": "message",
             "role": "assistant",
         }
-        request = f"req_{_hex(self.session_id, 'r', str(self._count))[:20]}"
-        call_id = f"toolu_{_hex(self.session_id, 't', str(self._count))[:20]}"
+        request = f"req_{hex_of(self.session_id, 'r', str(self._count))[:20]}"
+        call_id = f"toolu_{hex_of(self.session_id, 't', str(self._count))[:20]}"
         blocks: list[dict[str, Any]] = [{"type": "text", "text": "I will look at this next."}]
         if tool is not None:
             blocks.append({"type": "tool_use", "id": call_id, "name": tool, "input": self._input(tool)})
@@ -284,139 +282,5 @@ def _proxy_calls(
     return calls, last_id, now_s
 
 
-def write_otlp(path: Path, seed: int = 7, runs: int = 24) -> Path:
-    """Write OTLP/JSON of a support bot: a router, a specialist with tools, retries of the same tool, outcomes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    random = Random(f"{seed}/otlp")
-    spans = [span for run in range(runs) for span in _support_run(random, seed, run)]
-    resource = {
-        "attributes": [_attribute("service.name", "support-bot"), _attribute("deployment.environment.name", "demo")]
-    }
-    scope = {"scope": {"name": "sample.support_bot", "version": "1"}, "spans": spans}
-    path.write_text(json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [scope]}]}), encoding="utf-8")
-    return path
-
-
-def _support_run(random: Random, seed: int, run: int) -> Iterator[dict[str, Any]]:
-    trace_id = _hex(str(seed), "trace", str(run))
-    begin = BEGIN + timedelta(hours=run * 2.5)
-    now = begin
-    children: list[dict[str, Any]] = []
-    root = _hex(trace_id, "root")[:16]
-
-    def add(name: str, kind: int, seconds: float, attributes: dict[str, Any], failed: bool = False) -> None:
-        nonlocal now
-        start, now = now, now + timedelta(seconds=seconds)
-        children.append(
-            _span(trace_id, _hex(trace_id, str(len(children)))[:16], root, name, kind, start, now, attributes, failed)
-        )
-
-    def call(model: str, context: int, cached: int, output: int) -> None:
-        attributes = {
-            "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": "openai",
-            "gen_ai.request.model": model,
-            "gen_ai.response.model": model,
-            "gen_ai.response.id": f"chatcmpl-{_hex(trace_id, 'id', str(len(children)))[:16]}",
-            "gen_ai.usage.input_tokens": context,
-            "gen_ai.usage.output_tokens": output,
-            "gen_ai.usage.cache_read.input_tokens": cached,
-            "gen_ai.response.finish_reasons": ["stop"],
-        }
-        add(f"chat {model}", 3, 0.4 + output / 90, attributes)
-
-    call(ROUTING_MODEL, 900, 0, 12)
-    context = 5_200
-    loops = run % 8 == 3  # this one asks for the same order over and over
-    turns = 9 if loops else random.randint(2, 5)
-    for turn in range(turns):
-        call(SUPPORT_MODEL, context, 0 if turn == 0 else context // 128 * 128 - 1_280, random.randint(30, 220))
-        order = 17 if loops else random.randint(1, 400)
-        add(
-            "execute_tool find_order",
-            1,
-            random.uniform(0.05, 1.2),
-            {
-                "gen_ai.operation.name": "execute_tool",
-                "gen_ai.tool.name": "find_order",
-                "gen_ai.tool.call.arguments": json.dumps({"order": order}),
-            },
-            failed=loops,
-        )
-        context += random.randint(250, 1_800)
-    call(SUPPORT_MODEL, context, context // 128 * 128 - 1_280, random.randint(120, 400))
-    solved = not loops and random.random() < 0.85
-    agent = {
-        "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.agent.name": "support",
-        "gen_ai.conversation.id": f"conversation-{run // 2}",
-        "inferometer.purpose": "serve",
-        "inferometer.tag.team": "support",
-    }
-    parent = _span(trace_id, root, None, "invoke_agent support", 1, begin, now, agent, loops)
-    parent["events"] = [
-        {
-            "name": "gen_ai.evaluation.result",
-            "timeUnixNano": _nanoseconds(now),
-            "attributes": [
-                _attribute("gen_ai.evaluation.name", "resolved"),
-                _attribute("gen_ai.evaluation.score.value", float(solved)),
-            ],
-        }
-    ]
-    yield parent
-    yield from children
-
-
-def _span(
-    trace_id: str,
-    span_id: str,
-    parent_id: str | None,
-    name: str,
-    kind: int,
-    start: datetime,
-    end: datetime,
-    attributes: dict[str, Any],
-    failed: bool,
-) -> dict[str, Any]:
-    span = {
-        "traceId": trace_id,
-        "spanId": span_id,
-        "name": name,
-        "kind": kind,
-        "startTimeUnixNano": _nanoseconds(start),
-        "endTimeUnixNano": _nanoseconds(end),
-        "attributes": [_attribute(key, value) for key, value in attributes.items()],
-        "status": {"code": 2} if failed else {},
-    }
-    if parent_id is not None:
-        span["parentSpanId"] = parent_id
-    return span
-
-
-def _attribute(key: str, value: Any) -> dict[str, Any]:
-    return {"key": key, "value": _any_value(value)}
-
-
-def _any_value(value: Any) -> dict[str, Any]:
-    if isinstance(value, bool):
-        return {"boolValue": value}
-    if isinstance(value, int):
-        return {"intValue": str(value)}
-    if isinstance(value, float):
-        return {"doubleValue": value}
-    if isinstance(value, list):
-        return {"arrayValue": {"values": [_any_value(item) for item in value]}}
-    return {"stringValue": str(value)}
-
-
-def _nanoseconds(moment: datetime) -> str:
-    return str(int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000)
-
-
 def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _hex(*parts: str) -> str:
-    return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
