@@ -12,8 +12,8 @@ class Meters:
     """Tokens of one inference, or of many; every count is tokens, None where unknown.
 
     The first five are disjoint: nothing is in two of them. ``reasoning`` is a part of ``output``; the modality splits
-    are parts of ``input_fresh``, ``cache_read`` and ``output`` and are never added to them; ``input_audio`` holds cached
-    audio too.
+    are parts of ``input_fresh``, ``cache_read`` and ``output`` and are never added to them; ``input_audio`` holds
+    cached audio too.
     """
 
     input_fresh: int | None = None
