@@ -305,3 +305,29 @@ def test_installed_price_list_prices_calls_for_budgets_and_metrics() -> None:
     cost = price("openai", "gpt-4o-2024-08-06", million)
     assert cost == Decimal("2.5")
     assert price("nobody", "no-such-model", million) is None
+
+
+def test_wire_holds_the_convention(receiver: tuple[type[_Receiver], int]) -> None:
+    import openai
+
+    from inferometer.schema import attributes as names
+    from inferometer.testing.model_stub import ModelStub, Reply
+
+    handler, port = receiver
+    inferometer.configure(service="shop", endpoint=f"http://127.0.0.1:{port}")
+    inferometer.instrument("openai")
+    with ModelStub() as stub, openai.OpenAI(base_url=stub.openai_url, api_key="x") as client:
+        stub.script(Reply("fine", input_tokens=50, output_tokens=9, cached_tokens=32))
+        with inferometer.agent("clerk"):
+            client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "hi"}])
+    inferometer.uninstrument()
+    inferometer.shutdown()
+    call, agent = _spans_of(handler.bodies)
+    said = {pair.key: pair.value for pair in call.attributes}
+    assert (call.name, call.kind, call.parent_span_id) == ("chat gpt-4o", 3, agent.span_id)
+    assert said[names.OPERATION].string_value == "chat"
+    assert said[names.PROVIDER].string_value == "openai"
+    assert said[names.USAGE_INPUT].int_value == 50
+    assert said[names.USAGE_CACHE_READ].int_value == 32
+    assert said[names.RESPONSE_FINISH_REASONS].array_value.values[0].string_value == "stop"
+    assert set(said) <= names.EMITTED
