@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - spans are written as they are sent
 """Import against its gates: CPU in multiples of ``orjson.loads``, calls a second, memory over a large folder.
 
     python benchmarks/ingest.py [--calls 50000] [--folder-mb 500] [--with-content]

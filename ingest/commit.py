@@ -148,6 +148,8 @@ def _merged(records: list[Record], merge: Callable[[Record, Record], Record]) ->
 
 def _enriched(whole: RecordBatch, decisions: Decisions) -> list[Inference]:
     """Return the calls that learn from views of them that were merged away."""
+    if all(decision.merged_into is None for decision in decisions.inferences):
+        return []
     calls = {(call.trace_id, call.span_id): call for call in whole.inferences}
     views: dict[tuple[bytes, bytes], list[Inference]] = {}
     for decision in decisions.inferences:

@@ -22,6 +22,9 @@ from inferometer.store import Store
 _UNFORESEEN = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, ArithmeticError)
 """What a file of a shape that nobody foresaw may raise in its importer: it costs that file and no other."""
 
+_NO_SESSIONS = frozenset({"otlp", "otlp-protobuf", "mooncake", "azure", "burstgpt"})
+"""Formats whose files hold no sessions under ids of their own that could have been copied."""
+
 FULL_COLLECTION_FILES = 64
 """After so many files all garbage is looked for, after the others only that of the last file."""
 
@@ -150,15 +153,24 @@ def _import_file(
     warnings: Counter[str] = Counter()
     committed = Committed()
     with open_source(path, options) as source, store.transaction() as transaction:
-        for batch in _gathered(_batches(source, importer), source):
+        reader = importer or _recognised(source)
+        for batch in _gathered(_batches(source, reader), source):
             warnings.update(batch.warnings)
-            warnings["session_copies"] += copies.look(batch, source.name)
+            if reader.name not in _NO_SESSIONS:
+                warnings["session_copies"] += copies.look(batch, source.name)
             committed += commit_counted(transaction, batch, now_ns)
     return committed, +warnings
 
 
-def _batches(source: Source, importer: Importer | None) -> Iterator[RecordBatch]:
-    yield from (importer or importer_of(source)).read(source)
+def _recognised(source: Source) -> Importer:
+    try:
+        return importer_of(source)
+    except _UNFORESEEN as error:
+        raise InputError(str(source.path), f"cannot be understood: {type(error).__name__}: {error}") from error
+
+
+def _batches(source: Source, importer: Importer) -> Iterator[RecordBatch]:
+    yield from importer.read(source)
 
 
 def _gathered(batches: Iterable[RecordBatch], source: Source) -> Iterator[RecordBatch]:

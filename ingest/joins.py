@@ -26,9 +26,9 @@ def sessions_to_join(batch: RecordBatch) -> set[str]:
 
 def join_logs(batch: RecordBatch, decisions: Decisions) -> None:
     """Fold calls that came by log into the billed spans of the same calls; changes the decisions in place."""
-    spans = {(span.trace_id, span.span_id): span for span in batch.spans}
     if not any(FROM_LOG in span.attributes for span in batch.spans):
         return
+    spans = {(span.trace_id, span.span_id): span for span in batch.spans}
     calls = {(call.trace_id, call.span_id): call for call in batch.inferences}
     logged: list[InferenceDecision] = []
     by_request: dict[str, list[InferenceDecision]] = {}

@@ -89,10 +89,14 @@ def _spans_of_resource(group: dict[str, Any], warnings: Counter[str]) -> Iterato
     for part in _objects(scopes, warnings):
         scope = _mapping(part.get("scope") or part.get("instrumentationLibrary"))
         name, version = _text(scope.get("name")), _text(scope.get("version"))
-        for span in _objects(part.get("spans") or (), warnings):
-            raw = _span(span, resource, name, version, warnings)
-            if raw is not None:
-                yield raw
+        spans = part.get("spans")
+        for span in spans if isinstance(spans, list) else ():
+            if isinstance(span, dict):
+                raw = _span(span, resource, name, version, warnings)
+                if raw is not None:
+                    yield raw
+            else:
+                warnings["not_an_object"] += 1
 
 
 def _span(
