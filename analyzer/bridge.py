@@ -9,7 +9,7 @@ left over. Source: Shapley, "A value for n-person games", 1953.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -63,37 +63,52 @@ class Spend:
 
 def spend_of(dataset: Dataset) -> Spend:
     """Take a dataset's spend apart; unpriced calls are left out of tokens, calls and cost alike."""
-    tokens: dict[Cell, Fraction] = defaultdict(Fraction)
-    cost: dict[Cell, Fraction] = defaultdict(Fraction)
-    spend = Spend(tokens=tokens, cost_usd=cost)
+    # whole calls are added up as int and Decimal, which is exact here and much faster than Fraction
+    tokens: dict[Cell, int] = defaultdict(int)
+    cost: dict[Cell, Decimal] = defaultdict(Decimal)
+    other_usd = Decimal(0)
+    spend = Spend()
     runs: dict[str, Fraction] = {}
+    weighted_tokens: dict[Cell, Fraction] = defaultdict(Fraction)
+    weighted_cost: dict[Cell, Fraction] = defaultdict(Fraction)
     for call in dataset.calls:
         if call.cost_usd is None:
             continue
-        weight = Fraction(call.weight)
-        runs[call.placement.run_id or call.key[1].hex()] = weight
-        spend.calls += weight
-        spend.other_usd += (Fraction(call.cost_usd) - _add_meters(call, weight, tokens, cost)) * weight
+        weight = call.weight
+        runs[call.placement.run_id or call.key[1].hex()] = Fraction(weight)
+        spend.calls += 1 if weight == 1.0 else Fraction(weight)
+        rest = call.cost_usd
+        for cell, count, price in _cells(call):
+            rest -= price
+            if weight == 1.0:
+                tokens[cell] += count
+                cost[cell] += price
+            else:
+                weighted_tokens[cell] += count * Fraction(weight)
+                weighted_cost[cell] += Fraction(price) * Fraction(weight)
+        if weight == 1.0:
+            other_usd += rest
+        else:
+            spend.other_usd += Fraction(rest) * Fraction(weight)
+    for cell, count in tokens.items():
+        weighted_tokens[cell] += count
+        weighted_cost[cell] += Fraction(cost[cell])
     for charge in dataset.charges:
         if charge.cost_usd is not None:
             spend.other_usd += Fraction(charge.cost_usd) * Fraction(charge.placement.weight or 1.0)
+    spend.other_usd += Fraction(other_usd)
     spend.runs = sum(runs.values(), Fraction(0))
+    spend.tokens, spend.cost_usd = dict(weighted_tokens), dict(weighted_cost)
     return spend
 
 
-def _add_meters(
-    call: CostedCall, weight: Fraction, tokens: dict[Cell, Fraction], cost: dict[Cell, Fraction]
-) -> Fraction:
-    """Add one call's meters; return what of its cost they explain."""
-    explained = Fraction(0)
+def _cells(call: CostedCall) -> Iterator[tuple[Cell, int, Decimal]]:
+    """Yield (model, meter), tokens and cost of each meter that a call used."""
+    meters, model = call.inference.meters, call.model
     for meter in DISJOINT_METERS:
-        count = getattr(call.inference.meters, meter)
+        count = getattr(meters, meter)
         if count:
-            price = Fraction(call.cost_by_meter_usd.get(meter, Decimal(0)))
-            tokens[call.model, meter] += count * weight
-            cost[call.model, meter] += price * weight
-            explained += price
-    return explained
+            yield (model, meter), count, call.cost_by_meter_usd.get(meter, Decimal(0))
 
 
 @dataclass(slots=True)
