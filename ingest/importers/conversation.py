@@ -19,6 +19,8 @@ _MODEL = re.compile(
     re.IGNORECASE,
 )
 
+_FILE_SUFFIXES = re.compile(r"(?:\.(?:traj|jsonl?|gz|zst))+$", re.IGNORECASE)
+
 
 def model_in_path(path: PurePath) -> str | None:
     """Return the name of a model that a path holds, as benchmark runs name their folders; None where it holds none."""
@@ -26,7 +28,7 @@ def model_in_path(path: PurePath) -> str | None:
         for piece in part.split("__"):
             found = _MODEL.match(piece)
             if found is not None:
-                return found[0].removesuffix(".traj").removesuffix(".json")
+                return _FILE_SUFFIXES.sub("", found[0])
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from inferometer.ingest.importers.session import Session
 from inferometer.ingest.values import as_list, as_mapping, as_money
 from inferometer.schema.errors import InputError
 from inferometer.schema.records import Outcome, Purpose, RecordBatch
+
+_DOMAIN = re.compile(r"-(?:airline|retail|telecom)$", re.IGNORECASE)
 
 
 def matches(source: Source) -> bool:
@@ -25,10 +28,16 @@ def read(source: Source) -> Iterator[RecordBatch]:
     document = source.take()
     if not isinstance(document, list):
         raise InputError(str(source.path), "tau-bench results are a list of runs")
-    model = source.options.model or model_in_path(source.path)
+    model = source.options.model or _model_of(source)
     for place, entry in enumerate(document):
         if isinstance(entry, dict):
             yield _read_run(source, entry, place, model)
+
+
+def _model_of(source: Source) -> str | None:
+    """Return the model that the file's name states before the benchmark's domain: ``gpt-4o-airline.json``."""
+    stated = model_in_path(source.path)
+    return stated and _DOMAIN.sub("", stated)
 
 
 def _read_run(source: Source, entry: dict[str, Any], place: int, model: str | None) -> RecordBatch:

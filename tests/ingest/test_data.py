@@ -123,6 +123,7 @@ def test_tau_bench_has_84_successes_in_200_runs(shared: Path, store: Store, load
     answers = sum(message["role"] == "assistant" for run in runs for message in run["traj"])
     assert (report.runs, report.inferences) == (200, answers)
     assert sum(outcome.value == 1 for outcome in store.outcomes()) == sum(run["reward"] == 1 for run in runs) == 84
+    assert {row.inference.model for row in store.inferences()} == {"gpt-4o"}
 
 
 def test_langfuse_traces_bill_their_leaves(shared: Path, store: Store, load: Load) -> None:
