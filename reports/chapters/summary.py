@@ -173,12 +173,13 @@ def _together(document: Document) -> str:
     if len(best["ids"]) < 2:
         return ""
     saved = best["saving_usd"]
-    return (
+    text = (
         f"Applied together, {len(best['ids'])} compatible changes save {usd(saved['mid'])} "
-        f"({usd(saved['low'])} to {usd(saved['high'])}), less than the {usd(best['sum_of_parts_usd'])} that their "
-        "savings "
-        f"would add up to.{_sampled(best)}"
+        f"({usd(saved['low'])} to {usd(saved['high'])})"
     )
+    if usd(saved["mid"]) == usd(best["sum_of_parts_usd"]):
+        return f"{text}; they do not overlap.{_sampled(best)}"
+    return f"{text}, less than the {usd(best['sum_of_parts_usd'])} that their savings would add up to.{_sampled(best)}"
 
 
 def _sampled(best: Mapping[str, Any]) -> str:
