@@ -63,6 +63,11 @@ def with_batch(call: CostedCall, price: PriceCall) -> CostedCall:
     return changed_inference(call, replace(call.inference, batch=True, service_tier="batch"), price)
 
 
+def with_tier(call: CostedCall, price: PriceCall, tier: str) -> CostedCall:
+    """Return the call as made at another service tier, such as ``flex``."""
+    return changed_inference(call, replace(call.inference, service_tier=tier), price)
+
+
 def dropped(call: CostedCall, price: PriceCall) -> CostedCall:
     """Return the call as if it had not been made: no tokens, and nothing that a later one could read."""
     nothing = Meters(input_fresh=0, cache_read=0, output=0)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset, PriceCall
-from inferometer.analyzer.audit_repricing import with_batch, with_model
+from inferometer.analyzer.audit_repricing import with_batch, with_model, with_tier
 from inferometer.analyzer.outcomes import verdicts
 from inferometer.analyzer.recommend import Proposal
 from inferometer.analyzer.waste import Examined
@@ -31,6 +31,8 @@ def model_proposals(examined: Examined) -> list[Proposal]:
     lone = lone_calls(dataset)
     if any(_can_wait(call, lone) for call in dataset.calls):
         found.append(_batch(dataset, lone))
+    if any(_is_patient(call, lone) for call in dataset.calls):
+        found.append(_flex(dataset, lone))
     return found
 
 
@@ -120,6 +122,37 @@ def _batch(dataset: Dataset, lone: frozenset[str]) -> Proposal:
         ],
         effort="medium: another interface",
         latency_effect="answers come within hours",
+    )
+
+
+def _is_patient(call: CostedCall, lone: frozenset[str]) -> bool:
+    tier = (call.inference.service_tier or "").lower()
+    in_turns = call.placement.run_id not in lone
+    return call.placement.purpose in PATIENT and in_turns and not call.inference.batch and tier != "flex"
+
+
+def _flex(dataset: Dataset, lone: frozenset[str]) -> Proposal:
+    count = sum(_is_patient(call, lone) for call in dataset.calls)
+
+    def apply(calls: Sequence[CostedCall]) -> list[CostedCall]:
+        return [
+            _cheaper(call, with_tier(call, dataset.price, "flex")) if _is_patient(call, lone) else call
+            for call in calls
+        ]
+
+    return Proposal(
+        id="flex",
+        title="Run evaluations at the flex tier",
+        apply=apply,
+        apply_low=apply,
+        apply_high=apply,
+        action="Ask for the flex service tier in runs that evaluate or make training data and take several turns.",
+        method="Calls of runs with several turns whose purpose is to evaluate or train, priced at the list's flex rate "
+        "where it has one.",
+        order=71,
+        preconditions=["answers may be slow, and are refused when the provider is busy", f"{count:,} calls"],
+        effort="low: a request parameter and a retry",
+        latency_effect="each turn may take minutes",
     )
 
 

@@ -222,6 +222,16 @@ def test_single_evaluation_calls_can_be_batched_at_half_price() -> None:
     assert found.calls == 4
 
 
+def test_evaluations_in_turns_take_the_flex_tier_and_not_the_batch() -> None:
+    work = Workload()
+    run = work.run(purpose=Purpose.EVALUATE)
+    for turn in range(3):
+        work.call(run, turn * 10, 5, input_fresh=10_000, cache_read=0, output=0)
+    found = recommended(work)
+    assert "batch" not in found
+    assert found["flex"].saving_usd.mid == 3 * 10_000 * 10 / M / 2
+
+
 def growing_results(steps: int = 12, each: int = 10_000, *, cached: bool = False) -> Workload:
     """Return a conversation whose tool results pile up."""
     work = Workload()

@@ -37,7 +37,7 @@ BLOCK_TOKENS = 64
 
 
 class FlatPrices(PriceList):
-    """A price list with one card a model, in US dollars per million tokens; a batch call costs half.
+    """A price list with one card a model, in US dollars per million tokens; a batch or flex call costs half.
 
     Args:
         usd_per_mtok: by model, rates by the names of the meters (``input``, ``cache_read``, ``cache_write_5m``,
@@ -55,7 +55,8 @@ class FlatPrices(PriceList):
             return Priced(reason="no price list has it")
         if not row.inference.meters.is_known:
             return Priced(reason="no usage is known")
-        factor = Decimal("0.5") if row.inference.batch else Decimal(1)
+        halved = row.inference.batch or row.inference.service_tier == "flex"
+        factor = Decimal("0.5") if halved else Decimal(1)
         card = RateCard(
             provider=row.inference.provider or "",
             model=row.inference.model or "",
