@@ -177,6 +177,8 @@ class InferenceCall:
             from inferometer.tracer.composition import complete_call
 
             complete_call(attributes, span.get_span_context(), request, read, privacy)
+        # an announced call may stay in its context for long; what was said does not
+        request.messages = request.system = request.tools = request.parameters = self.inner = None
 
     def _joined(self, answer: LateAnswer) -> Answer:
         """Return the client's answer with what the framework above it says beside, such as a cost."""
