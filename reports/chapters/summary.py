@@ -198,5 +198,6 @@ def _warnings(document: Document) -> list[str]:
         calls = sum(finding["calls"] for finding in document["price_findings"])
         found.append(f"{count(calls)} calls carry a recorded cost that the price list does not explain.")
     if coverage["open_runs"]:
-        found.append(f"{count(coverage['open_runs'])} runs are still open; their numbers are provisional.")
+        still = "1 run is" if coverage["open_runs"] == 1 else f"{count(coverage['open_runs'])} runs are"
+        found.append(f"{still} still open; the numbers of open runs are provisional.")
     return found
