@@ -146,6 +146,8 @@ class Sidecar:
         self.counters = Counters()
         self._store = store
         self._journal = journal
+        # a connection of its own: the event loop must never wait for the committer's flush
+        self._watched = Journal(journal.path)
         self._supervisor = Supervisor(_normaliser_settings(settings, journal), self.counters, lock.fd)
         self._stopping = asyncio.Event()
         self._observer = Observer(store, journal, self.counters, settings.budget)
@@ -158,10 +160,11 @@ class Sidecar:
             loop.add_signal_handler(number, self._stopping.set)
         committer = Committer(self._journal, loop)
         try:
-            intake = Intake(self.settings, self._journal, committer, self.counters, on_accept=self._supervisor.wake)
+            intake = Intake(self.settings, self._watched, committer, self.counters, on_accept=self._supervisor.wake)
             await self._serve(intake, http_socket, announce)
         finally:
             committer.close()
+            self._watched.close()
         await self._drain()
         log.info("stopped", extra={"left_in_journal": self._journal.backlog(STORE_CONSUMER).entries})
 
@@ -244,12 +247,12 @@ class Sidecar:
             await asyncio.sleep(GAUGE_INTERVAL_S)
 
     def _measure_journal(self) -> None:
-        backlog = self._journal.backlog(STORE_CONSUMER)
+        backlog = self._watched.backlog(STORE_CONSUMER)
         age_ns = time.time_ns() - backlog.oldest_received_ns if backlog.oldest_received_ns else 0
         self.counters.put("journal_entries", backlog.entries)
         self.counters.put("journal_age_seconds", max(age_ns, 0) / 1e9)
-        self.counters.put("journal_bytes", self._journal.backlog_bytes())
-        quarantined = self._journal.count_quarantined()
+        self.counters.put("journal_bytes", self._watched.backlog_bytes())
+        quarantined = self._watched.count_quarantined()
         self.counters.replace("quarantine_requests", [({"consumer": name}, n) for name, n in quarantined.items()])
 
 
