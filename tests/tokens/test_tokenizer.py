@@ -80,15 +80,30 @@ def test_surrogates_count_as_reference_repairs_them(
     assert encoding(encoding_name).encode(text) == reference.encode_ordinary(text)
 
 
-def test_real_text_counts_as_reference(shared: Path, encoding_name: str, reference: tiktoken.Encoding) -> None:
-    texts = [path.read_text(encoding="utf-8", errors="replace") for path in sorted(shared.glob("*.md"))]
+@pytest.mark.slow
+def test_all_text_of_the_recorded_data_is_encoded_as_the_reference_does(
+    shared: Path, encoding_name: str, reference: tiktoken.Encoding
+) -> None:
+    ours = encoding(encoding_name)
+    suffixes = {".json", ".jsonl", ".md", ".yaml", ".csv", ".txt", ".traj"}
+    paths = [path for path in sorted(shared.rglob("*")) if path.suffix in suffixes and path.is_file()]
+    assert len(paths) > 100
+    for path in paths:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        expected = reference.encode_ordinary(text)
+        assert ours.encode(text) == expected, path
+        assert ours.count(text) == len(expected), path
+
+
+def test_recorded_prompts_count_as_reference(shared: Path, encoding_name: str, reference: tiktoken.Encoding) -> None:
+    texts = []
     for path in sorted((shared / "data" / "sessions").glob("lmcache-*/*"))[:6]:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[:12]
-        texts += [str(json.loads(line)) if line.startswith("{") else line for line in lines]
+        texts += [json.loads(line)["input"] for line in lines]
+    expected = [len(ids) for ids in reference.encode_ordinary_batch(texts, num_threads=1)]
     ours = encoding(encoding_name)
-    expected = [reference.encode_ordinary(text) for text in texts]
-    assert list(ours.count_batch(texts)) == [len(ids) for ids in expected]
-    assert [ours.encode(text) for text in texts] == expected
+    assert ours.count_batch(texts, threads=2) == expected
+    assert [ours.count_remembered(text) for text in texts] == expected
 
 
 def test_unknown_encoding_names_nearest() -> None:
