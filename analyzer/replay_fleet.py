@@ -125,15 +125,19 @@ def build_deployment(scenario: Scenario, workload: Workload, slowdown: float = 1
 
 
 def speculation_of(scenario: Scenario) -> Speculation | None:
-    """Return the speculative decoding of a scenario, its acceptance length the published median where none is given.
+    """Return the speculative decoding of a scenario.
+
+    Its acceptance length is the one given, else the one published for the model's own drafting head, else the median of
+    those of other models.
 
     Raises:
+        UnknownNameError: a model or draft model that is none.
         InfeasibleError: more drafts than anything was published for, and no acceptance length.
     """
     drafts = scenario.speculative_tokens
     if drafts == 0:
         return None
-    length = scenario.acceptance_length or ACCEPTANCE_LENGTHS.get(drafts)
+    length = scenario.acceptance_length or _published_length(scenario) or ACCEPTANCE_LENGTHS.get(drafts)
     if length is None:
         raise InfeasibleError(
             f"no acceptance length is published for {drafts} drafted tokens: give 1 to {max(ACCEPTANCE_LENGTHS)} "
@@ -141,6 +145,14 @@ def speculation_of(scenario: Scenario) -> Speculation | None:
         )
     draft = load_model(scenario.draft_model) if scenario.draft_model else None
     return Speculation(scenario.speculative_kind, drafts, length, draft)
+
+
+def _published_length(scenario: Scenario) -> float | None:
+    """Return what a model's profile says of its own head; a small model that drafts is another matter."""
+    if scenario.speculative_kind == "draft":
+        return None
+    lengths = load_model(scenario.model).acceptance_lengths
+    return lengths[scenario.speculative_tokens - 1] if scenario.speculative_tokens <= len(lengths) else None
 
 
 def replica_kv_bytes(model: StepModel) -> float:

@@ -83,7 +83,8 @@ class Scenario:
         speculative_tokens: drafted per sequence and step; 0: none.
         speculative_kind: ``mtp``, ``eagle`` or ``draft``.
         draft_model: profile of the small model that drafts, for ``draft``.
-        acceptance_length: tokens a step yields per sequence; None: the published median for so many drafts.
+        acceptance_length: tokens a step yields per sequence; None: as published for the model's own head,
+            else the median of other models.
         max_sequences: of a batch; the engine's where None.
         max_step_tokens: of a step; the engine's where None.
         chunk_tokens: of one prompt in a step; no limit where None.

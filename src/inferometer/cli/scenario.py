@@ -33,9 +33,7 @@ _OPTIONS = (
     click.option("--speculative", type=int, default=0, show_default=True, metavar="K", help="Tokens drafted per step."),
     click.option("--speculative-kind", default="mtp", show_default=True, help="mtp, eagle or draft."),
     click.option("--draft-model", metavar="M", help="That drafts, with --speculative-kind draft."),
-    click.option(
-        "--acceptance-length", type=float, metavar="N", help="Tokens a step yields [default: published median]."
-    ),
+    click.option("--acceptance-length", type=float, metavar="N", help="Tokens a step yields [default: as published]."),
     click.option("--max-sequences", type=int, metavar="N", help="Of a batch [default: the engine's]."),
     click.option("--max-step-tokens", type=int, metavar="N", help="Of a step [default: the engine's]."),
     click.option("--chunk-tokens", type=int, metavar="N", help="Of one prompt in a step."),
