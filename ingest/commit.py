@@ -112,9 +112,12 @@ def _commit(
     sessions = sessions_to_join(batch)
     linked = set(tx.linked_trace_ids(sessions)) if sessions else set()
     before = tx.load_traces(touched | linked) if touched else RecordBatch()
-    whole = batch if _is_fresh(before, batch) else _united(before, batch)
+    is_fresh = _is_fresh(before, batch)
+    whole = batch if is_fresh else _united(before, batch)
     decisions = resolve(whole, moment)
     enriched = _enriched(whole, decisions)
+    if is_fresh and not enriched:
+        return tx.write(batch, decisions), Decisions(), decisions
     counts = tx.write(batch)
     if enriched:
         tx.write(RecordBatch(inferences=enriched))

@@ -14,6 +14,7 @@ from inferometer.schema.records import (
     Dependency,
     DependencyKind,
     Inference,
+    InferenceDecision,
     Operation,
     Outcome,
     Purpose,
@@ -24,6 +25,7 @@ from inferometer.schema.records import (
     SpanLink,
     Status,
     ToolCall,
+    ToolCallDecision,
     ToolOffered,
     UsageSemantics,
     UsageSource,
@@ -48,13 +50,13 @@ def _decimal(text: str | None) -> Decimal | None:
     return None if text is None else Decimal(text)
 
 
-def span_row(span: Span) -> Row:
-    """Return the ``spans`` row of a record."""
+def span_row(span: Span, run_id: str | None = None) -> Row:
+    """Return the ``spans`` row of a record, in the run decided for it where there is one."""
     return (
         span.trace_id,
         span.span_id,
         span.parent_id,
-        span.run_id,
+        run_id or span.run_id,
         span.run_id,
         span.kind.value,
         span.name,
@@ -142,11 +144,27 @@ def _dependencies(text: str | None) -> list[Dependency]:
     return [Dependency(bytes.fromhex(span), DependencyKind(kind), gap) for span, kind, gap in load_json(text)]
 
 
-def inference_row(call: Inference, segment_id: bytes | None, blocks: int | None) -> Row:
+def dump_reasons(reasons: list[str]) -> str | None:
+    """Return the JSON text of why something was decided."""
+    return dump_json(reasons) if reasons else None
+
+
+def inference_row(
+    call: Inference, segment_id: bytes | None, blocks: int | None, decision: InferenceDecision | None = None
+) -> Row:
     """Return the ``inferences`` row of a record whose prefix chain lies in a segment."""
     meters, composition = call.meters, call.composition
     reasons = _text(call.reasons)
     depends_on = dump_dependencies(call.depends_on)
+    decided: Row = (None, depends_on, call.billable, call.merged_into, reasons)
+    if decision is not None:
+        decided = (
+            decision.agent_name,
+            dump_dependencies(decision.depends_on) or depends_on,
+            decision.billable,
+            decision.merged_into,
+            dump_reasons(decision.reasons),
+        )
     return (
         call.trace_id,
         call.span_id,
@@ -191,11 +209,7 @@ def inference_row(call: Inference, segment_id: bytes | None, blocks: int | None)
         call.billable,
         call.merged_into,
         reasons,
-        None,
-        depends_on,
-        call.billable,
-        call.merged_into,
-        reasons,
+        *decided,
     )
 
 
@@ -253,9 +267,12 @@ def inference_of(row: Sequence[Any], *, decided: bool) -> Inference:
     )
 
 
-def tool_call_row(call: ToolCall) -> Row:
+def tool_call_row(call: ToolCall, decision: ToolCallDecision | None = None) -> Row:
     """Return the ``tool_calls`` row of a record."""
     reasons = _text(call.reasons)
+    decided: Row = (None, call.merged_into, reasons)
+    if decision is not None:
+        decided = (decision.agent_name, decision.merged_into, dump_reasons(decision.reasons))
     return (
         call.trace_id,
         call.span_id,
@@ -268,9 +285,7 @@ def tool_call_row(call: ToolCall) -> Row:
         call.duration_ns,
         call.merged_into,
         reasons,
-        None,
-        call.merged_into,
-        reasons,
+        *decided,
     )
 
 

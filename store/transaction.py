@@ -32,6 +32,7 @@ from inferometer.store.rows import (
     Row,
     charge_row,
     dump_dependencies,
+    dump_reasons,
     inference_of,
     inference_row,
     outcome_row,
@@ -80,15 +81,30 @@ class Transaction:
         self._writer = writer_for(connection)
         self._segments = SegmentPlacer(connection)
 
-    def write(self, batch: RecordBatch) -> WriteCounts:
-        """Write records; the ones that are there already are merged, never lost and never doubled."""
+    def write(self, batch: RecordBatch, decisions: Decisions | None = None) -> WriteCounts:
+        """Write records; the ones that are there already are merged, never lost and never doubled.
+
+        Args:
+            batch: records in any order.
+            decisions: about records of this batch alone; applied with it, which costs half as much for new records.
+        """
         self._writer.lock_traces({span.trace_id for span in batch.spans})
         self._write_resources(batch)
-        spans, enriched_spans = self._write_keyed(tables.SPANS, batch.spans, span_row, self._load_spans, merge_spans)
-        calls, enriched_calls = self._write_inferences(batch.inferences)
-        tools, enriched_tools = self._write_keyed(
-            tables.TOOL_CALLS, batch.tool_calls, tool_call_row, _load_tool_calls, merge_tool_calls
-        )
+        decided = decisions or Decisions()
+        run_ids = decided.run_ids
+
+        def row_of_span(span: Span) -> Row:
+            return span_row(span, run_ids.get((span.trace_id, span.span_id)))
+
+        spans, enriched_spans = self._write_keyed(tables.SPANS, batch.spans, row_of_span, self._load_spans, merge_spans)
+        calls, enriched_calls = self._write_inferences(batch.inferences, decided)
+        tools, enriched_tools = self._write_tool_calls(batch.tool_calls, decided)
+        if decisions is not None:
+            added = (spans, calls, tools)
+            if added == (len(batch.spans), len(batch.inferences), len(batch.tool_calls)):
+                self._write_runs(decisions)
+            else:
+                self.apply(decisions)
         return WriteCounts(
             spans=spans,
             inferences=calls,
@@ -162,9 +178,7 @@ class Transaction:
 
     def apply(self, decisions: Decisions) -> None:
         """Write what was decided about whole traces; runs of theirs that are no more are removed."""
-        traces = {trace_id for trace_id, _ in decisions.run_ids} | {run.trace_id for run in decisions.runs}
-        self._remove_runs(traces, {run.run_id for run in decisions.runs})
-        self._writer.upsert(tables.RUNS, [run_row(run) for run in decisions.runs])
+        self._write_runs(decisions)
         self._writer.update(tables.SPANS, ["run_id"], [(run_id, *key) for key, run_id in decisions.run_ids.items()])
         self._writer.update(
             tables.INFERENCES,
@@ -173,7 +187,7 @@ class Transaction:
                 (
                     call.billable,
                     call.merged_into,
-                    _reasons(call.reasons),
+                    dump_reasons(call.reasons),
                     call.agent_name,
                     dump_dependencies(call.depends_on),
                     call.trace_id,
@@ -187,10 +201,15 @@ class Transaction:
             tables.TOOL_CALLS,
             ["merged_into", "reasons", "agent_name"],
             [
-                (tool.merged_into, _reasons(tool.reasons), tool.agent_name, tool.trace_id, tool.span_id)
+                (tool.merged_into, dump_reasons(tool.reasons), tool.agent_name, tool.trace_id, tool.span_id)
                 for tool in decisions.tool_calls
             ],
         )
+
+    def _write_runs(self, decisions: Decisions) -> None:
+        traces = {trace_id for trace_id, _ in decisions.run_ids} | {run.trace_id for run in decisions.runs}
+        self._remove_runs(traces, {run.run_id for run in decisions.runs})
+        self._writer.upsert(tables.RUNS, [run_row(run) for run in decisions.runs])
 
     def note_entry(self, entry_id: bytes) -> bool:
         """Remember that a journal entry was written with this transaction; False where it had been before."""
@@ -206,14 +225,15 @@ class Transaction:
         rows = [resource_row(resource) for resource in resources if resource is not None]
         self._writer.insert_new(tables.RESOURCES, rows)
 
-    def _write_inferences(self, calls: Sequence[Inference]) -> tuple[int, int]:
+    def _write_inferences(self, calls: Sequence[Inference], decisions: Decisions) -> tuple[int, int]:
         placed: dict[Key, tuple[bytes | None, int | None]] = {}
+        decided = {(decision.trace_id, decision.span_id): decision for decision in decisions.inferences}
 
         def row_of(call: Inference) -> Row:
             key = (call.trace_id, call.span_id)
             if call.prefix is not None and key not in placed:
                 placed[key] = self._segments.place(call.prefix)
-            return inference_row(call, *placed.get(key, (None, None)))
+            return inference_row(call, *placed.get(key, (None, None)), decided.get(key))
 
         def load(rows: Sequence[Any]) -> dict[Key, Inference]:
             # a stored chain is not expanded to be compared: where it is, and how long, says enough
@@ -226,6 +246,14 @@ class Transaction:
         result = self._write_keyed(tables.INFERENCES, calls, row_of, load, merge_inferences)
         self._writer.insert_new(tables.PREFIX_SEGMENTS, self._segments.take_rows())
         return result
+
+    def _write_tool_calls(self, calls: Sequence[ToolCall], decisions: Decisions) -> tuple[int, int]:
+        decided = {(decision.trace_id, decision.span_id): decision for decision in decisions.tool_calls}
+
+        def row_of(call: ToolCall) -> Row:
+            return tool_call_row(call, decided.get((call.trace_id, call.span_id)))
+
+        return self._write_keyed(tables.TOOL_CALLS, calls, row_of, _load_tool_calls, merge_tool_calls)
 
     def _write_keyed(
         self,
@@ -313,10 +341,6 @@ _SAID_BY_SOURCES = {
     "inferences": _said(tables.INFERENCES, "agent_name", "depends_on", "billable", "merged_into", "reasons"),
     "tool_calls": _said(tables.TOOL_CALLS, "agent_name", "merged_into", "reasons"),
 }
-
-
-def _reasons(reasons: list[str]) -> str | None:
-    return dump_json(reasons) if reasons else None
 
 
 def _charge_rows(charges: Iterable[Charge]) -> list[Row]:
