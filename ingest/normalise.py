@@ -19,7 +19,7 @@ from inferometer.ingest.raw import RawSpan
 from inferometer.ingest.retention import MAX_NAME, clean, is_name, retain
 from inferometer.ingest.sampling import weight_of
 from inferometer.ingest.usage import USAGE_FIELDS, usage_of
-from inferometer.ingest.users import current_key, hashed_user
+from inferometer.ingest.users import current_key, user_of
 from inferometer.ingest.values import as_money, as_name, as_number, as_truth, as_whole, as_wholes
 from inferometer.schema import attributes as ours
 from inferometer.schema.records import (
@@ -168,7 +168,7 @@ def _read_wrapper(
 def _span(raw: RawSpan, plan: Plan, fields: Fields, kind: SpanKind, reading: _Reading) -> Span:
     dialect, keep_content = plan.dialect, reading.keep_content
     attributes, cut = retain(raw.attributes, dialect, keep_content)
-    user_id = fields.get("user_id")
+    user_id, user_hash = fields.get("user_id"), fields.get("user_hash")
     return Span(
         raw.trace_id,
         raw.span_id,
@@ -186,7 +186,7 @@ def _span(raw: RawSpan, plan: Plan, fields: Fields, kind: SpanKind, reading: _Re
         raw.otel_kind,
         _agent_name(raw, fields, kind),
         as_name(fields.get("session_id")),
-        hashed_user(user_id, reading.key) if user_id is not None else None,
+        None if user_id is None and user_hash is None else user_of(user_id, user_hash, raw.scope, reading.key),
         _tags(raw, fields, plan) if plan.tags or "tag_list" in fields or "tags" in fields else {},
         _links(raw, dialect, keep_content) if raw.links else [],
         weight_of(raw, fields) if raw.trace_state or plan.holds_sampling else None,

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from typing import Any
 
-from inferometer.tokens.key import VARIABLE, HashKey, load_key
+from inferometer.schema.attributes import SCOPE
+from inferometer.tokens.key import PSEUDONYM_BYTES, VARIABLE, HashKey, load_key
 
-PSEUDONYM_BYTES = 8
+_is_pseudonym = re.compile(rf"[0-9a-f]{{{2 * PSEUDONYM_BYTES}}}", re.ASCII).fullmatch
+
+
+def user_of(user_id: Any, user_hash: Any, scope: str | None, key: HashKey) -> str | None:
+    """Return the pseudonym of a span's user; None for no user.
+
+    Our own tracer has hashed the id already where it says so. What others call a hash may be guessed back, and is
+    hashed as an id is.
+    """
+    if user_hash is not None and scope == SCOPE and isinstance(user_hash, str) and _is_pseudonym(user_hash):
+        return user_hash
+    return hashed_user(user_hash if user_id is None else user_id, key)
 
 
 def hashed_user(user_id: Any, key: HashKey) -> str | None:
@@ -31,4 +44,4 @@ def _key_of(*environment: str | None) -> HashKey:
 
 @lru_cache(maxsize=4096)
 def _pseudonym(user_id: str, key: HashKey) -> str:
-    return key.digest(user_id.encode("utf-8", "replace"), b"user", PSEUDONYM_BYTES).hex()
+    return key.pseudonym(user_id)

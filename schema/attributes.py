@@ -38,7 +38,8 @@ RESPONSE_TTFC_S = "gen_ai.response.time_to_first_chunk"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 ERROR_TYPE = "error.type"
-USER_ID = "user.id"
+USER_ID = "user.id"  # plain; only where the program asked for it
+USER_HASH = "user.hash"  # the pseudonym of `HashKey.pseudonym`; readers trust it of our own scope alone
 
 # The convention: tokens. Input and output are inclusive, every other one is a part of them.
 USAGE_INPUT = "gen_ai.usage.input_tokens"

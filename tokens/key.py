@@ -15,6 +15,7 @@ from pathlib import Path
 from inferometer.schema.errors import InputError
 
 KEY_BYTES = 32
+PSEUDONYM_BYTES = 8
 VARIABLE = "INFEROMETER_HASH_KEY"
 
 
@@ -41,6 +42,10 @@ class HashKey:
     def digest(self, message: bytes, purpose: bytes, size: int) -> bytes:
         """Return the keyed BLAKE2b of a message; ``purpose`` (at most 16 bytes) keeps uses apart."""
         return blake2b(message, digest_size=size, key=self.secret, person=purpose).digest()
+
+    def pseudonym(self, user_id: str) -> str:
+        """Return the 16 hex digits that stand for a user, the same wherever the user is met under this key."""
+        return self.digest(user_id.encode("utf-8", "replace"), b"user", PSEUDONYM_BYTES).hex()
 
 
 def load_key() -> HashKey:

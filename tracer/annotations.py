@@ -149,7 +149,7 @@ class session(_Scoped):  # noqa: N801
         if self._id is not None:
             attributes[names.CONVERSATION_ID] = str(self._id)
         if self._user is not None:
-            attributes[names.USER_ID] = privacy.user(str(self._user))
+            attributes.update(privacy.user(str(self._user)))
         if self._purpose is not None:
             attributes[names.PURPOSE] = self._purpose
         return otel_context.set_value(FRAME_KEY, current_frame(context).with_attributes(attributes), context)

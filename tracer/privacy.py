@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from inferometer.schema.attributes import ATTRIBUTES_CUT
+from inferometer.schema.attributes import ATTRIBUTES_CUT, USER_HASH, USER_ID
 from inferometer.schema.errors import UnknownNameError, UserError
 from inferometer.tracer.guard import report
 
@@ -69,13 +69,13 @@ class Privacy:
         self.content_bytes = content_bytes
         self.plain_users = plain_users
 
-    def user(self, user_id: str) -> str:
-        """Return a user's id as spans may show it."""
+    def user(self, user_id: str) -> dict[str, str]:
+        """Return the attribute that names a user as spans may show it: the id where asked for, else its pseudonym."""
         if self.plain_users:
-            return user_id
+            return {USER_ID: user_id}
         from inferometer.tokens.key import load_key
 
-        return load_key().digest(user_id.encode("utf-8", "replace"), b"inferometer.usr", 8).hex()
+        return {USER_HASH: load_key().pseudonym(user_id)}
 
     def write(self, attributes: dict[str, Any], name: str, content: Any) -> None:
         """Add a content attribute as JSON (a string stays as it is), redacted and cut; a failing hook keeps nothing."""

@@ -104,6 +104,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "workflow_name": ("gen_ai.workflow.name",),
     "session_id": ("gen_ai.conversation.id", "session.id"),
     "user_id": ("user.id", "enduser.id", "gen_ai.user", "gen_ai.request.user"),
+    "user_hash": (ours.USER_HASH,),
     "error_type": ("error.type",),
     "tool_name": ("gen_ai.tool.name",),
     "tool_kind": ("gen_ai.tool.type",),
