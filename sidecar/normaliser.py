@@ -16,8 +16,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from inferometer.ingest.commit import commit
 from inferometer.schema.errors import StoreError, UserError
@@ -204,7 +205,7 @@ class ParentLine:
     writing is rolled back and read again.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: FileIO) -> None:
         self._stream = stream
         self._woken = threading.Event()
         self.is_stopping = False
@@ -263,7 +264,8 @@ def main() -> int:
     # a terminal or a service manager signals the whole group, and the parent alone decides when all is drained
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    parent = ParentLine(sys.stdin.buffer)
+    # unbuffered: a thread that reads a buffered stream holds its lock when the interpreter ends
+    parent = ParentLine(open(sys.stdin.fileno(), "rb", buffering=0, closefd=False))  # noqa: SIM115 - for the whole life
     settings = NormaliserSettings(**json.loads(parent.read_line()))
     parent.listen()
     configure_logging(settings.log_format, settings.log_level)

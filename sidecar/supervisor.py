@@ -58,7 +58,7 @@ class Supervisor:
         if process is None or process.stdin is None or process.returncode is not None:
             return
         # a busy normaliser does not read; words must not pile up
-        if word == b"wake\n" and process.stdin.transport.get_write_buffer_size() > 0:
+        if process.stdin.is_closing() or (word == b"wake\n" and process.stdin.transport.get_write_buffer_size() > 0):
             return
         process.stdin.write(word)
 
@@ -83,7 +83,12 @@ class Supervisor:
         settings = self._settings
         while True:
             started = time.monotonic()
-            code = await self._run(settings)
+            try:
+                code = await self._run(settings)
+            except OSError as error:
+                # it ended before it could be spoken to, or could not be started at all
+                log.warning("the normaliser cannot be reached", extra={"error": type(error).__name__})
+                code = await self._reap()
             if self._is_stopping:
                 return
             self._counters.add("normaliser_restarts_total")
@@ -110,8 +115,18 @@ class Supervisor:
             self._add_up(line)
         return await process.wait()
 
+    async def _reap(self) -> int:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return -1
+        process.kill()
+        return await process.wait()
+
     def _add_up(self, line: bytes) -> None:
-        counts = json.loads(line)
+        try:
+            counts = json.loads(line)
+        except ValueError:
+            return  # cut off in the middle of a line by its end
         for kind, count in counts.pop("warnings", {}).items():
             self._counters.add("warnings_total", count, kind=kind)
         for name, count in counts.items():
