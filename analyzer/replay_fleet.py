@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -15,8 +16,9 @@ from inferometer.analyzer.stepterms import StepTerms
 from inferometer.analyzer.steptime import Speculation, StepModel, step_model
 from inferometer.analyzer.workload import Workload
 from inferometer.profiles.engines import load_engine
-from inferometer.profiles.hardware import GIB, load_hardware
-from inferometer.profiles.models import load_model
+from inferometer.profiles.hardware import GIB, Hardware, load_hardware
+from inferometer.profiles.hardware import Deployment as WholeMachine
+from inferometer.profiles.models import Model, load_model
 from inferometer.schema.errors import InfeasibleError
 
 ACCEPTANCE_LENGTHS = {1: 1.84, 2: 2.48, 3: 2.95, 4: 3.265, 5: 3.525, 6: 3.595, 7: 3.74, 8: 3.825}
@@ -80,9 +82,33 @@ def build_step_model(scenario: Scenario) -> StepModel:
         scenario.model,
         scenario.precision,
         scenario.kv_precision,
-        (scenario.tp, scenario.pp, scenario.ep, scenario.dp),
+        (*_shape_of(scenario), scenario.ep, scenario.dp),
         speculation_of(scenario),
     )
+
+
+def own_engine(hardware: Hardware) -> str | None:
+    """Return the engine of a machine that runs its vendor's alone, None for chips that have a choice."""
+    return "vendor_runtime" if hardware.kind in ("sram", "dataflow") else None
+
+
+def whole_shapes(deployment: WholeMachine, model: Model) -> Iterator[tuple[int, int]]:
+    """Yield (tensor ranks, pipeline stages) of one, two, ... whole machines, until every stage has a single layer.
+
+    A machine has the stages of its profile, its ranks narrowed to what divides the model's heads; a model with fewer
+    layers than stages leaves chips idle.
+    """
+    tensor = math.gcd(deployment.chips // deployment.pipeline_stages, model.attention.heads)
+    stages = deployment.chips // tensor
+    for machines in range(1, math.ceil(model.layers / stages) + 1):
+        yield tensor, min(machines * stages, model.layers)
+
+
+def _shape_of(scenario: Scenario) -> tuple[int, int]:
+    deployment = load_hardware(scenario.hardware).deployment
+    if deployment is None or scenario.tp is not None or scenario.pp is not None:
+        return 1 if scenario.tp is None else scenario.tp, 1 if scenario.pp is None else scenario.pp
+    return next(whole_shapes(deployment, load_model(scenario.model)))
 
 
 def build_deployment(scenario: Scenario, workload: Workload, slowdown: float = 1.0) -> Deployment:

@@ -103,6 +103,8 @@ class ReplayResult:
             "engine": model.engine.id,
             "model": model.model.id,
             "precision": model.precision,
+            "tp": model.parallelism.tensor,
+            "pp": model.parallelism.pipeline,
             "kv_precision": model.kv_precision,
             "chips": self.deployment.chips,
             "kv_capacity_tokens": model.kv_capacity_tokens,

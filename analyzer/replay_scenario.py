@@ -73,8 +73,9 @@ class Scenario:
         model: profile id or alias.
         precision: of the weights; the model's own where None.
         kv_precision: of the KV cache; the engine's choice where None.
-        tp: tensor-parallel ranks of a replica.
-        pp: pipeline stages.
+        tp: tensor-parallel ranks of a replica; where neither these nor stages are given, one, and of a machine that is
+            only had whole, those of one such machine.
+        pp: pipeline stages; None: as above.
         ep: expert-parallel ranks.
         dp: data-parallel attention groups.
         replicas: whole replicas behind the router; with `disaggregate` they are ignored.
@@ -115,8 +116,8 @@ class Scenario:
     model: str
     precision: str | None = None
     kv_precision: str | None = None
-    tp: int = 1
-    pp: int = 1
+    tp: int | None = None
+    pp: int | None = None
     ep: int = 1
     dp: int = 1
     replicas: int = 1

@@ -9,18 +9,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inferometer.analyzer.replay import replay
-from inferometer.analyzer.replay_fleet import build_step_model
+from inferometer.analyzer.replay_fleet import build_step_model, own_engine, whole_shapes
 from inferometer.analyzer.replay_scenario import Scenario
 from inferometer.analyzer.workload import Workload
 from inferometer.profiles.hardware import Hardware, list_hardware, load_hardware
-from inferometer.profiles.models import load_model
+from inferometer.profiles.models import Model, load_model
 from inferometer.schema.errors import InfeasibleError
 
 WIDEST = 64
 SIZES = 3
-"""Tensor parallelisms tried per hardware and precision: the smallest that fits, and the next powers of two."""
-DATAFLOW_ENGINE = "vendor_runtime"
-_OWN_RUNTIME = ("sram", "dataflow")
+"""Tensor parallelisms tried per hardware and precision: the smallest that fits, and the next powers of two. Machines
+that are only had whole are tried in the smallest number that fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +92,8 @@ def fitting(chip: Hardware, base: Scenario, precision: str) -> Iterator[tuple[Sc
     """Yield the smallest deployments of a chip that hold the model, or one reason why none does."""
     reason = "does not fit"
     found = 0
-    engine = DATAFLOW_ENGINE if chip.kind in _OWN_RUNTIME else base.engine
-    for tp, pp in _shapes(chip, load_model(base.model).layers):
+    engine = own_engine(chip) or base.engine
+    for tp, pp in _shapes(chip, load_model(base.model)):
         scenario = replace(base, hardware=chip.id, precision=precision, tp=tp, pp=pp, engine=engine)
         try:
             build_step_model(scenario)
@@ -103,22 +102,16 @@ def fitting(chip: Hardware, base: Scenario, precision: str) -> Iterator[tuple[Sc
         else:
             found += 1
             yield scenario, ""
-            if found == SIZES:
+            if found == SIZES or chip.deployment:  # more machines of the same kind make no call faster
                 return
     if not found:
         yield None, reason
 
 
-def _shapes(chip: Hardware, layers: int) -> Iterator[tuple[int, int]]:
-    """Yield (tensor ranks, pipeline stages) to try, fewest chips first.
-
-    Where a machine is only had in whole deployments, one is filled: the widest tensor parallelism that leaves no more
-    stages than layers, then narrower ones.
-    """
+def _shapes(chip: Hardware, model: Model) -> Iterator[tuple[int, int]]:
+    """Yield (tensor ranks, pipeline stages) to try, fewest chips first."""
     if chip.deployment:
-        for tp in (8, 4, 2, 1):
-            if chip.deployment.chips % tp == 0 and chip.deployment.chips // tp <= layers:
-                yield tp, chip.deployment.chips // tp
+        yield from whole_shapes(chip.deployment, model)
         return
     domain = min(chip.link.domain_chips if chip.link else 1, WIDEST)
     yield from ((1 << power, 1) for power in range(domain.bit_length()))

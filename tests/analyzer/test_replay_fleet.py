@@ -6,9 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from inferometer.analyzer.replay_fleet import ACCEPTANCE_LENGTHS, speculation_of
+from inferometer.analyzer.replay import replay
+from inferometer.analyzer.replay_fleet import ACCEPTANCE_LENGTHS, build_step_model, speculation_of
 from inferometer.analyzer.replay_scenario import Scenario
+from inferometer.analyzer.replay_sweep import sweep
+from inferometer.analyzer.workload import made_up_workload
+from inferometer.profiles.hardware import load_hardware
 from inferometer.profiles.models import load_model
+from inferometer.schema.errors import InfeasibleError
 
 KIMI = Scenario("h200_sxm", "vllm", "moonshotai/Kimi-K2.5", tp=8, speculative_tokens=3)
 LLAMA = replace(KIMI, model="meta-llama/Llama-3.1-70B")
@@ -29,3 +34,45 @@ def test_acceptance_length_is_the_nearest_known(scenario: Scenario, length: floa
     assert speculation is not None
     assert speculation.acceptance_length == length
     assert load_model("moonshotai/Kimi-K2.5").acceptance_lengths[2] != ACCEPTANCE_LENGTHS[3]
+
+
+WHOLE = ("groq_lpu", "groq_lpx_rack", "cerebras_cs3", "sambanova_sn40l", "sambanova_sn50")
+SWEPT = Scenario("", "vllm", "meta-llama/Llama-3.1-8B")
+FEW_CALLS = made_up_workload([0.0, 0.5, 0.6], [900, 4000, 2000], [200, 50, 10])
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_machine_only_had_whole_is_replayed_as_its_profile_says(name: str) -> None:
+    machine = load_hardware(name).deployment
+    assert machine is not None
+    precision = "int8" if name == "groq_lpu" else None
+    scenario = Scenario(name, "vendor_runtime", "meta-llama/Llama-3.1-70B", precision=precision)
+    if name == "groq_lpx_rack":
+        scenario = replace(scenario, precision="fp8")
+    ranks = build_step_model(scenario).parallelism
+    assert (ranks.tensor, ranks.pipeline) == (machine.chips // machine.pipeline_stages, machine.pipeline_stages)
+    answer = replay(FEW_CALLS, scenario, with_interval=False).as_dict()
+    assert answer["scenario"]["chips"] == machine.chips
+    assert (answer["cost_usd"]["mid"] is None) == (machine.usd_low is None)
+
+
+def test_stated_parallelism_of_a_whole_machine_is_kept() -> None:
+    scenario = Scenario("cerebras_cs3", "vendor_runtime", "meta-llama/Llama-3.1-8B", pp=2)
+    assert build_step_model(scenario).parallelism.chips == 2
+    with pytest.raises(InfeasibleError, match="tensor parallelism is 0"):
+        build_step_model(replace(scenario, tp=0))
+
+
+def test_fewer_layers_than_stages_leave_chips_idle_and_are_billed_whole() -> None:
+    row = sweep(FEW_CALLS, SWEPT, hardware=["groq_lpu"], precisions=["int8"]).rows[0]
+    assert (row["tp"], row["pp"], row["chips"]) == (8, 32, 576)
+
+
+def test_sweep_takes_as_many_whole_machines_as_hold_the_model() -> None:
+    base = replace(SWEPT, model="meta-llama/Llama-3.1-405B-Instruct")
+    found = sweep(FEW_CALLS, base, hardware=["cerebras_cs3", "groq_lpu"], precisions=["bf16"])
+    assert [(row["hardware"], row["engine"], row["chips"]) for row in found.rows] == [
+        ("cerebras_cs3", "vendor_runtime", 20)  # 19 by its vendor, sold by four here
+    ]
+    assert [skipped["hardware"] for skipped in found.skipped] == ["groq_lpu"]
+    assert "does not fit" in found.skipped[0]["reason"]

@@ -107,6 +107,15 @@ def test_sweep_lists_what_fits_and_what_does_not(store: str, capsys: pytest.Capt
     assert "h100_sxm" in capsys.readouterr().out
 
 
+def test_sweep_lists_machines_that_are_only_had_whole(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--model", "meta-llama/Llama-3.1-70B", "--store", store)
+    answer = ask(capsys, "sweep", *words, "--hardware", "groq", "--hardware", "cs3")
+    assert {"groq_lpu", "cerebras_cs3"} == {row["hardware"] for row in answer["scenarios"]}
+    assert all(row["cost_usd"]["mid"] is not None for row in answer["scenarios"])
+    single = ask(capsys, "replay", *words, "--hardware", "cs3")["scenario"]
+    assert (single["engine"], single["tp"], single["pp"], single["chips"]) == ("vendor_runtime", 1, 4, 4)
+
+
 def test_empty_store_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["replay", *ON_H100, "--store", str(tmp_path / "empty.sqlite")]) == 2
     error = capsys.readouterr().err

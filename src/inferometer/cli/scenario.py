@@ -18,13 +18,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _OPTIONS = (
     click.option(
-        "--engine", default="vllm", show_default=True, metavar="E", help="Engine profile, NAME or NAME==VERSION."
+        "--engine", metavar="E", help="Engine profile, NAME or NAME==VERSION [default: the machine's own, else vllm]."
     ),
     click.option("--model", required=True, metavar="M", help="Model profile, such as meta-llama/Llama-3.1-70B."),
     click.option("--precision", metavar="P", help="Of the weights: bf16, fp8, int8, int4, fp4 [default: the model's]."),
     click.option("--kv-precision", metavar="P", help="Of the KV cache: bf16 or fp8 [default: the engine's]."),
-    click.option("--tp", type=int, default=1, show_default=True, help="Tensor-parallel ranks of a replica."),
-    click.option("--pp", type=int, default=1, show_default=True, help="Pipeline stages of a replica."),
+    click.option("--tp", type=int, help="Tensor-parallel ranks of a replica [default: 1, or a whole machine's]."),
+    click.option("--pp", type=int, help="Pipeline stages of a replica [default: 1, or a whole machine's]."),
     click.option("--ep", type=int, default=1, show_default=True, help="Expert-parallel ranks of a replica."),
     click.option("--dp", type=int, default=1, show_default=True, help="Data-parallel attention groups of a replica."),
     click.option("--replicas", type=int, default=1, show_default=True, help="Replicas behind the router."),
@@ -84,12 +84,14 @@ def build_scenario(hardware: str, **options: Any) -> Scenario:
     Raises:
         UserError: an option that cannot be understood.
     """
+    from inferometer.analyzer.replay_fleet import own_engine
     from inferometer.analyzer.replay_scenario import Payment, Scenario
+    from inferometer.profiles.hardware import load_hardware
 
     rate, _, profile = (options["background"] or "0").partition(":")
     return Scenario(
         hardware=hardware,
-        engine=options["engine"],
+        engine=options["engine"] or (own_engine(load_hardware(hardware)) if hardware else None) or "vllm",
         model=options["model"],
         precision=options["precision"],
         kv_precision=options["kv_precision"],
