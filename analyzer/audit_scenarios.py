@@ -7,15 +7,26 @@ model would answer. Recommendations about serving are made only for calls that w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from inferometer.analyzer.audit import Replayed
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import CostedCall, Dataset
 from inferometer.analyzer.ledger import Ledger
-from inferometer.analyzer.recommend import MINIMUM_SHARE, Money, Recommendation
+from inferometer.analyzer.recommend import Recommendation
+from inferometer.analyzer.recommend_serving import (
+    BASELINE,
+    LEVERS,
+    PARALLELISM,
+    SHARED,
+    Comparison,
+    cost_range,
+    other_hardware,
+    replay_lever,
+    title_of,
+)
 from inferometer.analyzer.replay import Payment, ReplayResult, Scenario, replay
 from inferometer.analyzer.workload import Workload, build_workload
 from inferometer.profiles.hardware import load_hardware
@@ -24,12 +35,9 @@ from inferometer.profiles.prices.published import SELF_HOSTED
 from inferometer.schema.errors import InfeasibleError, UnknownNameError, UserError
 
 STAND_IN = "meta-llama/Llama-3.1-70B"
-BASELINE = "h100_sxm"
 HARDWARE = ("h100_sxm", "h200_sxm", "b200_sxm", "mi300x", "tpu_v6e", "cerebras_cs3", "sambanova_sn50")
 ENGINES = {"gpu": "vllm"}
 """Engine by kind of hardware; others run what their vendor ships."""
-PARALLELISM = (1, 2, 4, 8, 16, 32)
-SHARED = "shared"
 REPLAYED_CALLS = 4_000
 """Larger workloads are replayed on whole sessions of about so many calls."""
 
@@ -130,22 +138,24 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
         result = _on_hardware(workload, served.model, hardware)
         if result is not None:
             results[hardware] = result
-            rows.append(_row("hardware", _title(result), served.note, result))
+            rows.append(_row("hardware", title_of(result), served.note, result))
     baseline = results.get(BASELINE)
     if baseline is None:
         return Replayed(scenarios=rows)
     found: list[Recommendation] = []
     comparison = Comparison(baseline, dataset, ledger, scale)
     for lever in LEVERS if served.self_hosted else LEVERS[:2]:
-        result = _lever(workload, baseline, lever)
+        result = replay_lever(workload, baseline, lever)
         if result is not None:
             rows.append(_row(lever.id, lever.title, served.note, result))
             if served.self_hosted:
-                found += comparison.worth(lever.id, lever.title, lever.action, lever.condition, result)
+                found += comparison.beside(lever, workload).worth(
+                    lever.id, lever.title, lever.action, lever.condition, result
+                )
     if served.self_hosted:
-        found += _other_hardware(comparison, results)
+        found += other_hardware(comparison, results)
     found.sort(key=lambda one: -one.saving_usd.mid)
-    shared = _range(baseline, SHARED)
+    shared = cost_range(baseline, SHARED)
     per_day = float(shared.mid * scale) / dataset.days if shared is not None and dataset.days else None
     return Replayed(rows, found, per_day)
 
@@ -176,168 +186,7 @@ def _payment(hardware: str) -> Payment:
     return Payment()
 
 
-def _title(result: ReplayResult) -> str:
-    scenario = result.as_dict()["scenario"]
-    name = load_hardware(scenario["hardware"]).name
-    return f"{scenario['chips']} × {name}, {scenario['precision']}"
-
-
 def _row(kind: str, title: str, note: str, result: ReplayResult) -> dict[str, Any]:
     document = result.as_dict()
     hardware = document["scenario"]["hardware"]
     return {"id": f"{kind}-{hardware}", "kind": kind, "title": title, "note": note, **document}
-
-
-@dataclass(slots=True, frozen=True)
-class Lever:
-    """One change to how a model is served, on the baseline's machine."""
-
-    id: str
-    title: str
-    action: str
-    condition: str
-    change: Callable[[Scenario], Scenario]
-
-
-LEVERS = (
-    Lever(
-        "bf16_weights",
-        "Weights left in bf16",
-        "",
-        "",
-        lambda scenario: replace(scenario, precision="bf16"),
-    ),
-    Lever(
-        "quantise_kv",
-        "Keep the KV cache in fp8",
-        "Store keys and values in fp8.",
-        "long contexts (above some 7,000 tokens); measured accuracy recovery is 94 to 99 % (vLLM blog, 2026-04-22)",
-        lambda scenario: replace(scenario, kv_precision="fp8"),
-    ),
-    Lever(
-        "speculative_decoding",
-        "Draft three tokens a step",
-        "Turn speculative decoding on (EAGLE-3 or the model's own draft head).",
-        "small batches: the gain vanishes where the machine is busy computing (arXiv 2503.01840)",
-        lambda scenario: replace(scenario, speculative_tokens=3, speculative_kind="eagle"),
-    ),
-    Lever(
-        "kv_offload",
-        "Offload the KV cache to host memory",
-        "Give each replica 256 GiB of host memory for evicted blocks.",
-        "prefixes that come back after they were evicted",
-        lambda scenario: replace(scenario, offload_gib=256.0),
-    ),
-    Lever(
-        "no_prefix_cache",
-        "Without a prefix cache",
-        "",
-        "",
-        lambda scenario: replace(scenario, prefix_cache=False),
-    ),
-)
-
-
-def _lever(workload: Workload, baseline: ReplayResult, lever: Lever) -> ReplayResult | None:
-    """Replay the change at the smallest parallelism that refuses no more calls than the baseline, if any."""
-    changed = lever.change(baseline.scenario)
-    allowed = sum(baseline.as_dict()["refused"].values())
-    for ranks in (ranks for ranks in PARALLELISM if ranks >= changed.tp):
-        try:
-            result = replay(workload, replace(changed, tp=ranks))
-        except InfeasibleError:
-            continue
-        except UserError:
-            return None
-        if sum(result.as_dict()["refused"].values()) <= allowed:
-            return result
-    return None
-
-
-def _range(result: ReplayResult, basis: str) -> Money | None:
-    if result.bill is None:
-        return None
-    found = result.bill.by_basis.get(basis)
-    return None if found is None else Money(found.low, found.mid, found.high)
-
-
-@dataclass(slots=True, frozen=True)
-class Comparison:
-    """What a replay is set beside: the baseline, and how often the replayed calls stand for all of them."""
-
-    baseline: ReplayResult
-    dataset: Dataset
-    ledger: Ledger
-    scale: Decimal
-
-    def worth(self, id_: str, title: str, action: str, condition: str, result: ReplayResult) -> list[Recommendation]:
-        """Return a recommendation where a replay is cheaper than the baseline and refuses no more calls."""
-        before, after = _range(self.baseline, SHARED), _range(result, SHARED)
-        one, other = self.baseline.as_dict(), result.as_dict()
-        more_refused = sum(other["refused"].values()) > sum(one["refused"].values())
-        if not action or before is None or after is None or not before.mid or more_refused:
-            return []
-        share = (before.mid - after.mid) / before.mid
-        if share < MINIMUM_SHARE:
-            return []
-        saving = Money.ordered(before.low, before.mid, before.high).part(share * self.scale)
-        nothing = Money(ZERO, ZERO, ZERO)
-        reserved = bool(self.ledger.reserved)
-        same_machine = result.scenario.hardware == self.baseline.scenario.hardware
-        return [
-            Recommendation(
-                id=id_,
-                title=title,
-                action=action,
-                method=f"The same calls replayed on {_title(self.baseline)} and with the change; hours of busy "
-                f"hardware on a fleet in use {self.baseline.scenario.payment.utilisation:.0%} of its time, at the "
-                "profile's low, middle and high price.",
-                saving_usd=saving,
-                saving_share=float(share),
-                period_days=self.dataset.days,
-                cash_usd=nothing if reserved else saving,
-                freed_capacity_usd=saving if reserved else nothing,
-                latency_effect=_latency(one, other),
-                effort="low: an engine flag" if same_machine else "high: other machines",
-                payback_days=None,
-                one_off_usd=ZERO,
-                preconditions=[condition, f"step times are {other['confidence']}: {other['confidence_reason']}"],
-                evidence=[],
-                exclusive_with=(),
-                confidence=f"replay, {other['confidence']}",
-                calls=other["calls"],
-                basis="own_hardware",
-                details={"baseline": one["scenario"], "scenario": other["scenario"]},
-            )
-        ]
-
-
-def _latency(before: dict[str, Any], after: dict[str, Any]) -> str:
-    old, new = before["run_e2e_s"]["p50"], after["run_e2e_s"]["p50"]
-    if not old or not new:
-        return "unknown"
-    change = new / old - 1
-    if abs(change) < 0.005:
-        return "median run unchanged"
-    return f"median run {abs(change):.0%} {'slower' if change > 0 else 'faster'} ({old:.1f} s to {new:.1f} s)"
-
-
-def _other_hardware(comparison: Comparison, results: dict[str, ReplayResult]) -> list[Recommendation]:
-    """Return the cheapest other machine, where it is cheaper than the baseline."""
-    costs: list[tuple[Decimal, str]] = []
-    for hardware, result in results.items():
-        found = _range(result, SHARED)
-        if hardware != BASELINE and found is not None:
-            costs.append((found.mid, hardware))
-    for _, hardware in sorted(costs):
-        result = results[hardware]
-        worth = comparison.worth(
-            "other_hardware",
-            f"Serve on {load_hardware(hardware).name}",
-            f"Move these calls from {_title(comparison.baseline)} to {_title(result)}.",
-            "the price of your own contract: list prices of one chip differ several times over between providers",
-            result,
-        )
-        if worth:
-            return worth
-    return []

@@ -50,7 +50,7 @@ def test_self_hosted_calls_get_recommendations_that_are_differences_of_replays()
     base = Decimal(rows["hardware-h100_sxm"]["cost_usd_by_basis"]["shared"])
     advised = {one.id: one for one in found.recommendations}
     assert "other_hardware" in advised
-    for id_ in ("quantise_kv", "speculative_decoding"):
+    for id_ in ("quantise_kv", "speculative_decoding", "chunked_prefill"):
         if id_ in advised:
             changed = Decimal(rows[f"{id_}-h100_sxm"]["cost_usd_by_basis"]["shared"])
             assert advised[id_].saving_usd.mid == pytest.approx(base - changed, abs=Decimal("0.000002"))
@@ -64,6 +64,23 @@ def test_reserved_hardware_turns_the_saving_into_freed_capacity() -> None:
     for one in replay_audit(dataset(OPEN, "vllm"), reserved).recommendations:
         assert one.cash_usd.mid == 0
         assert one.freed_capacity_usd == one.saving_usd
+
+
+def test_disaggregation_has_to_beat_one_replica_and_two() -> None:
+    found = replay_audit(dataset(OPEN, "vllm"), Ledger())
+    costs = {row["id"]: Decimal(row["cost_usd_by_basis"]["shared"]) for row in found.scenarios}
+    assert costs["disaggregation-h100_sxm"] > costs["hardware-h100_sxm"]
+    assert "disaggregation" not in {one.id for one in found.recommendations}
+
+
+def test_replayed_advice_states_joules_and_carbon_before_and_after() -> None:
+    found = replay_audit(dataset(OPEN, "vllm"), Ledger())
+    rows = {row["id"]: row for row in found.scenarios}
+    advised = next(one for one in found.recommendations if one.id == "speculative_decoding")
+    for when, id_ in (("before", "hardware-h100_sxm"), ("after", "speculative_decoding-h100_sxm")):
+        joules = advised.details["energy_j"][when]
+        assert joules == pytest.approx(rows[id_]["energy_kwh"] * 3.6e6)
+        assert advised.details["gco2e"][when] == pytest.approx(joules / 3.6e6 * 369)
 
 
 def test_without_usage_there_is_nothing_to_replay() -> None:
