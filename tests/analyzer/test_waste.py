@@ -10,7 +10,7 @@ from inferometer.analyzer.ledger import Ledger, Reserved
 from inferometer.analyzer.outcomes import outcomes
 from inferometer.analyzer.waste import CacheRule, Examined, Finding, waste
 from inferometer.analyzer.waste_prefix import reaches, reuse_share, shared_blocks, tokens_of
-from inferometer.schema.records import Attempt, Composition, ServingSample, Status, ToolOffered
+from inferometer.schema.records import Attempt, Composition, PrefixChain, ServingSample, Status, ToolOffered
 from inferometer.testing.workload import EPOCH_NS, Workload, chain
 
 RULE = CacheRule("acme", 1024, 64, 300.0, 3600.0, False, "documentation")
@@ -251,3 +251,13 @@ def test_cost_of_a_success_carries_the_failures() -> None:
     assert result["cost_usd_per_success"] == 40
     assert result["cost_usd_of_failed"] == 30
     assert outcomes(Workload().dataset())["cost_usd_per_success"] is None
+
+
+def test_small_local_block_ids_stay_apart_among_many_calls() -> None:
+    work = Workload()
+    run = work.run()
+    for number in range(600):
+        call = work.call(run, number, 1, input_fresh=128, output=0)
+        ids = b"".join((2 * number + place + 1).to_bytes(8, "little") for place in range(2))
+        call.prefix = PrefixChain(key_id="weka:a", vocabulary="local", block_tokens=64, hashes=ids)
+    assert reuse_share(work.dataset().calls) == 0
