@@ -1,7 +1,7 @@
 """Counting against its gates, beside the named peers, in one process.
 
     python -m venv /tmp/peers
-    /tmp/peers/bin/pip install . tiktoken gigatoken fastokens bpe-openai
+    /tmp/peers/bin/pip install . tiktoken gigatoken fastokens bpe-openai tokenizers
     apt-get install fortunes manpages-zh manpages-ja manpages-ru manpages-de    # text; less is used where absent
     /tmp/peers/bin/python benchmarks/tokens.py [--rounds 5] [--shared ../shared]
 
@@ -29,12 +29,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from inferometer.tokens import HashKey, History, encoding
 from inferometer.tokens.vocabularies import compiled
+from inferometer.tokens.vocabularies.patterns import PATTERNS
 from inferometer.tokens.vocabularies.registry import describe
 
 NAME = "o200k_base"
@@ -118,11 +120,15 @@ def _vocabulary_file() -> Path:
     return path
 
 
+def _ranks(path: Path) -> dict[bytes, int]:
+    return {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in path.open("rb"))}
+
+
 def _tiktoken(path: Path) -> Peer:
     import tiktoken
     import tiktoken_ext.openai_public as public
 
-    ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in path.open("rb"))}
+    ranks = _ranks(path)
     public.load_tiktoken_bpe = lambda *_, **__: ranks  # type: ignore[assignment]
     made = tiktoken.Encoding(**public.o200k_base())
     encode = made.encode_ordinary
@@ -151,11 +157,44 @@ def _bpe_openai(_: Path) -> Peer:
     return Peer("bpe-openai", lambda text: len(encode(text)), lambda texts: [len(encode(text)) for text in texts])
 
 
+@cache
+def _spelled_merges(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Vocabulary and merges as transformers' converter of tiktoken files writes them."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in printable]
+    letters = {**{byte: chr(byte) for byte in printable}, **{byte: chr(256 + n) for n, byte in enumerate(hidden)}}
+    ranks = _ranks(path)
+    spelled = {token: "".join(letters[byte] for byte in token) for token in ranks}
+    merges = []
+    for token in sorted(ranks, key=ranks.__getitem__):
+        cuts = [(token[:at], token[at:]) for at in range(1, len(token))]
+        known = [(ranks[left], ranks[right], left, right) for left, right in cuts if left in ranks and right in ranks]
+        merges += [(spelled[left], spelled[right]) for _, _, left, right in sorted(known)]
+    return {spelled[token]: rank for token, rank in ranks.items()}, merges
+
+
+def _tokenizers(path: Path) -> Peer:
+    from tokenizers import Regex, Tokenizer, models
+    from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+
+    vocabulary, merges = _spelled_merges(path)
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=True))
+    cut = Split(Regex(PATTERNS["o200k"][0]), "isolated")
+    made.pre_tokenizer = Sequence([cut, ByteLevel(add_prefix_space=False, use_regex=False)])
+    return Peer("tokenizers", lambda text: len(made.encode(text)), made.encode_batch_fast)
+
+
 def _ids(result: object) -> list[int]:
     return result if isinstance(result, list) else result.ids  # type: ignore[attr-defined]
 
 
-MAKERS = {"tiktoken": _tiktoken, "gigatoken": _gigatoken, "fastokens": _fastokens, "bpe_openai": _bpe_openai}
+MAKERS = {
+    "tiktoken": _tiktoken,
+    "gigatoken": _gigatoken,
+    "fastokens": _fastokens,
+    "bpe_openai": _bpe_openai,
+    "tokenizers": _tokenizers,
+}
 
 
 def make_ours() -> Peer:
