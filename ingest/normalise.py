@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from inferometer.ingest.charges import charges_of
 from inferometer.ingest.content import count_text, describe_input
 from inferometer.ingest.dialects.dialect import Dialect, Fields
 from inferometer.ingest.dialects.embedded import load_text
@@ -136,6 +137,8 @@ def _normalise_one(raw: RawSpan, reading: _Reading) -> None:
     if isinstance(what, Operation):
         call = _inference(raw, fields, what, dialect, batch.warnings)
         batch.inferences.append(call)
+        if "charge_skus" in fields:
+            batch.charges.extend(charges_of(call, fields))
         if "prefix_hashes" in fields:
             keep_hashes(span, fields)
         elif plan.holds_input and (call.composition is None or call.prefix is None):

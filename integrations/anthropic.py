@@ -120,6 +120,7 @@ def answer_of(message: Any, usage: Any, stop_reason: Any, content: Any, text: st
         service_tier=read.service_tier if read is not None else None,
         output=content,
         text=text,
+        fees=read.fees if read is not None else (),
     )
 
 

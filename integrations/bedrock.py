@@ -154,6 +154,7 @@ def _invoke_answer(body: Mapping[str, Any], response: Mapping[str, Any]) -> Answ
         finish_reasons=[read.finish_reason] if read.finish_reason else [],
         output=body,
         text="".join(read.texts),
+        fees=read.fees,
     )
 
 

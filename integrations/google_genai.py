@@ -12,7 +12,8 @@ from typing import Any
 from inferometer.integrations.base import Integration, Patches
 from inferometer.schema import attributes as names
 from inferometer.schema.meters import Meters
-from inferometer.schema.usage.gemini import read_usage
+from inferometer.schema.usage.body import Fee
+from inferometer.schema.usage.gemini import fees_of, read_usage
 from inferometer.tracer.calls import Answer, InferenceCall, Request, begin
 from inferometer.tracer.guard import report
 
@@ -110,6 +111,7 @@ class _Accumulator:
         self._last: Mapping[str, Any] = {}
         self._usage: Mapping[str, Any] | None = None
         self._finish: list[str] = []
+        self._fees: list[Fee] = []
         self._text: list[str] = []
 
     def add(self, body: Any) -> bool:
@@ -121,6 +123,7 @@ class _Accumulator:
         for candidate in body.get("candidates") or ():
             if reason := candidate.get("finishReason"):
                 self._finish.append(str(reason).lower())
+            self._fees = self._fees or fees_of(candidate)
             for part in (candidate.get("content") or {}).get("parts") or ():
                 if part.get("functionCall") is not None:
                     self._text.append(json.dumps(part["functionCall"]))
@@ -140,6 +143,7 @@ class _Accumulator:
             finish_reasons=self._finish,
             output=text or None,
             text=text,
+            fees=self._fees,
         )
 
 

@@ -11,7 +11,9 @@ from inferometer.integrations.base import field
 from inferometer.integrations.streams import Accumulator
 from inferometer.schema import attributes as names
 from inferometer.schema.meters import Meters
+from inferometer.schema.usage.body import Fee
 from inferometer.schema.usage.openai import read_usage
+from inferometer.schema.usage.openai_responses import fees_of
 from inferometer.tracer.calls import Answer, Request
 
 CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS = "/chat/completions", "/completions", "/responses", "/embeddings"
@@ -149,7 +151,13 @@ def read_body(url: str, body: Any) -> Answer:
         service_tier=tier,
         output=output,
         attributes=attributes,
+        fees=_fees_of(usage, output if url.endswith(RESPONSES) else None),
     )
+
+
+def _fees_of(usage: Any, items: Any = None) -> list[Fee]:
+    fees = read_usage(told).fees if (told := as_mapping(usage)) else []
+    return fees + fees_of(str(field(item, "type")) for item in items or ())
 
 
 def _response_finish(body: Any, status: str) -> str:
@@ -240,6 +248,7 @@ class ChatAccumulator:
             service_tier=self._tier,
             output="".join(self.text) or None,
             text="".join(self.text),
+            fees=_fees_of(self._usage),
             attributes={name: value for name, value in attributes.items() if value is not None},
         )
 

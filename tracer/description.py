@@ -109,6 +109,10 @@ def describe_answer(attributes: dict[str, Any], answer: Answer) -> None:
         attributes[names.RESPONSE_FINISH_REASONS] = tuple(answer.finish_reasons)
     if answer.attributes:
         attributes.update(answer.attributes)
+    if answer.fees:
+        attributes[names.CHARGE_SKUS] = tuple(fee.sku for fee in answer.fees)
+        attributes[names.CHARGE_QUANTITIES] = tuple(fee.quantity for fee in answer.fees)
+        attributes[names.CHARGE_UNITS] = tuple(fee.unit for fee in answer.fees)
     describe_usage(attributes, answer.meters, answer.source)
 
 

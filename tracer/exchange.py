@@ -7,6 +7,7 @@ from typing import Any
 
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import UsageSource
+from inferometer.schema.usage.body import Fee
 from inferometer.tracer.guard import report
 
 
@@ -66,10 +67,12 @@ class Answer:
         output: the message or messages that came back, for content capture.
         text: what a stream said, from which tokens are counted where the provider tells none.
         attributes: others of the convention.
+        fees: what the provider bills beside tokens.
     """
 
     __slots__ = (
         "attributes",
+        "fees",
         "finish_reasons",
         "meters",
         "model",
@@ -94,6 +97,7 @@ class Answer:
         output: Any = None,
         text: str | None = None,
         attributes: Mapping[str, Any] | None = None,
+        fees: Sequence[Fee] = (),
     ) -> None:
         self.meters = meters
         self.raw_usage = raw_usage
@@ -105,6 +109,7 @@ class Answer:
         self.output = output
         self.text = text
         self.attributes = attributes
+        self.fees = fees
 
 
 LateAnswer = Answer | Callable[[], Answer] | None

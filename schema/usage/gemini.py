@@ -89,14 +89,18 @@ def read_stream(events: Iterable[Mapping[str, Any]]) -> BodyUsage:
     return body
 
 
+def fees_of(candidate: Mapping[str, Any]) -> list[Fee]:
+    """Return the searches that one candidate was grounded with."""
+    searches = mapping_of(candidate.get("groundingMetadata")).get("webSearchQueries")
+    return [Fee("google_search", len(searches), "request")] if isinstance(searches, list) and searches else []
+
+
 def _read_candidates(answer: Mapping[str, Any], body: BodyUsage) -> None:
     candidates = answer.get("candidates")
     for candidate in candidates if isinstance(candidates, list) else ():
         candidate = mapping_of(candidate)
         body.finish_reason = text_of(candidate.get("finishReason")) or body.finish_reason
-        searches = mapping_of(candidate.get("groundingMetadata")).get("webSearchQueries")
-        if isinstance(searches, list) and searches and not body.fees:
-            body.fees.append(Fee("google_search", len(searches), "request"))
+        body.fees = body.fees or fees_of(candidate)
         parts = mapping_of(candidate.get("content")).get("parts")
         for part in parts if isinstance(parts, list) else ():
             part = mapping_of(part)

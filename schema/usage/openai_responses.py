@@ -37,8 +37,14 @@ def read_body(answer: Mapping[str, Any]) -> BodyUsage:
         item = mapping_of(item)
         calls[str(item.get("type"))] += 1
         _read_item(item, body)
-    body.fees += [Fee(sku, calls[kind], "call") for kind, sku in _FEES.items() if calls[kind]]
+    body.fees += fees_of(calls)
     return body
+
+
+def fees_of(item_types: Iterable[str]) -> list[Fee]:
+    """Return what the built-in tools among an answer's items are charged for, by the types of the items."""
+    calls = item_types if isinstance(item_types, Counter) else Counter(item_types)
+    return [Fee(sku, calls[kind], "call") for kind, sku in _FEES.items() if calls[kind]]
 
 
 def read_stream(events: Iterable[Mapping[str, Any]]) -> BodyUsage:
