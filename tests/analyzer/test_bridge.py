@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferometer.analyzer.bridge import FACTORS, Spend, bridge, halves, rounded, spend_of, steps
-from inferometer.testing.workload import Workload
+from inferometer.testing.workload import EPOCH_NS, Workload
 
 MODELS = ("large", "small", "other")
 METERS = ("input_fresh", "cache_read", "output")
@@ -95,3 +95,13 @@ def test_halves_need_priced_calls_on_both_sides() -> None:
     parts = halves(work.dataset())
     assert parts is not None
     assert [len(part.calls) for part in parts] == [1, 1]
+
+
+def test_offsets_from_a_recordings_start_are_no_halves_of_a_window() -> None:
+    work = Workload()
+    for start_s in (0, 1000):
+        run = work.run(start_s)
+        work.call(run, start_s, input_fresh=1, output=1)
+    for run in work.runs:
+        run.start_ns -= EPOCH_NS
+    assert halves(work.dataset()) is None
