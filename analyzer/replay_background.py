@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from inferometer.analyzer.workload import Workload
-from inferometer.schema.errors import UnknownNameError
+from inferometer.schema.errors import InputError, UserError
 
 Ints = NDArray[np.int32]
 
 _ROWS = 4096
+_LONGEST = 2**30
 
 QUANTILES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "azure_conv": (
@@ -100,19 +104,49 @@ QUANTILES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 def background_lengths(profile: str, workload: Workload) -> tuple[Ints, Ints]:
     """Return input and output tokens to draw calls from, int32, shape (n,).
 
-    Lengths of a public trace are drawn from its quantiles, input and output independently but for the ``own`` profile,
-    which are the workload's pairs.
+    Args:
+        profile: a public trace, ``own``, or the path of a trace in any format that is imported.
+        workload: gives ``own`` its lengths.
+
+    Lengths of a public trace are drawn from its quantiles, input and output independently; those of ``own`` and of a
+    file are its pairs.
 
     Raises:
-        UnknownNameError: no profile has that name.
+        UserError: no profile has that name.
+        InputError: the file cannot be read, is of no known format, or states no lengths.
     """
     if profile == "own":
         return workload.input_tokens, workload.output_tokens
+    path = Path(profile)
+    if profile not in QUANTILES and (path.is_file() or path.name != profile or path.suffix):
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise InputError(profile, f"cannot be read: {error.strerror}") from error
+        return _trace_lengths(path, state.st_mtime_ns, state.st_size)
     if profile not in QUANTILES:
-        raise UnknownNameError("background profile", profile, ["own", *QUANTILES])
+        known = ", ".join(["own", *QUANTILES])
+        raise UserError(f"unknown background profile {profile!r}: it can be {known}, or the path of a request trace")
     inputs, outputs = QUANTILES[profile]
     generator = np.random.default_rng(1)
     return _draw(inputs, generator), _draw(outputs, generator)
+
+
+@lru_cache(maxsize=4)
+def _trace_lengths(path: Path, _changed_ns: int, _size: int) -> tuple[Ints, Ints]:
+    """Return the lengths of a trace's answered requests; those without an answer took no machine's time."""
+    from inferometer.ingest.importers import importer_of
+    from inferometer.ingest.importers.importer import Options
+    from inferometer.ingest.importers.opening import open_source
+
+    with open_source(path, Options()) as source:
+        meters = [call.meters for batch in importer_of(source).read(source) for call in batch.inferences]
+    pairs = np.array([(each.input_total or 0, each.output or 0) for each in meters], np.int64).reshape(-1, 2)
+    pairs = pairs[(pairs > 0).all(1) & (pairs < _LONGEST).all(1)]
+    if not len(pairs):
+        raise InputError(str(path), "states no request's input and output tokens")
+    inputs, outputs = (np.ascontiguousarray(column, np.int32) for column in pairs.T)
+    return inputs, outputs
 
 
 def _draw(quantiles: tuple[float, ...], generator: np.random.Generator) -> Ints:

@@ -120,7 +120,8 @@ def build_deployment(scenario: Scenario, workload: Workload, slowdown: float = 1
         slowdown: factor on all step times, to replay at the ends of their interval.
 
     Raises:
-        UnknownNameError: a profile, precision, router or background that is none.
+        UnknownNameError: a profile, precision or router that is none.
+        UserError: a background that is none, or whose file cannot be read.
         InfeasibleError: the model does not fit, the chip lacks the precision, or a count is out of range.
     """
     model = build_step_model(scenario)

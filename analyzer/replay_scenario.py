@@ -101,8 +101,8 @@ class Scenario:
         gateway_token_s: and per prompt token.
         use_priorities: serve, develop, evaluate and train runs in this order.
         background_rate_per_s: calls of other tenants; 0: alone on the machine.
-        background_profile: whose lengths they have: ``own``, ``azure_conv``, ``azure_code``, ``burstgpt`` or
-            ``mooncake``.
+        background_profile: whose lengths they have: ``own``, ``azure_conv``, ``azure_code``, ``mooncake``, or the path
+            of a request trace (BurstGPT, Azure, Mooncake, or any other that is imported).
         input_scale: on recorded input tokens; None: by the measured ratio of the vocabularies, 1 where it is unknown.
         output_scale: on recorded output tokens.
         arrivals: when sessions start.

@@ -258,8 +258,6 @@ def test_background_takes_time_and_pays_its_share(workload: Workload, result: Re
     assert answer["bill_shares_usd"]["other_tenants"] > 0
     assert sum(answer["bill_shares_usd"].values()) == answer["cost_usd_by_basis"]["dedicated"]
     assert answer["cost_basis"] == "shared"
-    with pytest.raises(UnknownNameError, match="azure_conv"):
-        replay(workload, replace(H100, background_rate_per_s=1.0, background_profile="azure_con"))
 
 
 def test_each_lever_does_what_it_is_for(workload: Workload, result: ReplayResult) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from inferometer.analyzer.replay import replay
+from inferometer.analyzer.replay_background import background_lengths
 from inferometer.analyzer.replay_fleet import ACCEPTANCE_LENGTHS, build_step_model, speculation_of
 from inferometer.analyzer.replay_scenario import Scenario
 from inferometer.analyzer.replay_sweep import sweep
 from inferometer.analyzer.workload import made_up_workload
 from inferometer.profiles.hardware import load_hardware
 from inferometer.profiles.models import load_model
-from inferometer.schema.errors import InfeasibleError
+from inferometer.schema.errors import InfeasibleError, InputError, UserError
 
 KIMI = Scenario("h200_sxm", "vllm", "moonshotai/Kimi-K2.5", tp=8, speculative_tokens=3)
 LLAMA = replace(KIMI, model="meta-llama/Llama-3.1-70B")
@@ -76,3 +78,45 @@ def test_sweep_takes_as_many_whole_machines_as_hold_the_model() -> None:
     ]
     assert [skipped["hardware"] for skipped in found.skipped] == ["groq_lpu"]
     assert "does not fit" in found.skipped[0]["reason"]
+
+
+TRACES = {
+    "BurstGPT_1.csv": "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+    "5,ChatGPT,472,18,490,Conversation log\n45,ChatGPT,1087,230,1317,Conversation log\n"
+    "118,GPT-4,417,0,417,API log\n",
+    "conv.csv": "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+    "2023-11-16 18:15:46.6805900,472,18\n2023-11-16 18:15:50.9951690,1087,230\n",
+    "trace.jsonl": '{"timestamp": 0, "input_length": 472, "output_length": 18, "hash_ids": [0]}\n'
+    '{"timestamp": 9, "input_length": 1087, "output_length": 230, "hash_ids": [0, 1, 2]}\n',
+}
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_background_takes_the_lengths_of_a_traces_answered_requests(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(TRACES[name])
+    inputs, outputs = background_lengths(str(tmp_path / name), FEW_CALLS)
+    assert list(zip(inputs.tolist(), outputs.tolist(), strict=True)) == [(472, 18), (1087, 230)]
+    h100 = Scenario("h100_sxm", "vllm", "meta-llama/Llama-3.1-8B", background_rate_per_s=200.0)
+    crowded = replay(FEW_CALLS, replace(h100, background_profile=str(tmp_path / name)), with_interval=False)
+    assert crowded.simulation.background_calls > 10
+
+
+def test_background_file_that_changed_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "BurstGPT_1.csv"
+    path.write_text(TRACES["BurstGPT_1.csv"])
+    assert background_lengths(str(path), FEW_CALLS)[0].tolist() == [472, 1087]
+    path.write_text(TRACES["BurstGPT_1.csv"].replace("472", "47"))
+    assert background_lengths(str(path), FEW_CALLS)[0].tolist() == [47, 1087]
+
+
+def test_background_that_is_none_is_told_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="own, azure_conv, azure_code, mooncake, or the path"):
+        background_lengths("burstgpt", FEW_CALLS)
+    with pytest.raises(InputError, match=r"missing.csv.*cannot be read"):
+        background_lengths(str(tmp_path / "missing.csv"), FEW_CALLS)
+    (tmp_path / "failed.csv").write_text(TRACES["BurstGPT_1.csv"].replace(",18,", ",0,").replace(",230,", ",0,"))
+    with pytest.raises(InputError, match="states no request's"):
+        background_lengths(str(tmp_path / "failed.csv"), FEW_CALLS)
+    (tmp_path / "notes.txt").write_text("not a trace")
+    with pytest.raises(InputError, match="no format"):
+        background_lengths(str(tmp_path / "notes.txt"), FEW_CALLS)

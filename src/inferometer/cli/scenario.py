@@ -48,7 +48,11 @@ _OPTIONS = (
     click.option("--scale", type=float, default=1.0, show_default=True, help="Start sessions so many times faster."),
     click.option("--idle-cap", type=float, metavar="S", help="Cut longer human gaps; tells no cost."),
     click.option("--open-loop", is_flag=True, help="Every call at its recorded time; tells no cost."),
-    click.option("--background", metavar="RATE[:PROFILE]", help="Other tenants' calls per second; own, azure_conv ..."),
+    click.option(
+        "--background",
+        metavar="RATE[:PROFILE]",
+        help="Other tenants' calls per second, long as own, azure_conv, azure_code, mooncake or a trace's file.",
+    ),
     click.option("--round-trip", type=float, default=0.0, show_default=True, metavar="S", help="Of the network."),
     click.option("--gateway-workers", type=int, default=0, show_default=True, help="Check and tokenise; 0: no limit."),
     click.option("--priorities", is_flag=True, help="Serve runs by purpose: serve, develop, evaluate, train."),
