@@ -16,6 +16,7 @@ from inferometer.analyzer.audit import Replayed
 from inferometer.analyzer.audit_dataset import CostedCall, Dataset
 from inferometer.analyzer.ledger import Ledger
 from inferometer.analyzer.recommend import Recommendation
+from inferometer.analyzer.recommend_hardware import consolidation_advice, payment_advice, self_hosting_advice
 from inferometer.analyzer.recommend_serving import (
     BASELINE,
     LEVERS,
@@ -50,6 +51,8 @@ class Served:
     model: str
     self_hosted: bool
     note: str
+    is_own_model: bool = False
+    """Whether the calls really went to the model they are replayed on."""
 
     def sample(self, limit: int) -> tuple[Served, Decimal]:
         """Return whole sessions, evenly spread, of about `limit` calls, and how often they stand for all tokens."""
@@ -96,7 +99,7 @@ def served_calls(dataset: Dataset, stand_in: str | None) -> Served | None:
         if models and stand_in is None:
             model, count = models.most_common(1)[0]
             kept = [call for call in calls if profiles[call.inference.model] == model]
-            return Served(kept, model, self_hosted, f"{count:,} calls that went to {model}, replayed on it.")
+            return Served(kept, model, self_hosted, f"{count:,} calls that went to {model}, replayed on it.", True)
     if not dataset.calls:
         return None
     model = load_model(stand_in or STAND_IN).id
@@ -154,6 +157,10 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
                 )
     if served.self_hosted:
         found += other_hardware(comparison, results)
+        found += payment_advice(comparison, found_calls.calls)
+        found += consolidation_advice(comparison, workload, found_calls.calls)
+    elif served.is_own_model:
+        found += self_hosting_advice(comparison, list(results.values()), found_calls.calls)
     found.sort(key=lambda one: -one.saving_usd.mid)
     shared = cost_range(baseline, SHARED)
     per_day = float(shared.mid * scale) / dataset.days if shared is not None and dataset.days else None

@@ -1,0 +1,110 @@
+"""Ways of paying for machines: savings that follow from hours and prices alone."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from inferometer.analyzer.audit import Replayed
+from inferometer.analyzer.audit_scenarios import replay_audit
+from inferometer.analyzer.ledger import Ledger, Reserved
+from inferometer.analyzer.recommend import Recommendation
+from inferometer.analyzer.replay import Payment
+from inferometer.analyzer.replay_cost import UsdRange, hourly_price
+from inferometer.profiles.hardware import load_hardware
+from inferometer.testing.workload import LARGE, FlatPrices, Workload
+
+OPEN = "meta-llama/Llama-3.1-70B"
+HOURS = 192
+DAY = 24
+
+
+def spread(every_h: int, *, provider: str = "vllm", hours: int = HOURS, output: int = 100) -> Workload:
+    """Return single calls of an open model, one at the start of every n-th hour, and one in the last hour."""
+    work = Workload(prices=FlatPrices({OPEN: LARGE}))
+    for hour in sorted({*range(0, hours, every_h), hours - 1}):
+        run = work.run(hour * 3600 + 300)
+        tokens = {"input_fresh": 10_000, "cache_read": 0, "output": output}
+        work.call(run, hour * 3600 + 300, 5, model=OPEN, provider=provider, **tokens)
+    return work
+
+
+def audited(work: Workload, ledger: Ledger | None = None) -> Replayed:
+    return replay_audit(work.dataset(), ledger or Ledger())
+
+
+def advice(work: Workload, ledger: Ledger | None = None) -> dict[str, Recommendation]:
+    return {one.id: one for one in audited(work, ledger).recommendations}
+
+
+def hourly(hardware: str, chips: int, basis: str) -> UsdRange:
+    price = hourly_price(load_hardware(hardware), chips, Payment(basis=basis))
+    assert price is not None
+    return price.usd
+
+
+def reserved(gpus: int, usd: str = "2") -> Ledger:
+    return Ledger(reserved=(Reserved(hardware="h100_sxm", gpus=gpus, usd_per_gpu_hour=Decimal(usd)),))
+
+
+def test_machines_in_use_in_every_hour_are_cheaper_reserved() -> None:
+    found = advice(spread(1))["reserve_hardware"]
+    chips = found.details["chips"]
+    by_the_hour, long = hourly("h100_sxm", chips, "on_demand"), hourly("h100_sxm", chips, "rental_3_years")
+    assert (found.details["window_hours"], found.details["active_hours"]) == (HOURS, HOURS)
+    assert found.saving_usd.mid == (by_the_hour.mid - long.mid) * HOURS == found.cash_usd.mid
+    assert found.saving_usd.low == (by_the_hour.low - long.high) * HOURS
+    assert found.details["break_even_share_of_hours"] == pytest.approx(float(long.mid / by_the_hour.mid))
+
+
+def test_machines_in_use_one_hour_a_day_are_not_reserved() -> None:
+    assert "reserve_hardware" not in advice(spread(DAY))
+
+
+def test_a_day_of_calls_says_nothing_of_a_contract() -> None:
+    assert not {"reserve_hardware", "self_host"} & advice(spread(1, hours=DAY)).keys()
+
+
+def test_reserved_machines_in_use_one_hour_a_day_free_what_the_hours_would_not_cost() -> None:
+    found = advice(spread(DAY), reserved(2))["release_reserved"]
+    active = HOURS // DAY + 1
+    assert found.saving_usd.mid == 2 * 2 * HOURS - hourly("h100_sxm", 2, "on_demand").mid * active
+    assert found.freed_capacity_usd == found.saving_usd
+    assert found.cash_usd.mid == 0
+
+
+def test_reserved_machines_in_use_all_day_are_kept() -> None:
+    assert not {"release_reserved", "reserve_hardware"} & advice(spread(1), reserved(2)).keys()
+
+
+def test_idle_replicas_are_freed_down_to_the_one_that_is_as_fast() -> None:
+    found = advice(spread(DAY), reserved(8))["consolidate_replicas"]
+    # two chips a replica: one of four is enough for one call at a time
+    assert (found.details["fleet"], found.details["replicas"]) == (4, 1)
+    assert found.saving_usd.mid == 3 * 2 * 2 * HOURS
+    assert found.saving_usd.low == 2 * 2 * 2 * HOURS
+    assert found.freed_capacity_usd == found.saving_usd
+
+
+def test_a_single_replica_is_not_consolidated() -> None:
+    assert "consolidate_replicas" not in advice(spread(DAY), reserved(2))
+
+
+def test_an_open_model_is_served_at_home_where_all_hours_cost_less_than_its_bill() -> None:
+    work = spread(1, provider="acme", output=1000)
+    billed = work.dataset().cost_usd
+    assert billed == len(work.rows) * (10_000 * Decimal(10) + 1000 * Decimal(50)) / 1_000_000
+    assert "self_host" not in advice(work)
+    for row in work.rows:
+        row.placement.weight = 100.0
+    found = advice(work)["self_host"]
+    assert found.details["replicas"] == 1
+    assert found.saving_usd.mid == 100 * billed - found.details["usd_per_hour"]["mid"] * HOURS
+    for row in work.rows:
+        row.placement.weight = 1000.0
+    assert advice(work)["self_host"].details["replicas"] > 1
+    curve = found.details["curve"]
+    at = curve["break_even_utilisation"]
+    point = curve["points"][0]
+    assert float(point["usd"]) * point["utilisation"] / at == pytest.approx(float(100 * billed))
