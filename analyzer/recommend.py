@@ -131,8 +131,14 @@ def proposals(examined: Examined) -> list[Proposal]:
     from inferometer.analyzer.recommend_caching import caching_proposals
     from inferometer.analyzer.recommend_context import context_proposals
     from inferometer.analyzer.recommend_models import model_proposals
+    from inferometer.analyzer.recommend_providers import provider_proposals
 
-    return [*context_proposals(examined), *model_proposals(examined), *caching_proposals(examined)]
+    return [
+        *context_proposals(examined),
+        *model_proposals(examined),
+        *provider_proposals(examined),
+        *caching_proposals(examined),
+    ]
 
 
 def assess(proposal: Proposal, examined: Examined) -> Recommendation | None:

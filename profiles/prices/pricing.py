@@ -87,6 +87,11 @@ class PriceList:
             self._negotiate(call, start_ns, priced)
         return priced
 
+    def other_sellers(self, provider: str | None, model: str) -> list[tuple[str, str]]:
+        """Return (provider, name there) of those other than `provider` by whose published list a model is sold."""
+        own = self._published.provider_id(provider)
+        return [(seller, name) for seller, name in self._published.sellers(model) if seller != own]
+
     def price_charge(self, charge: Charge, placement: Placement, row: InferenceRow | None) -> Decimal | None:
         """Return what a charge cost in US dollars; None where nobody says.
 

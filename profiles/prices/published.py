@@ -85,6 +85,7 @@ class PublishedPrices:
         self.version = version("genai-prices")
         self._found: dict[tuple[str | None, str], Listed | str] = {}
         self._cards: dict[tuple[int, int, object, tuple[tuple[str, str], ...]], RateCard | str] = {}
+        self._sellers: dict[str, list[tuple[str, str]]] | None = None
 
     @property
     def as_of(self) -> date:
@@ -106,6 +107,19 @@ class PublishedPrices:
         if key not in self._found:
             self._found[key] = self._find(provider, model)
         return self._found[key]
+
+    def sellers(self, model: str) -> list[tuple[str, str]]:
+        """Return providers that list a model, each with the name it has there; names differ in the owner's at most."""
+        if self._sellers is None:
+            self._sellers = {}
+            for provider in self._snapshot.providers:
+                for listed in provider.models:
+                    self._sellers.setdefault(_bare(listed.id), []).append((provider.id, listed.id))
+        return list(self._sellers.get(_bare(model), ()))
+
+    def provider_id(self, provider: str | None) -> str | None:
+        """Return the list's name of a provider."""
+        return _PROVIDER_IDS.get(provider.lower(), provider.lower()) if provider else None
 
     def card(self, listed: Listed, moment: datetime | None, context: Mapping[str, str]) -> RateCard | str:
         """Return the card of a model at a moment (None: unknown, then today's), or why it cannot be priced."""
@@ -174,6 +188,10 @@ class PublishedPrices:
             fees_usd=fees,
             notes=(*listed.notes, *notes),
         )
+
+
+def _bare(model: str) -> str:
+    return model.rpartition("/")[2].casefold()
 
 
 def _spellings(provider: str | None, model: str) -> Iterable[tuple[str | None, str]]:

@@ -25,8 +25,8 @@ def spread(every_h: int, *, provider: str = "vllm", hours: int = HOURS, output: 
     work = Workload(prices=FlatPrices({OPEN: LARGE}))
     for hour in sorted({*range(0, hours, every_h), hours - 1}):
         run = work.run(hour * 3600 + 300)
-        tokens = {"input_fresh": 10_000, "cache_read": 0, "output": output}
-        work.call(run, hour * 3600 + 300, 5, model=OPEN, provider=provider, **tokens)
+        at_s = hour * 3600 + 300
+        work.call(run, at_s, 5, model=OPEN, provider=provider, input_fresh=10_000, cache_read=0, output=output)
     return work
 
 
