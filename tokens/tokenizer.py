@@ -12,6 +12,7 @@ from typing import Literal, cast
 from inferometer.schema.errors import InputError, UnknownNameError
 from inferometer.schema.records import PrefixChain
 from inferometer.tokens import _native
+from inferometer.tokens.claude_model import ClaudeEncoding, claude_version
 from inferometer.tokens.key import HashKey, load_key
 from inferometer.tokens.models import encoding_name_for_model
 from inferometer.tokens.reference import ReferenceVocabulary
@@ -33,6 +34,8 @@ class Encoding:
     surrogates and bytes that are not UTF-8 as U+FFFD. Methods may be called from several threads; long texts are
     counted without the GIL.
     """
+
+    is_estimate = False
 
     def __init__(
         self, name: str, vocabulary: _native.Vocabulary | ReferenceVocabulary, normalisation: str | None = None
@@ -147,14 +150,18 @@ def encoding(name: str) -> Encoding:
     return Encoding(descriptor.name, load(descriptor), descriptor.normalisation)
 
 
-def encoding_for_model(model: str) -> Encoding:
-    """Return the encoding that a model uses.
+def encoding_for_model(model: str) -> Encoding | ClaudeEncoding:
+    """Return the encoding that a model uses; for Claude 3 and later, one that estimates.
 
     Raises:
         UnknownNameError: the model's vocabulary is not known.
+        UserError: nothing on this machine holds it.
     """
     name = encoding_name_for_model(model)
     if name is None:
+        version = claude_version(model)
+        if version is not None:
+            return ClaudeEncoding(version)
         raise UnknownNameError("vocabulary of model", model, ())
     return encoding(name)
 

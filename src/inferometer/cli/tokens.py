@@ -36,12 +36,14 @@ def count(paths: tuple[str, ...], encoding_name: str | None, model: str | None, 
     total = sum(tokens for _, _, tokens in rows)
     if as_json:
         files = [{"path": path, "bytes": size, "tokens": tokens} for path, size, tokens in rows]
-        print_json({"encoding": chosen.name, "files": files, "tokens": total})
+        print_json({"encoding": chosen.name, "estimated": chosen.is_estimate, "files": files, "tokens": total})
         return
     for path, _, tokens in rows:
         click.echo(f"{tokens:>12,}  {path}")
     if len(rows) > 1:
         click.echo(f"{total:>12,}  total")
+    if chosen.is_estimate:
+        click.echo(f"an estimate: the vocabulary of {chosen.name} is not public", err=True)
 
 
 @command.command()
