@@ -15,7 +15,7 @@
 #include "transcode.h"
 
 static struct vocabulary vocabularies[SCAN_FAMILIES];
-static struct encoder *encoders[SCAN_FAMILIES][6];
+static struct encoder *encoders[SCAN_FAMILIES][8];
 static const char *const MERGES[] = {
     "in", "the", " t", "th", "he", "er", " a", "ing", "  ", "    ", "aa", "aaaa", "ab", "abab", "ba", "\n\n", "ll", "'s", "re",
     " the", "\xE4\xB8", "\xE4\xB8\xAD", "\xC3\xA9", "\xCC\x81", "e\xCC\x81", "00", "000", "!!", "//", "\r\n", "xyz", "aaa"};
@@ -51,8 +51,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         uint8_t *block = vocabulary_compile(&source, &size, &problem);
         require(block != 0, problem ? problem : "compile");
         require(!vocabulary_open(&vocabularies[family], block, size), "open");
-        static const char *const kernels[] = {"portable", "avx2", "avx512"};
-        for (unsigned made = 0; made < 6; made++) {
+        static const char *const kernels[] = {"portable", "avx2", "avx512", "neon"};
+        for (unsigned made = 0; made < 8; made++) {
             const struct kernel *kernel = choose_kernel(kernels[made / 2]);
             if (kernel)
                 encoders[family][made] = encoder_create(&vocabularies[family], kernel, made & 1 ? 1 : 0);
@@ -104,7 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct window window = {0};
     static struct found first, other;
     first.count = 0;
-    for (unsigned made = 0; made < 6; made++) {
+    for (unsigned made = 0; made < 8; made++) {
         struct encoder *encoder = encoders[family][made];
         struct found *found = made ? &other : &first;
         if (!encoder)

@@ -57,7 +57,7 @@ def block() -> bytes:
 
 def kernels(block: bytes) -> list[_native.Vocabulary]:
     found = []
-    for kernel in ("portable", "avx2", "avx512"):
+    for kernel in ("portable", "avx2", "avx512", "neon"):
         try:
             found += [_native.Vocabulary(block, kernel=kernel, cache_bytes=size) for size in (0, 1, 100_000)]
         except ValueError:

@@ -55,4 +55,13 @@ static inline unsigned find_slot(const struct piece_key *line, struct piece_key 
     return slot;
 }
 
+/* The same for a key without a count, looking at every slot whatever it finds. */
+static inline unsigned find_slot_branchless(const struct piece_key *line, const struct piece_key *key)
+{
+    unsigned found = LINE_KEYS;
+    for (unsigned slot = 0; slot < LINE_KEYS; slot++)
+        found = line[slot].low == key->low && (line[slot].high & ~COUNT_BITS) == key->high ? slot : found;
+    return found;
+}
+
 #endif
