@@ -76,6 +76,7 @@ class Replayed:
     scenarios: list[dict[str, Any]] = field(default_factory=list)
     recommendations: list[Recommendation] = field(default_factory=list)
     own_hardware_usd_per_day: float | None = None
+    roofline: dict[str, Any] | None = None
 
 
 def build_audit(
@@ -152,6 +153,7 @@ def build_audit(
         "ratio": shares,
         "claims": claims(knowledge.claims, own),
         "scenarios": replayed.scenarios,
+        "roofline": replayed.roofline,
         "recommendations": [found.as_dict() for found in [*recommendations, *replayed.recommendations]],
         "best_set": together.as_dict(),
         "costliest_run": costliest_run(dataset),

@@ -17,7 +17,7 @@ NAMES = {
 """Keys that hold a user's names, and what they are called instead."""
 DROPPED = frozenset({"note", "detail"})
 """Keys whose free text can hold names."""
-OWN_TEXT = frozenset({"claims", "reconciliation", "scenarios", "ratio", "totals"})
+OWN_TEXT = frozenset({"claims", "reconciliation", "roofline", "scenarios", "ratio", "totals"})
 """Parts of the document that hold no name of a user's."""
 
 

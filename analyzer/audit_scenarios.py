@@ -29,6 +29,7 @@ from inferometer.analyzer.recommend_serving import (
     title_of,
 )
 from inferometer.analyzer.replay import Payment, ReplayResult, Scenario, replay
+from inferometer.analyzer.roofline import roofline
 from inferometer.analyzer.workload import Workload, build_workload
 from inferometer.profiles.hardware import load_hardware
 from inferometer.profiles.models import load_model
@@ -164,7 +165,7 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
     found.sort(key=lambda one: -one.saving_usd.mid)
     shared = cost_range(baseline, SHARED)
     per_day = float(shared.mid * scale) / dataset.days if shared is not None and dataset.days else None
-    return Replayed(rows, found, per_day)
+    return Replayed(rows, found, per_day, roofline(baseline, HARDWARE, ledger))
 
 
 def _on_hardware(workload: Workload, model: str, hardware: str) -> ReplayResult | None:

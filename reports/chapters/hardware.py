@@ -7,6 +7,7 @@ from typing import Any
 from inferometer.reports.chapters.summary import Document
 from inferometer.reports.charts.break_even import break_even
 from inferometer.reports.charts.hardware_pareto import hardware_pareto
+from inferometer.reports.charts.roofline import roofline_chart
 from inferometer.reports.contexts import Block, Cell, Chapter, Chart, Column, Note, Table, Why
 from inferometer.reports.numbers import count, seconds, share, usd
 
@@ -42,6 +43,7 @@ def hardware_chapter(document: Document) -> Chapter:
             )
         )
     blocks += _break_even(scenarios, why)
+    blocks += _roofline(document.get("roofline"))
     rows = [_row(row) for row in scenarios]
     columns = [
         Column("Scenario"),
@@ -91,6 +93,34 @@ def _break_even(scenarios: list[dict[str, Any]], why: Why) -> list[Block]:
                 "who run the machines are not in it.",
                 None,
                 why.command,
+            ),
+        )
+    ]
+
+
+def _roofline(found: dict[str, Any] | None) -> list[Block]:
+    """Return the roofline; nothing where no call was replayed or no machine computes at the precision."""
+    if not found or not found["machines"]:
+        return []
+    first = found["machines"][0]
+    bound = [point["name"] for point in found["points"] if point["flop_per_byte"] < first["ridge_flop_per_byte"]]
+    words = f"On {first['name']} memory limits {'; '.join(bound) or 'none of them'}"
+    if found["training"]:
+        words += ". Dashed: what each chip of a training run reached; its FLOP per byte is not stated"
+    return [
+        Chart(
+            "roofline",
+            "Roofline",
+            f"Lines: what one chip can compute by how much it does per byte read, at {found['precision']}. Points: "
+            f"this workload on {found['model']}. {words}.",
+            roofline_chart(found),
+            Why(
+                f"Weights are read once a step, keys and values once a sequence: a context of "
+                f"{count(round(found['context_tokens']))} tokens when decoding, "
+                f"{count(round(found['prefill_tokens_per_call']))} uncached prompt tokens a call, both averages of the "
+                "replay. Roofs are data-sheet rates.",
+                None,
+                "inferometer replay --hardware H --engine E --model M",
             ),
         )
     ]
