@@ -32,6 +32,10 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "bedrock": ("boto3",),
     "crewai": ("crewai",),
     "pydantic-ai": ("pydantic-ai-slim[openai]",),
+    "smolagents": ("smolagents[openai]", "openinference-instrumentation-smolagents"),
+    "strands": ("strands-agents[openai]>=1.62",),
+    "mistralai": ("mistralai",),
+    "agent-framework": ("agent-framework-core", "agent-framework-openai"),
 }
 
 

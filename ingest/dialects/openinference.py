@@ -21,6 +21,8 @@ _KINDS: dict[str, SpanKind | Operation] = {
     "DECISION": SpanKind.STEP,
 }
 
+_RUN = ".run"  # smolagents names an agent's span "clerk.run"
+
 FIRST_TOKEN_EVENT = "First Token Stream Event"
 
 
@@ -31,7 +33,9 @@ def kind_of(raw: RawSpan, fields: Fields) -> SpanKind | Operation | None:
 
 
 def refine(raw: RawSpan, fields: Fields) -> None:
-    """Read the time to first token from its event."""
+    """Read an agent's name from its span's where no attribute has it, and the time to first token from its event."""
+    if fields.get("kind") == "AGENT" and "agent_name" not in fields and raw.name.endswith(_RUN):
+        fields["agent_name"] = raw.name.removesuffix(_RUN)
     if "ttft_s" in fields or raw.start_ns is None:
         return
     for event in raw.events:

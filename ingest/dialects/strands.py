@@ -8,6 +8,12 @@ from inferometer.ingest.raw import RawSpan
 from inferometer.schema.records import Operation, SpanKind
 
 
+def refine(raw: RawSpan, fields: Fields) -> None:
+    """Drop the provider where the framework names itself: whose model answered is told by the model alone."""
+    if fields.get("provider") == "strands-agents":
+        del fields["provider"]
+
+
 def kind_of(raw: RawSpan, fields: Fields) -> SpanKind | Operation | None:
     """Return the operation; a cycle of the event loop is a step."""
     if raw.name.startswith("execute_event_loop_cycle"):
@@ -29,4 +35,5 @@ DIALECT = Dialect(
     scopes=("strands*",),
     markers=("event_loop.cycle_id", "event_loop.parent_cycle_id"),
     content=gen_ai.CONTENT,
+    refine=refine,
 )

@@ -30,6 +30,7 @@ GOLDENS = Path(__file__).parent / "goldens"
 SECRET = "Xyzzy-4711"
 REGENERATE = bool(os.environ.get("INFEROMETER_REGENERATE"))
 VOLATILE = ("_ns", "time_to_first_chunk", "server.port", "server.address", "session.id", "jsonrpc.request.id")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Scenario = Callable[[ModelStub], None]
 
@@ -87,7 +88,7 @@ def hold(path: Path, package: str, spans: list[ReadableSpan], served: list[Reply
         "served": [[one.input_tokens, one.output_tokens, one.cached_tokens or 0] for one in served],
         "spans": [
             {
-                "name": span.name,
+                "name": _UUID.sub("*", span.name),
                 "kind": span.kind.name,
                 "parent": numbers.get(span.parent.span_id) if span.parent else None,
                 "scope": span.instrumentation_scope.name if span.instrumentation_scope else None,

@@ -38,6 +38,37 @@ def _spans(golden: dict[str, Any]) -> list[RawSpan]:
     ]
 
 
+TRACED_BY_THEMSELVES = {
+    "agent-framework-core-agent-streamed": ({"clerk"}, ["look"]),
+    "agent-framework-core-agent-whole": ({"clerk"}, ["look"]),
+    "mistralai-chat": (set(), []),
+    "pydantic-ai-slim-agent": ({"clerk"}, ["look"]),
+    "smolagents-agent": ({"clerk"}, ["look", "final_answer"]),
+    "strands-agents-agent": ({"clerk"}, ["look"]),
+}
+"""Goldens of frameworks without a hook of ours: the agents in them, and the tools that these called in order."""
+
+
+@pytest.mark.parametrize("name", TRACED_BY_THEMSELVES)
+def test_frameworks_that_trace_themselves_keep_their_agents_and_tools(name: str) -> None:
+    path = next(path for path in GOLDENS if path.stem == name)
+    batch = normalise(_spans(json.loads(path.read_text(encoding="utf-8"))))
+    decisions = resolve(batch, 2**62)
+    agents, tools = TRACED_BY_THEMSELVES[name]
+    assert {span.agent_name for span in batch.spans if span.kind is SpanKind.AGENT} == agents
+    assert [call.name for call in batch.tool_calls] == tools
+    assert {run.agent_name for run in decisions.runs} == (agents or {None})
+    by_id = {span.span_id: span for span in batch.spans}
+    for call in (*batch.inferences, *batch.tool_calls):
+        above, kinds = by_id[call.span_id], set()
+        while above.parent_id is not None:
+            above = by_id[above.parent_id]
+            kinds.add(above.kind)
+        assert (SpanKind.AGENT in kinds) is bool(agents)
+    assert all(call.model in {"gpt-4o", "mistral-large-latest"} for call in batch.inferences)
+    assert {call.provider for call in batch.inferences} <= {"openai", "mistral_ai", None}
+
+
 def test_there_are_goldens() -> None:
     assert len({path.name.split("-")[0] for path in GOLDENS}) >= 8
 

@@ -77,6 +77,9 @@ class Reply:
     response_id: str | None = None
     service_tier: str | None = None
     without_usage: bool = False
+    usage_unasked: bool = False
+    """Whether a stream of chat completions tells its usage though nobody asked, as Mistral's does."""
+
     breaks_after: int | None = None
     """Chunks of a stream after which the connection is cut; None: it ends well."""
 

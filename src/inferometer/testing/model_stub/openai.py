@@ -185,7 +185,8 @@ def chunks(path: str, reply: Reply, prompt: Prompt, request: Mapping[str, Any]) 
             payload = json.dumps({"type": kind, "sequence_number": number, **event})
             yield f"event: {kind}\ndata: {payload}\n\n".encode()
         return
-    wanted = (request.get("stream_options") or {}).get("include_usage") and not reply.without_usage
+    asked = reply.usage_unasked or (request.get("stream_options") or {}).get("include_usage")
+    wanted = asked and not reply.without_usage
     for choices in _chat_deltas(path, reply):
         chunk = _head(path, reply, prompt, ".chunk")
         chunk["choices"] = choices
