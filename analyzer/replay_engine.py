@@ -15,7 +15,7 @@ from inferometer.schema.errors import InternalError, UserError
 ROUTERS = ("round_robin", "least_loaded", "prefix")
 SERVED, OVER_CONTEXT, OVER_MEMORY = 1, 2, 3
 PROGRESS_PARTS = 65536
-SEGMENT_BYTES, SEQUENCE_BYTES = 16, 160
+SEGMENT_BYTES, SEQUENCE_BYTES = 17, 160
 """Of memory that the engine takes per replica: see csrc/cache.h and csrc/replica.h."""
 MOST_BYTES = 4e9
 MOST_BACKGROUND_CALLS = 5_000_000
@@ -112,8 +112,10 @@ class ReplicaTotals:
 class Simulation:
     """What became of each call; arrays of shape (n_calls,), times in seconds on the simulated clock.
 
-    ``first_s`` and ``end_s`` are when the client has the first and last token, ``busy_s`` is the call's share of the
-    time its replicas worked, ``status`` is SERVED, OVER_CONTEXT or OVER_MEMORY.
+    ``hit_tokens`` were found in the prefix cache and ``loaded_tokens`` fetched from the tier below; ``reused_tokens``
+    of both no prompt had held before, an output had filled them. ``first_s`` and ``end_s`` are when the client has the
+    first and last token, ``busy_s`` is the call's share of the time its replicas worked, ``status`` is SERVED,
+    OVER_CONTEXT or OVER_MEMORY.
     """
 
     ready_s: Float
@@ -123,6 +125,7 @@ class Simulation:
     busy_s: Float
     hit_tokens: NDArray[np.int32]
     loaded_tokens: NDArray[np.int32]
+    reused_tokens: NDArray[np.int32]
     produced_tokens: NDArray[np.int32]
     preemptions: NDArray[np.uint16]
     replica: NDArray[np.int16]
@@ -160,7 +163,7 @@ def _check_size(workload: Workload, fleet: Fleet) -> None:
 
 _TYPES = {
     **dict.fromkeys(("ready_s", "entered_s", "first_s", "end_s", "busy_s"), np.float64),
-    **dict.fromkeys(("hit_tokens", "loaded_tokens", "produced_tokens"), np.int32),
+    **dict.fromkeys(("hit_tokens", "loaded_tokens", "reused_tokens", "produced_tokens"), np.int32),
     "preemptions": np.uint16,
     "replica": np.int16,
     "status": np.uint8,

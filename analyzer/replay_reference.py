@@ -29,6 +29,7 @@ class CallRecord:
     end_s: float = 0.0
     busy_s: float = 0.0
     hit_tokens: int = 0
+    reused_tokens: int = 0
     produced_tokens: int = 0
     preemptions: int = 0
     status: int = 0
@@ -85,6 +86,14 @@ class _Cache:
                 if place < computed_blocks:
                     self.idle[block] = None
 
+    def keep(self, chain: list[Block], filled: int) -> None:
+        """Keep the filled blocks of a chain, last used now with what is kept of the last one's segment."""
+        end = filled
+        while end < len(chain) and chain[end][0] == chain[filled - 1][0] and self.match(chain[: end + 1]) > end:
+            end += 1
+        self.acquire(chain[:end])
+        self.release(chain[:end], end)
+
     def evict_to(self, capacity_tokens: int) -> None:
         while self.idle and self.resident_tokens > capacity_tokens:
             self.idle.popitem(last=False)
@@ -112,6 +121,7 @@ class Reference:
     _waits: list[int] = field(default_factory=list)
     _open: list[int] = field(default_factory=list)
     _queued: list[int] = field(default_factory=list)
+    _prompted: set[Block] = field(default_factory=set)
     _ranks: int = 0
     _keys: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -206,12 +216,32 @@ class Reference:
     def _private(self) -> int:
         return sum(s.private for s in self._running) + self._grown(1)
 
-    def _retire(self, sequence: _Sequence) -> None:
+    def _keep_output(self, call: int) -> None:
+        """Keep the blocks of the next prompt that this call's output filled."""
+        inputs, outputs = int(self.workload.input_tokens[call]), int(self.workload.output_tokens[call])
+        chain, edges = self._chains[call], self.workload.edges
+        filled = (inputs + outputs - 1) // self._cache.block_tokens
+        for edge in range(int(edges.first[call]), int(edges.first[call + 1])):
+            target = int(edges.to[edge])
+            longer = self._chains[target]
+            goes_on = len(longer) > len(chain) and longer[: len(chain)] == chain
+            if (
+                goes_on
+                and outputs > 1
+                and filled > len(chain) > 0
+                and self.workload.input_tokens[target] >= inputs + outputs
+            ):
+                self._cache.keep(longer, min(filled, len(longer)))
+                return
+
+    def _retire(self, sequence: _Sequence, finished: bool = False) -> None:
         self._running.remove(sequence)
         if sequence in self._prefills:
             self._prefills.remove(sequence)
         done = sequence.computed >= sequence.target
         computed = max(sequence.computed // self._cache.block_tokens, sequence.hit_blocks)
+        if finished:
+            self._keep_output(sequence.call)
         self._cache.release(sequence.chain, len(sequence.chain) if done else computed)
 
     def _preempt(self) -> None:
@@ -247,8 +277,11 @@ class Reference:
         self._running.append(sequence)
         self._prefills.append(sequence)
         self._cache.evict_to(int(self.rules.kv_tokens) - self._private())
+        before = next((place for place, block in enumerate(chain) if block not in self._prompted), len(chain))
+        self._prompted.update(chain)
         if record.preemptions == 0:
             record.hit_tokens = hit
+            record.reused_tokens = max(0, hit - before * size)
         return True
 
     def _chunks(self, budget: int, may_admit: bool) -> list[tuple[_Sequence, int]]:
@@ -315,7 +348,7 @@ class Reference:
             if sequence.steps * int(self.rules.progress) >= (sequence.generated) * PROGRESS_PARTS:
                 ended.append(sequence)
         for sequence in sorted(ended, key=lambda s: s.key[1]):
-            self._retire(sequence)
+            self._retire(sequence, finished=True)
             self.records[sequence.call].produced_tokens = int(self.workload.output_tokens[sequence.call])
             self._end(sequence.call, SERVED, self.now_s)
         for sequence, chunk in chunks:
@@ -330,5 +363,5 @@ class Reference:
             if sequence.promised > 1:
                 sequence.decoding, sequence.generated = True, sequence.promised - 1
             else:
-                self._retire(sequence)
+                self._retire(sequence, finished=True)
                 self._end(sequence.call, SERVED, self.now_s)

@@ -77,7 +77,8 @@ class ReplayResult:
             "input_tokens": int(workload.input_tokens[served].sum()),
             "output_tokens": produced,
             "output_tokens_per_s": produced / makespan if makespan else None,
-            "prefix_hit_rate": self._hit_rate(),
+            "prefix_hit_rate": self._rate(self._of_prompts()),
+            "generated_hit_rate": self._rate(self.simulation.hit_tokens - self._of_prompts()),
             "prefix_hit_rate_infinite": workload.prefixes.hit_rate_infinite,
             "offload_hit_rate": self._rate(simulation.loaded_tokens) if self.scenario.offload_gib else None,
             "busy_share": self.busy_s / (makespan * self.deployment.replicas) if makespan else None,
@@ -129,8 +130,12 @@ class ReplayResult:
             return None
         return float(tokens[served].sum(dtype=np.int64)) / (blocks * self.workload.prefixes.block_tokens)
 
-    def _hit_rate(self) -> float | None:
-        return self._rate(self.simulation.hit_tokens)
+    def _of_prompts(self) -> NDArray[np.int32]:
+        """Return the tokens that each call found in the cache and that a prompt before it had held."""
+        simulation = self.simulation
+        known = simulation.hit_tokens + simulation.loaded_tokens - simulation.reused_tokens
+        of_prompts: NDArray[np.int32] = np.minimum(simulation.hit_tokens, known)
+        return of_prompts
 
     def _goodput(self, makespan_s: float) -> float | None:
         if not makespan_s:

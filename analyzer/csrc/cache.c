@@ -9,9 +9,10 @@ bool cache_open(Cache *cache, PrefixTree *tree, int64_t capacity_tokens)
     *cache = (Cache){.tree = tree, .capacity_tokens = capacity_tokens, .oldest = -1, .newest = -1};
     cache->kept = calloc(count, sizeof(int32_t));
     cache->users = calloc(count, sizeof(int32_t));
+    cache->prompted = calloc(count, 1);
     cache->older = malloc(count * sizeof(int32_t));
     cache->newer = malloc(count * sizeof(int32_t));
-    if (cache->kept && cache->users && cache->older && cache->newer)
+    if (cache->kept && cache->users && cache->prompted && cache->older && cache->newer)
         return true;
     cache_close(cache);
     return false;
@@ -21,6 +22,7 @@ void cache_close(Cache *cache)
 {
     free(cache->kept);
     free(cache->users);
+    free(cache->prompted);
     free(cache->older);
     free(cache->newer);
     memset(cache, 0, sizeof *cache);
@@ -129,6 +131,15 @@ void cache_acquire(Cache *cache, int32_t leaf, int64_t limit_blocks, int64_t pri
     }
     cache->resident_tokens += added;
     cache->active_tokens += added;
+}
+
+int64_t cache_prompt(Cache *cache, int32_t leaf)
+{
+    const PrefixTree *tree = cache->tree;
+    int32_t segment = leaf;
+    for (; segment >= 0 && !cache->prompted[segment]; segment = tree->parent[segment])
+        cache->prompted[segment] = 1;
+    return segment < 0 ? 0 : (int64_t)tree->start[segment] + tree->blocks[segment];
 }
 
 void cache_release(Cache *cache, int32_t leaf, int64_t computed_blocks)

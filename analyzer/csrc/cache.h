@@ -22,6 +22,7 @@ typedef struct Cache {
     int64_t evicted_tokens;  /* so far */
     int32_t *kept;           /* blocks kept of each segment, from its start */
     int32_t *users;          /* sequences that end in it, and children with users */
+    uint8_t *prompted;       /* whether a prompt has held the segment */
     int32_t *older, *newer;  /* among idle segments; -1: none */
     int32_t oldest, newest;
 } Cache;
@@ -40,6 +41,8 @@ Match cache_match(const Cache *cache, int32_t leaf);
 bool cache_make_room(Cache *cache, int64_t private_tokens);
 /* Pin a chain up to `limit_blocks` and keep all of that, evicting for it. The caller has seen that it fits. */
 void cache_acquire(Cache *cache, int32_t leaf, int64_t limit_blocks, int64_t private_tokens);
+/* Note that a prompt holds a chain, and return how many of its leading blocks prompts before it held. */
+int64_t cache_prompt(Cache *cache, int32_t leaf);
 /* Unpin a chain; blocks from `computed_blocks` on that no other sequence uses were never computed and are dropped. */
 void cache_release(Cache *cache, int32_t leaf, int64_t computed_blocks);
 

@@ -5,7 +5,8 @@
 
 #define COLUMNS(X)                                                                                                     \
     X(input_tokens) X(output_tokens) X(leaf) X(priority) X(ready_s) X(entered_s) X(first_s) X(end_s) X(busy_s)         \
-    X(hit_tokens) X(loaded_tokens) X(produced_tokens) X(rank) X(preemptions) X(replica) X(status) X(kv_arrived)
+    X(hit_tokens) X(loaded_tokens) X(produced_tokens) X(rank) X(preemptions) X(replica) X(status) X(kv_arrived)        \
+    X(tail_leaf) X(tail_blocks) X(reused_tokens)
 
 static bool grow(Calls *calls, int64_t capacity)
 {
@@ -49,5 +50,6 @@ int64_t calls_append(Calls *calls, int32_t input_tokens, int32_t output_tokens, 
     calls->output_tokens[call] = output_tokens;
     calls->leaf[call] = leaf;
     calls->priority[call] = priority;
+    calls->tail_leaf[call] = -1;
     return call;
 }

@@ -20,6 +20,8 @@ typedef struct Calls {
     int32_t *input_tokens, *output_tokens;
     int32_t *leaf;      /* segment of the prefix tree, -1: unknown prefix */
     uint8_t *priority;  /* lower goes first */
+    int32_t *tail_leaf;   /* segment of a later prompt that its output fills, -1: none */
+    int32_t *tail_blocks; /* leading blocks of that prompt that its prompt and output fill */
     /* answered */
     double *ready_s;    /* the client sends it */
     double *entered_s;  /* it joins an engine's queue */
@@ -28,6 +30,7 @@ typedef struct Calls {
     double *busy_s;     /* its share of the time its replicas worked */
     int32_t *hit_tokens;      /* found in the prefix cache when first admitted */
     int32_t *loaded_tokens;   /* fetched from the offload tier, not part of the above */
+    int32_t *reused_tokens;   /* of both, what only outputs had filled before */
     int32_t *produced_tokens; /* output tokens so far */
     int32_t *rank;            /* order of entering an engine's queue */
     uint16_t *preemptions;

@@ -43,6 +43,34 @@ static bool order_sessions(Fleet *fleet)
     return true;
 }
 
+/* Note which blocks of a later prompt a call's output fills: those of the first call that waited for it and whose
+ * prompt goes on from its prompt and is long enough to hold both. The last output token is never computed. */
+static void note_tail(Fleet *fleet, int64_t call)
+{
+    Calls *calls = &fleet->calls;
+    const PrefixTree *tree = &fleet->tree;
+    int32_t leaf = calls->leaf[call];
+    int64_t computed = (int64_t)calls->input_tokens[call] + calls->output_tokens[call] - 1;
+    int64_t filled = computed / tree->block_tokens;
+    if (leaf < 0 || calls->output_tokens[call] < 2)
+        return;
+    int64_t prompt_blocks = (int64_t)tree->start[leaf] + tree->blocks[leaf];
+    for (int64_t edge = fleet->edges.first[call]; edge < fleet->edges.first[call + 1]; edge++) {
+        int32_t next = fleet->edges.to[edge], segment = calls->leaf[next], tail = -1;
+        if (calls->input_tokens[next] <= computed)
+            continue;
+        for (; segment >= 0 && tree->start[segment] >= prompt_blocks; segment = tree->parent[segment])
+            if (tail < 0 && tree->start[segment] < filled)
+                tail = segment;
+        if (segment != leaf || tail < 0)
+            continue;
+        int64_t end = (int64_t)tree->start[tail] + tree->blocks[tail];
+        calls->tail_leaf[call] = tail;
+        calls->tail_blocks[call] = (int32_t)(filled < end ? filled : end);
+        return;
+    }
+}
+
 static bool open_columns(Fleet *fleet)
 {
     const Sessions *sessions = &fleet->sessions;
@@ -61,6 +89,8 @@ static bool open_columns(Fleet *fleet)
     }
     for (int64_t edge = 0; edge < fleet->edges.first[calls]; edge++)
         fleet->waits_for[fleet->edges.to[edge]]++;
+    for (int64_t call = 0; call < calls; call++)
+        note_tail(fleet, call);
     return true;
 }
 

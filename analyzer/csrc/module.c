@@ -273,6 +273,7 @@ static PyObject *answer_of(const Fleet *fleet)
         put(answer, "busy_s", give(calls->busy_s, count, 8)) &&
         put(answer, "hit_tokens", give(calls->hit_tokens, count, 4)) &&
         put(answer, "loaded_tokens", give(calls->loaded_tokens, count, 4)) &&
+        put(answer, "reused_tokens", give(calls->reused_tokens, count, 4)) &&
         put(answer, "produced_tokens", give(calls->produced_tokens, count, 4)) &&
         put(answer, "preemptions", give(calls->preemptions, count, 2)) &&
         put(answer, "replica", give(calls->replica, count, 2)) &&

@@ -158,8 +158,23 @@ static bool join_decoding(Replica *replica, int32_t slot, int64_t left)
                      slot);
 }
 
+/* Keep the blocks of a later prompt that a call's output filled, in memory that was the call's own till now. Its chain
+ * is still pinned, so that these stand before it in the order of eviction. */
+static void keep_output(Replica *replica, int64_t call)
+{
+    int32_t tail = replica->calls->tail_leaf[call];
+    int64_t blocks = replica->calls->tail_blocks[call];
+    cache_acquire(&replica->cache, tail, blocks, replica->held_tokens + grown_tokens(replica, replica->decode_step));
+    cache_release(&replica->cache, tail, INT32_MAX);
+    if (replica->tier.tree) {
+        int64_t limit = at_most(blocks, replica->tier.capacity_tokens / replica->tier.tree->block_tokens);
+        cache_acquire(&replica->tier, tail, limit, 0);
+        cache_release(&replica->tier, tail, INT32_MAX);
+    }
+}
+
 /* Take a sequence out of the batch and its memory back, leaving its computed blocks in the cache and the tier below. */
-static void retire(Replica *replica, int32_t slot)
+static void retire(Replica *replica, int32_t slot, bool finished)
 {
     Sequence *sequence = &replica->sequences[slot];
     Calls *calls = replica->calls;
@@ -175,6 +190,10 @@ static void retire(Replica *replica, int32_t slot)
     int64_t computed = at_least(sequence->computed_tokens / replica->cache.tree->block_tokens, sequence->hit_blocks);
     if (sequence->computed_tokens >= sequence->target_tokens)
         computed = INT32_MAX;
+    replica->held_tokens -= sequence->held_tokens;
+    replica->promised_tokens -= sequence->promised_tokens;
+    if (finished && sequence->leaf >= 0 && calls->tail_leaf[sequence->call] >= 0)
+        keep_output(replica, sequence->call);
     if (sequence->leaf >= 0) {
         cache_release(&replica->cache, sequence->leaf, computed);
         if (replica->tier.tree) {
@@ -183,8 +202,6 @@ static void retire(Replica *replica, int32_t slot)
             cache_release(&replica->tier, sequence->leaf, limit);
         }
     }
-    replica->held_tokens -= sequence->held_tokens;
-    replica->promised_tokens -= sequence->promised_tokens;
     replica->admitted--;
     heap_remove(&replica->victims, slot);
     replica->free_slots[replica->free_count++] = slot;
@@ -207,7 +224,7 @@ static bool preempt(Replica *replica, int32_t slot)
     calls->kv_arrived[call] = 0;
     replica->totals.preemptions++;
     replica->totals.recomputed_tokens += (double)sequence->computed_tokens;
-    retire(replica, slot);
+    retire(replica, slot, false);
     return replica_enqueue(replica, call);
 }
 
@@ -276,6 +293,7 @@ static int admit(Replica *replica)
     cache_make_room(&replica->cache, private_tokens(replica));
     int64_t hit = hit_tokens_of(replica, &demand, demand.match.blocks);
     int64_t fetched = at_least(0, hit_tokens_of(replica, &demand, fetched_blocks) - hit);
+    int64_t prompted = cache_prompt(&replica->cache, demand.leaf) * replica->cache.tree->block_tokens;
     bool arrived = demand.joins_at_once;
     *sequence = (Sequence){
         .call = call,
@@ -295,6 +313,7 @@ static int admit(Replica *replica)
     if (calls->preemptions[call] == 0 && !arrived) {
         calls->hit_tokens[call] = (int32_t)hit;
         calls->loaded_tokens[call] = (int32_t)fetched;
+        calls->reused_tokens[call] = (int32_t)at_least(0, hit + fetched - prompted);
     }
     if (arrived) {
         bool joined = join_decoding(replica, slot, demand.promised_tokens) &&
@@ -443,7 +462,7 @@ static bool end_prefill(Replica *replica, int32_t slot)
     int64_t left = sequence->promised_tokens - 1;
     if (left > 0 && replica->role != ROLE_PREFILL)
         return join_decoding(replica, slot, left);
-    retire(replica, slot);
+    retire(replica, slot, left <= 0);
     return leave_outcome(replica, (StepOutcome){left > 0 ? OUTCOME_PREFILLED : OUTCOME_FINISHED, call, slot, 0.0});
 }
 
@@ -461,7 +480,7 @@ bool replica_end_step(Replica *replica)
     while (replica->finishing.count > 0 && replica->finishing.entries[0].key >> RANK_BITS <= replica->decode_step) {
         int32_t slot = (int32_t)replica->finishing.entries[0].item;
         int64_t call = replica->sequences[slot].call;
-        retire(replica, slot);
+        retire(replica, slot, true);
         calls->produced_tokens[call] = calls->output_tokens[call];
         if (!leave_outcome(replica, (StepOutcome){OUTCOME_FINISHED, call, slot, 0.0}))
             return false;

@@ -26,6 +26,7 @@ from inferometer.analyzer.replay_sensitivity import measure_sensitivity
 from inferometer.analyzer.replay_sweep import mark_pareto, sweep
 from inferometer.analyzer.stepterms import StepLoad
 from inferometer.analyzer.workload import Recorded, Workload, build_workload, made_up_workload
+from inferometer.analyzer.workload_edges import EdgeList
 from inferometer.analyzer.workload_prefix import forest_of
 from inferometer.cli import run as run_command
 from inferometer.profiles.hardware import load_hardware
@@ -288,6 +289,21 @@ def test_offload_tier_brings_back_what_memory_forgot(workload: Workload) -> None
     without, with_tier = (simulate(together, fleet) for fleet in (small, backed))
     assert with_tier.loaded_tokens.sum() > 0
     assert with_tier.total("prefill_tokens") < without.total("prefill_tokens")
+
+
+def test_next_prompt_finds_what_the_output_filled(workload: Workload) -> None:
+    """Prompts here grow by the output and more, so that every call but a run's first goes on from the one before."""
+    answer = replay(workload, H100).simulation
+    size = workload.prefixes.block_tokens
+    for source, target in zip(workload.edges.sources.tolist(), workload.edges.to.tolist(), strict=True):
+        prompt, output = int(workload.input_tokens[source]), int(workload.output_tokens[source])
+        assert answer.hit_tokens[target] == (prompt + output - 1) // size * size
+        assert answer.reused_tokens[target] == answer.hit_tokens[target] - prompt // size * size
+    document = replay(workload, H100).as_dict()
+    assert document["generated_hit_rate"] > 0
+    assert document["prefix_hit_rate"] == document["prefix_hit_rate_infinite"]
+    rewritten = replace(workload, edges=EdgeList.none(workload.calls))
+    assert replay(rewritten, H100).simulation.reused_tokens.sum() == 0
 
 
 def test_priorities_let_serving_go_first() -> None:

@@ -67,13 +67,16 @@ def workloads(draw: st.DrawFn) -> Workload:
     inputs = draw(st.lists(st.integers(0, 400), min_size=calls, max_size=calls))
     outputs = draw(st.lists(st.integers(0, 60), min_size=calls, max_size=calls))
     stems = draw(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 20)), min_size=calls, max_size=calls))
-    forest, _ = forest_of(chains_of(stems, inputs), BLOCK)
     cuts = sorted({0, calls, *draw(st.lists(st.integers(0, calls), max_size=6))})
     edges: list[tuple[int, int, float]] = []
     for begin, end in pairwise(cuts):
         for call in range(begin + 1, end):
             parents = draw(st.lists(st.integers(begin, call - 1), max_size=2, unique=True))
             edges += [(parent, call, draw(st.integers(0, 8)) / 4) for parent in parents]
+            if parents and draw(st.booleans()):  # its prompt goes on from the first one's prompt and output
+                inputs[call] = max(0, inputs[parents[0]] + outputs[parents[0]] + draw(st.integers(-1, 40)))
+                stems[call] = (parents[0], 1000)
+    forest, _ = forest_of(chains_of(stems, inputs), BLOCK)
     starts = [float("nan") if draw(st.booleans()) else draw(st.integers(0, 16)) / 4 for _ in range(len(cuts) - 1)]
     return Workload(
         input_tokens=np.array(inputs, np.int32),
@@ -125,6 +128,7 @@ def test_engine_equals_the_plain_reference(
     assert answer.first_s.tolist() == [record.first_s for record in records]
     assert answer.end_s.tolist() == [record.end_s for record in records]
     assert answer.hit_tokens.tolist() == [record.hit_tokens for record in records]
+    assert answer.reused_tokens.tolist() == [record.reused_tokens for record in records]
     assert answer.preemptions.tolist() == [record.preemptions for record in records]
     assert answer.busy_s == pytest.approx([record.busy_s for record in records], rel=1e-9, abs=1e-12)
     assert answer.total("steps") == reference.steps
@@ -176,7 +180,13 @@ def test_no_fleet_breaks_the_laws(workload: Workload, fleet: Fleet, concurrency:
     assert all(totals.peak_tokens <= fleet.rules.kv_tokens for totals in answer.totals)
     known = answer.hit_tokens.astype(int) + answer.loaded_tokens
     assert (known[served] < np.maximum(1, workload.input_tokens[served])).all()
-    assert (known <= workload.prefixes.chain_blocks() * BLOCK).all()
+    chains = workload.prefixes.chain_blocks()
+    assert (known <= chains * BLOCK).all()
+    assert (answer.reused_tokens <= known).all()
+    # what prompts found of other prompts is no more than what the hashes imply
+    assert (known - answer.reused_tokens).sum() <= (
+        workload.prefixes.total_blocks - workload.prefixes.unique_blocks
+    ) * BLOCK
     # work is conserved: shares sum to the time worked, and nobody works longer than there was time
     assert answer.busy_s.sum() + answer.background_busy_s == pytest.approx(answer.total("busy_s"), rel=1e-9, abs=1e-9)
     assert all(totals.busy_s <= totals.last_end_s + 1e-9 for totals in answer.totals)
