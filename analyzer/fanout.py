@@ -28,6 +28,7 @@ class RunShape:
         depth: agents nested in each other, 1 for a lone agent; None where its spans were not read.
         width: model and tool calls open at once, at most.
         amplification: tokens processed per token of the user's; None where the user's tokens are unknown.
+        is_priced: whether any of its calls has a price; True where it made none.
         resend: input tokens per token of the largest single input: how often the context went over the wire.
         path_ns: critical path by kind; None where times are unknown.
     """
@@ -38,6 +39,7 @@ class RunShape:
     input_tokens: int
     total_tokens: int
     cost_usd: Decimal
+    is_priced: bool
     depth: int | None
     width: int
     amplification: float | None
@@ -87,6 +89,7 @@ def _shape(
         input_tokens=sum(inputs),
         total_tokens=total,
         cost_usd=cost_usd,
+        is_priced=not calls or any(call.cost_usd is not None for call in calls),
         depth=agent_depth(spans) if spans else None,
         width=width((leaf.start_ns, leaf.end_ns) for leaf in work),
         amplification=total / user if user else None,
@@ -185,7 +188,7 @@ def fanout(shapes: Sequence[RunShape]) -> dict[str, Any]:
         "inferences_per_run": _over(shapes, weights, lambda shape: shape.inferences),
         "tool_calls_per_run": _over(shapes, weights, lambda shape: shape.tool_calls),
         "input_tokens_per_run": _over(shapes, weights, lambda shape: shape.input_tokens),
-        "cost_usd_per_run": _over(shapes, weights, lambda shape: float(shape.cost_usd)),
+        "cost_usd_per_run": _over(shapes, weights, _cost_usd),
         "depth": _over(shapes, weights, lambda shape: shape.depth),
         "width": _over(shapes, weights, lambda shape: shape.width),
         "amplification": _over(shapes, weights, lambda shape: shape.amplification),
@@ -208,6 +211,10 @@ def _over(
     return distribution([found for found, _ in known], [weight for _, weight in known])
 
 
+def _cost_usd(shape: RunShape) -> float | None:
+    return float(shape.cost_usd) if shape.is_priced else None
+
+
 def path_share(shapes: Iterable[RunShape]) -> dict[str, float | None]:
     """Return the share of all runs' time by kind of what they waited for; None where no run has times."""
     sums = dict.fromkeys(KINDS, 0.0)
@@ -227,7 +234,7 @@ def _summary(shapes: Sequence[RunShape]) -> dict[str, Any]:
         "tool_calls_per_run": _over(shapes, weights, lambda shape: shape.tool_calls),
         "input_tokens_per_run": _over(shapes, weights, lambda shape: shape.input_tokens),
         "cost_usd": cost,
-        "cost_usd_per_run": _over(shapes, weights, lambda shape: float(shape.cost_usd)),
+        "cost_usd_per_run": _over(shapes, weights, _cost_usd),
     }
 
 

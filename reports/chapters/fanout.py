@@ -116,7 +116,10 @@ def _agents(fan: dict[str, Any]) -> Table:
             Cell(tokens(row["input_tokens_per_run"]["p50"]), sort=float(row["input_tokens_per_run"]["p50"] or 0)),
             Cell(usd(row["cost_usd_per_run"]["p50"]), sort=row["cost_usd_per_run"]["p50"]),
             Cell(usd(row["cost_usd_per_run"]["p99"]), sort=row["cost_usd_per_run"]["p99"]),
-            Cell(usd(row["cost_usd"]), sort=float(row["cost_usd"])),
+            Cell(
+                usd(row["cost_usd"] if row["cost_usd_per_run"]["max"] is not None else None),
+                sort=float(row["cost_usd"]),
+            ),
         ]
         for row in fan["by_agent"][:200]
     ]

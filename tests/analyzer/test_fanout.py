@@ -124,3 +124,14 @@ def test_groups_cover_agents_sessions_days_and_versions() -> None:
     assert found["by_session"]["sessions"] == 2
     assert len(found["by_day"]) == 4
     assert [row["runs"] for row in found["by_version"]] == [2, 2]
+
+
+def test_a_run_without_a_price_has_no_cost_and_not_zero() -> None:
+    work = Workload()
+    work.call(work.run(), input_fresh=100, output=1, model="unlisted")
+    work.call(work.run(), input_fresh=1_000_000, output=0)
+    work.call(work.run(), input_fresh=1_000_000, output=0)
+    found = fanout(run_shapes(work.dataset()))
+    assert (found["cost_usd_per_run"]["p50"], found["cost_usd_per_run"]["mean"]) == (10, 10)
+    work.rows, work.runs = work.rows[:1], work.runs[:1]
+    assert fanout(run_shapes(work.dataset()))["cost_usd_per_run"] == distribution([])
