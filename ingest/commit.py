@@ -112,6 +112,9 @@ def _commit(
     sessions = sessions_to_join(batch)
     linked = set(tx.linked_trace_ids(sessions)) if sessions else set()
     before = tx.load_traces(touched | linked) if touched else RecordBatch()
+    joined = tx.joined_trace_ids(RecordBatch(spans=[*before.spans, *batch.spans])) - touched - linked
+    if joined:
+        before.extend(tx.load_traces(joined))
     is_fresh = _is_fresh(before, batch)
     whole = batch if is_fresh else _united(before, batch)
     decisions = resolve(whole, moment)

@@ -71,7 +71,9 @@ def reprocess(store: Store, *, everything: bool = False, now_ns: int | None = No
         with store.transaction() as tx:
             batch = tx.load_traces(chunk)
             _read_again(tx, batch, everything, changes)
-            tx.apply(resolve(tx.load_traces(chunk), now))
+            whole = tx.load_traces(chunk)
+            whole.extend(tx.load_traces(tx.joined_trace_ids(whole) - set(chunk)))
+            tx.apply(resolve(whole, now))
         changes.traces += len(chunk)
     changes.after = _count(store)
     return changes

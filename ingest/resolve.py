@@ -5,6 +5,7 @@ Pure, and the same for every order of arrival; each decision says why.
 
 from __future__ import annotations
 
+from inferometer.ingest.continuations import continue_runs
 from inferometer.ingest.dependencies import infer_dependencies
 from inferometer.ingest.duplicates import Verdict, decide
 from inferometer.ingest.joins import join_logs
@@ -44,6 +45,7 @@ def resolve(batch: RecordBatch, now_ns: int) -> Decisions:
     decisions = Decisions()
     for trace_id, members in spans.items():
         _resolve_trace(Tree(members), calls.get(trace_id, {}), tools.get(trace_id, {}), now_ns, decisions)
+    continue_runs(batch, decisions)
     join_logs(batch, decisions)
     return decisions
 

@@ -84,6 +84,14 @@ def span_row(span: Span, run_id: str | None = None) -> Row:
     )
 
 
+def load_links(text: str) -> list[SpanLink]:
+    """Return the links of a ``spans`` row from their JSON text."""
+    return [
+        SpanLink(bytes.fromhex(trace_id), bytes.fromhex(span_id), attributes)
+        for trace_id, span_id, attributes in load_json(text)
+    ]
+
+
 def span_of(row: Sequence[Any], resource: Resource | None) -> Span:
     """Return the record of a ``spans`` row, its ``run_id`` the decided one."""
     return Span(
@@ -105,12 +113,7 @@ def span_of(row: Sequence[Any], resource: Resource | None) -> Span:
         session_id=row[16],
         user_id=row[17],
         tags=load_json(row[18]) if row[18] else {},
-        links=[
-            SpanLink(bytes.fromhex(trace_id), bytes.fromhex(span_id), attributes)
-            for trace_id, span_id, attributes in load_json(row[19])
-        ]
-        if row[19]
-        else [],
+        links=load_links(row[19]) if row[19] else [],
         weight=row[20],
         purpose=Purpose(row[21]) if row[21] else None,
         attributes=load_json(row[22]) if row[22] else {},

@@ -7,7 +7,7 @@ beside ``billable``), so that a decision can be taken again from the record alon
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 from inferometer.schema.meters import METER_NAMES
 
@@ -15,6 +15,8 @@ METADATA = MetaData()
 
 VERSION_TABLE = "inferometer_version"
 """Alembic's table, named so that it does not clash with another program's in a shared database."""
+
+_LINKING = text("links IS NOT NULL")
 
 RESOURCES = Table(
     "resources",
@@ -57,6 +59,7 @@ SPANS = Table(
     Index("spans_by_start", "start_ns"),
     Index("spans_by_run", "run_id"),
     Index("spans_by_session", "session_id"),
+    Index("spans_by_link", "trace_id", sqlite_where=_LINKING, postgresql_where=_LINKING),
 )
 
 INFERENCES = Table(

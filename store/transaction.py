@@ -35,6 +35,7 @@ from inferometer.store.rows import (
     dump_reasons,
     inference_of,
     inference_row,
+    load_links,
     outcome_row,
     resource_row,
     run_row,
@@ -175,6 +176,34 @@ class Transaction:
             query = select(tables.SPANS.c.trace_id).where(column.in_(chunk)).distinct()
             found.update(self.connection.scalars(query))
         return sorted(found)
+
+    def joined_trace_ids(self, batch: RecordBatch) -> set[bytes]:
+        """Return the traces that span links join to those of a batch within its sessions, over other traces too."""
+        sessions = {span.session_id for span in batch.spans if span.session_id}
+        linking = tables.SPANS.c.links.is_not(None)
+        has_links = select(tables.SPANS.c.trace_id).where(linking).limit(1)
+        if not sessions or not (
+            any(span.links for span in batch.spans) or self.connection.scalars(has_links).first() is not None
+        ):
+            return set()
+        touched = {span.trace_id for span in batch.spans}
+        neighbours: dict[bytes, set[bytes]] = {trace_id: set() for trace_id in self.linked_trace_ids(sessions)}
+        neighbours.update((trace_id, set()) for trace_id in touched)
+        links = {(span.trace_id, link.trace_id) for span in batch.spans for link in span.links}
+        for chunk in _chunks(sorted(neighbours)):
+            query = select(tables.SPANS.c.trace_id, tables.SPANS.c.links)
+            for trace_id, text in self.connection.execute(query.where(linking, tables.SPANS.c.trace_id.in_(chunk))):
+                links.update((trace_id, link.trace_id) for link in load_links(text))
+        for one, other in links:
+            if other in neighbours:
+                neighbours[one].add(other)
+                neighbours[other].add(one)
+        found, ahead = set(touched), list(touched)
+        while ahead:
+            new = neighbours[ahead.pop()] - found
+            found |= new
+            ahead.extend(new)
+        return found
 
     def apply(self, decisions: Decisions) -> None:
         """Write what was decided about whole traces; runs of theirs that are no more are removed."""
