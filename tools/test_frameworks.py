@@ -35,6 +35,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "smolagents": ("smolagents[openai]", "openinference-instrumentation-smolagents"),
     "strands": ("strands-agents[openai]>=1.62",),
     "mistralai": ("mistralai",),
+    "llama-index": ("llama-index-core", "llama-index-llms-openai", "openinference-instrumentation-llama-index"),
     "agent-framework": ("agent-framework-core", "agent-framework-openai"),
 }
 

@@ -21,20 +21,31 @@ _KINDS: dict[str, SpanKind | Operation] = {
     "DECISION": SpanKind.STEP,
 }
 
-_RUN = ".run"  # smolagents names an agent's span "clerk.run"
+_RUN = ".run"  # smolagents names an agent's span "clerk.run", LlamaIndex "FunctionAgent.run"
+_LLAMA_INDEX = "openinference.instrumentation.llama_index"
 
 FIRST_TOKEN_EVENT = "First Token Stream Event"
 
 
 def kind_of(raw: RawSpan, fields: Fields) -> SpanKind | Operation | None:
-    """Return what ``openinference.span.kind`` says; UNKNOWN stays a plain span."""
+    """Return what ``openinference.span.kind`` says; UNKNOWN stays a plain span.
+
+    LlamaIndex has each method of a model class written as a call of the model, and its agents as chains.
+    """
     kind = fields.get("kind")
+    if raw.scope == _LLAMA_INDEX:
+        owner, _, method = raw.name.rpartition(".")
+        if method.startswith("_"):
+            # what its model classes do on the way to a call, such as `OpenAI._prepare_chat_with_tools`
+            return SpanKind.OTHER
+        if method == "run" and owner.endswith(("Agent", "AgentWorkflow")):
+            return SpanKind.AGENT
     return _KINDS.get(kind.upper()) if isinstance(kind, str) else gen_ai.kind_of(raw, fields)
 
 
 def refine(raw: RawSpan, fields: Fields) -> None:
     """Read an agent's name from its span's where no attribute has it, and the time to first token from its event."""
-    if fields.get("kind") == "AGENT" and "agent_name" not in fields and raw.name.endswith(_RUN):
+    if "agent_name" not in fields and raw.name.endswith(_RUN) and kind_of(raw, fields) is SpanKind.AGENT:
         fields["agent_name"] = raw.name.removesuffix(_RUN)
     if "ttft_s" in fields or raw.start_ns is None:
         return

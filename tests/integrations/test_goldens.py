@@ -41,6 +41,7 @@ def _spans(golden: dict[str, Any]) -> list[RawSpan]:
 TRACED_BY_THEMSELVES = {
     "agent-framework-core-agent-streamed": ({"clerk"}, ["look"]),
     "agent-framework-core-agent-whole": ({"clerk"}, ["look"]),
+    "llama-index-core-agent": ({"FunctionAgent"}, ["look"]),
     "mistralai-chat": (set(), []),
     "pydantic-ai-slim-agent": ({"clerk"}, ["look"]),
     "smolagents-agent": ({"clerk"}, ["look", "final_answer"]),
