@@ -132,10 +132,12 @@ def proposals(examined: Examined) -> list[Proposal]:
     from inferometer.analyzer.recommend_context import context_proposals
     from inferometer.analyzer.recommend_models import model_proposals
     from inferometer.analyzer.recommend_providers import provider_proposals
+    from inferometer.analyzer.recommend_tuning import tuning_proposals
 
     return [
         *context_proposals(examined),
         *model_proposals(examined),
+        *tuning_proposals(examined),
         *provider_proposals(examined),
         *caching_proposals(examined),
     ]
