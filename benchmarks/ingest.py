@@ -2,13 +2,16 @@
 """Import against its gates: CPU in multiples of ``orjson.loads``, calls a second, memory over a large folder.
 
     python benchmarks/ingest.py [--calls 50000] [--folder-mb 500] [--with-content]
+    python benchmarks/ingest.py --tracecost VENV/bin/tracecost [--files FILE ...]
 
-All CPU figures are of one process and one run of it, so that they compare on a busy machine.
+All CPU figures are of one process and one run of it, so that they compare on a busy machine. The second form prints
+what tracecost (PyPI, installed apart) and this tool read out of the same files, and the CPU of the whole commands.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -171,12 +174,64 @@ def measure_memory(folder_mb: int) -> tuple[str, str, str, bool]:
     )
 
 
+def run_command(words: list[str], store: Path | None = None) -> tuple[dict | None, float]:
+    """The JSON document of a command, None where it fails, and its CPU seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    variables = dict(os.environ) if store is None else {**os.environ, "INFEROMETER_STORE": str(store)}
+    done = subprocess.run(words, capture_output=True, env=variables, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return (orjson.loads(done.stdout) if done.returncode == 0 else None), cpu
+
+
+def peer_row(tracecost: str, file: Path) -> tuple[str, ...] | None:
+    """What both read out of one file; None where one of them cannot."""
+    theirs, their_cpu = run_command([tracecost, "cost", "--recompute", "--format", "json", str(file)])
+    with tempfile.TemporaryDirectory() as name:
+        ours = [sys.executable, "-m", "inferometer"]
+        store = Path(name, "store.db")
+        imported, import_cpu = run_command([*ours, "import", "--json", str(file)], store)
+        costs, cost_cpu = run_command([*ours, "cost", "--json"], store)
+    if theirs is None or imported is None or costs is None or not theirs["total"]["llm_calls"]:
+        return None
+    their, our = theirs["total"], costs["total"]
+    given = [our["meters"][name] for name in ("input_fresh", "cache_read", "cache_write_5m", "cache_write_1h")]
+    return (
+        file.name,
+        f"{their['llm_calls']} / {our['inferences']}",
+        f"{their['tokens']['input']} / {sum(tokens or 0 for tokens in given)}",
+        f"{their['tokens']['output']} / {our['meters']['output']}",
+        f"{float(their['cost'] or 0):.6f} / {float(our['cost_usd'] or 0):.6f}",
+        f"{their['unpriced_calls']} / {our['unpriced']}",
+        f"{their_cpu:.2f} / {import_cpu + cost_cpu:.2f}",
+    )
+
+
+def compare(tracecost: str, files: list[Path], calls: int) -> None:
+    """Print a table of what tracecost and this tool read out of files, and out of a generated one."""
+    with tempfile.TemporaryDirectory() as name:
+        write_folder(Path(name), min(calls, RUNS_PER_FILE * CALLS_PER_RUN), False)
+        found = [(file, peer_row(tracecost, file)) for file in [*files, *Path(name).iterdir()]]
+    head = ("file", "calls", "input tokens", "output tokens", "USD", "unpriced", "CPU s")
+    rows = [head, *(row for _, row in found if row is not None)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
+    print("tracecost / inferometer")
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(f"{sum(row is None for _, row in found)} of {len(found)} files not read by both")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=50_000)
     parser.add_argument("--folder-mb", type=int, default=500, help="0 leaves memory out")
     parser.add_argument("--with-content", action="store_true", help="also measure spans that carry their messages")
+    parser.add_argument("--tracecost", metavar="COMMAND", help="compare with this tracecost, and measure nothing else")
+    parser.add_argument("--files", nargs="*", type=Path, default=[], help="files to compare on")
     options = parser.parse_args()
+    if options.tracecost:
+        compare(options.tracecost, options.files, options.calls)
+        return 0
     rows = measure_cpu(options.calls, False)
     if options.with_content:
         rows += measure_cpu(max(1000, options.calls // 10), True)
