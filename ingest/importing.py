@@ -22,7 +22,7 @@ from inferometer.store import Store
 _UNFORESEEN = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, ArithmeticError)
 """What a file of a shape that nobody foresaw may raise in its importer: it costs that file and no other."""
 
-_NO_SESSIONS = frozenset({"otlp", "otlp-protobuf", "mooncake", "azure", "burstgpt"})
+_NO_SESSIONS = frozenset({"otlp", "otlp-protobuf", "mooncake", "azure", "burstgpt", "vidur"})
 """Formats whose files hold no sessions under ids of their own that could have been copied."""
 
 FULL_COLLECTION_FILES = 64

@@ -42,6 +42,7 @@ IMPORTERS: tuple[Importer, ...] = (
     requests.MOONCAKE,
     requests.AZURE,
     requests.BURSTGPT,
+    requests.VIDUR,
     cassettes.IMPORTER,
     answers.IMPORTER,
     otlp_json.PROTOBUF,

@@ -1,4 +1,4 @@
-"""Request traces of serving research: arrival times and lengths, no sessions: Mooncake, Azure, BurstGPT.
+"""Request traces of serving research: arrival times and lengths, no sessions: Mooncake, Azure, BurstGPT, Vidur.
 
 Each request is a run of its own. Mooncake's hashes are prefix blocks of one trace and are compared within it alone.
 """
@@ -50,6 +50,12 @@ def matches_burstgpt(source: Source) -> bool:
     return line.startswith(b"Timestamp,") and b"Request tokens" in line and b"Response tokens" in line
 
 
+def matches_vidur(source: Source) -> bool:
+    """Return whether a table has the columns of Vidur's traces."""
+    columns = source.head.lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0].strip().split(b",")
+    return {b"num_prefill_tokens", b"num_decode_tokens"} <= set(columns)
+
+
 def read_mooncake(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of a Mooncake trace; its times are milliseconds from its begin."""
     warnings: Counter[str] = Counter()
@@ -81,6 +87,16 @@ def read_burstgpt(source: Source) -> Iterator[RecordBatch]:
         "burstgpt",
         lambda row: _seconds_ns(row.get("Timestamp", "")),
         {"input": "Request tokens", "output": "Response tokens", "model": "Model"},
+    )
+
+
+def read_vidur(source: Source) -> Iterator[RecordBatch]:
+    """Yield the records of a Vidur trace; its times are seconds from its begin, and may be left out."""
+    return _read_table(
+        source,
+        "vidur",
+        lambda row: _seconds_ns(row.get("arrived_at") or ""),
+        {"input": "num_prefill_tokens", "output": "num_decode_tokens"},
     )
 
 
@@ -177,4 +193,10 @@ BURSTGPT = Importer(
     reads="BurstGPT (CSV): arrival, model, request and response tokens",
     matches=matches_burstgpt,
     read=read_burstgpt,
+)
+VIDUR = Importer(
+    name="vidur",
+    reads="Vidur traces (CSV): arrival, prefill and decode tokens",
+    matches=matches_vidur,
+    read=read_vidur,
 )

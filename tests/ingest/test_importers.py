@@ -89,6 +89,16 @@ def test_burstgpt_table_is_read_by_its_columns(tmp_path: Path, store: Store, loa
     assert row.placement.start_ns == 5_000_000_000
 
 
+def test_vidur_table_is_read_by_its_columns(tmp_path: Path, store: Store, load: Load) -> None:
+    path = tmp_path / "vidur.csv"
+    path.write_text("arrived_at,num_prefill_tokens,num_decode_tokens,pd_ratio\n0.5,374,44,8.5\n1.25,396,x,3.6\n")
+    load(path)
+    first, second = sorted(store.inferences(), key=lambda row: row.placement.start_ns or 0)
+    assert first.inference.meters.as_dict() == {"input_fresh": 374, "output": 44}
+    assert (first.placement.start_ns, second.placement.start_ns) == (500_000_000, 1_250_000_000)
+    assert second.inference.meters.output is None
+
+
 def test_mooncake_hashes_keep_to_their_file(tmp_path: Path, store: Store, load: Load) -> None:
     for name in ("a.jsonl", "b.jsonl"):
         entry = {"timestamp": 0, "input_length": 1024, "output_length": 5, "hash_ids": [1, 2]}
