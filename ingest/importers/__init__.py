@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inferometer.ingest.importers import (
+    agentic_mooncake,
     answers,
     cassettes,
     claude_code,
@@ -39,6 +40,7 @@ IMPORTERS: tuple[Importer, ...] = (
     tau_bench.IMPORTER,
     lmcache.IMPORTER,
     tapeagents.IMPORTER,
+    agentic_mooncake.IMPORTER,
     requests.MOONCAKE,
     requests.AZURE,
     requests.BURSTGPT,

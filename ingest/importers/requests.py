@@ -65,7 +65,11 @@ def read_mooncake(source: Source) -> Iterator[RecordBatch]:
             stamp = line.get("timestamp")
             begin_ns = round(stamp * _MILLISECOND) if isinstance(stamp, (int, float)) and 0 <= stamp < 1e12 else None
             usage = {"input": line.get("input_length"), "output": line.get("output_length")}
-            yield begin_ns, {**usage, "model": line.get("model")}, _chain(source, line.get("hash_ids"), warnings)
+            yield (
+                begin_ns,
+                {**usage, "model": line.get("model")},
+                mooncake_chain(source, line.get("hash_ids"), warnings),
+            )
 
     yield from _batches(source, "mooncake", entries(), warnings)
 
@@ -157,7 +161,8 @@ def _batches(
     yield batch
 
 
-def _chain(source: Source, hash_ids: Any, warnings: Counter[str]) -> PrefixChain | None:
+def mooncake_chain(source: Source, hash_ids: Any, warnings: Counter[str]) -> PrefixChain | None:
+    """Return the prefix that a line's ids of blocks stand for, None where it has none."""
     if not isinstance(hash_ids, list) or not hash_ids:
         return None
     try:

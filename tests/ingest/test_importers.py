@@ -99,6 +99,22 @@ def test_vidur_table_is_read_by_its_columns(tmp_path: Path, store: Store, load: 
     assert second.inference.meters.output is None
 
 
+def test_agentic_mooncake_keeps_sessions_and_what_waits_for_what(tmp_path: Path, store: Store, load: Load) -> None:
+    lengths = {"input_length": 600, "output_length": 5, "hash_ids": [1, 2]}
+    first = {"session_id": "a", "request_id": "r1", "timestamp": 0, "wait_for": [], **lengths}
+    second = {"session_id": "a", "request_id": "r2", "timestamp": 9, "wait_for": ["r1"], "tool_wait_ms": 2.5, **lengths}
+    third = {"session_id": "b", "request_id": "r3", "timestamp": 4, **lengths}
+    (tmp_path / "trace.jsonl").write_bytes(lines(first, second, third))
+    report = load(tmp_path / "trace.jsonl")
+    assert (report.runs, report.inferences) == (2, 3)
+    rows = sorted(store.inferences(with_prefix=True), key=lambda row: row.placement.start_ns or 0)
+    assert [row.placement.session_id for row in rows] == ["a", "b", "a"]
+    [edge] = rows[2].inference.depends_on
+    assert (edge.span_id, edge.gap_ns) == (rows[0].inference.span_id, 2_500_000)
+    assert all(row.inference.prefix and row.inference.prefix.blocks == 2 for row in rows)
+    assert load(tmp_path / "trace.jsonl").inferences == 0
+
+
 def test_mooncake_hashes_keep_to_their_file(tmp_path: Path, store: Store, load: Load) -> None:
     for name in ("a.jsonl", "b.jsonl"):
         entry = {"timestamp": 0, "input_length": 1024, "output_length": 5, "hash_ids": [1, 2]}
