@@ -16,6 +16,7 @@ from inferometer.analyzer.audit import Replayed
 from inferometer.analyzer.audit_dataset import CostedCall, Dataset
 from inferometer.analyzer.ledger import Ledger
 from inferometer.analyzer.recommend import Recommendation
+from inferometer.analyzer.recommend_fleet import mixed_fleet_advice
 from inferometer.analyzer.recommend_hardware import consolidation_advice, payment_advice, self_hosting_advice
 from inferometer.analyzer.recommend_serving import (
     BASELINE,
@@ -158,6 +159,7 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
                 )
     if served.self_hosted:
         found += other_hardware(comparison, results)
+        found += mixed_fleet_advice(comparison, results, served.calls)
         found += payment_advice(comparison, found_calls.calls)
         found += consolidation_advice(comparison, workload, found_calls.calls)
     elif served.is_own_model:
