@@ -38,6 +38,7 @@ from inferometer.schema.records import (
 )
 from inferometer.schema.selection import Selection
 from inferometer.store import Store, WriteCounts, open_store
+from inferometer.store.tables import METADATA
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -54,8 +55,6 @@ def written(store: Store, batch: RecordBatch) -> WriteCounts:
 
 
 def dump(store: Store) -> dict[str, list[tuple[object, ...]]]:
-    from inferometer.store.tables import METADATA
-
     with store.reading() as connection:
         return {
             name: sorted((tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name}")), key=repr)
@@ -104,6 +103,30 @@ def test_runs_that_a_later_decision_does_not_have_are_removed(store: Store) -> N
         tx.apply(full_decisions())
         tx.apply(Decisions(runs=[Run("aaaa", TRACE, CALL, "other")], run_ids={(TRACE, CALL): "aaaa"}))
     assert [run.run_id for run in store.runs()] == ["aaaa"]
+
+
+def test_records_written_with_their_decisions_are_as_if_decided_later(store: Store) -> None:
+    written(store, full_batch())
+    with store.transaction() as tx:
+        tx.apply(full_decisions())
+    wanted = dump(store)
+    with store.transaction() as tx:
+        for table in METADATA.tables:
+            tx.connection.exec_driver_sql(f"DELETE FROM {table}")
+    with store.transaction() as tx:
+        assert tx.write(full_batch(), full_decisions()).spans == len(full_batch().spans)
+    assert dump(store) == wanted
+
+
+def test_decisions_hold_also_for_records_that_were_there(store: Store) -> None:
+    written(store, full_batch())
+    with store.transaction() as tx:
+        tx.write(full_batch(), full_decisions())
+    found = dump(store)
+    with store.transaction() as tx:
+        tx.apply(full_decisions())
+    assert dump(store) == found
+    assert store.runs() == full_decisions().runs
 
 
 def test_a_decision_without_edges_shows_the_sources_again(store: Store) -> None:
