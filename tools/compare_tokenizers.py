@@ -137,11 +137,11 @@ def references(files: dict[str, Path]) -> Iterator[tuple[str, list[Encoding], En
             else:
                 print(f"{name:12} only as a file: no installed package carries it")
             yield name, ours, tokenizers_on(path)
-    path = next(candidate_files(DESCRIPTORS["tekken"]), None)
-    if path is None or not find_spec("mistral_common"):
+    tekken = next(candidate_files(DESCRIPTORS["tekken"]), None)
+    if tekken is None or not find_spec("mistral_common"):
         print("tekken       skipped: the package mistral-common is not installed")
     else:
-        yield "tekken", [encoding("tekken")], mistral_common_on(path)
+        yield "tekken", [encoding("tekken")], mistral_common_on(tekken)
 
 
 def main() -> None:
