@@ -36,6 +36,8 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "strands": ("strands-agents[openai]>=1.62",),
     "mistralai": ("mistralai",),
     "llama-index": ("llama-index-core", "llama-index-llms-openai", "openinference-instrumentation-llama-index"),
+    "dspy": ("dspy", "litellm", "openinference-instrumentation-dspy"),
+    "google-adk": ("google-adk>=2.13",),
     "agent-framework": ("agent-framework-core", "agent-framework-openai"),
 }
 

@@ -22,6 +22,7 @@ _KINDS: dict[str, SpanKind | Operation] = {
 }
 
 _RUN = ".run"  # smolagents names an agent's span "clerk.run", LlamaIndex "FunctionAgent.run"
+_CALL = ".__call__"  # DSPy names a tool's span "look.__call__"
 _LLAMA_INDEX = "openinference.instrumentation.llama_index"
 
 FIRST_TOKEN_EVENT = "First Token Stream Event"
@@ -44,9 +45,11 @@ def kind_of(raw: RawSpan, fields: Fields) -> SpanKind | Operation | None:
 
 
 def refine(raw: RawSpan, fields: Fields) -> None:
-    """Read an agent's name from its span's where no attribute has it, and the time to first token from its event."""
+    """Read agents' and tools' names from their spans' where no attribute has them, the first token from its event."""
     if "agent_name" not in fields and raw.name.endswith(_RUN) and kind_of(raw, fields) is SpanKind.AGENT:
         fields["agent_name"] = raw.name.removesuffix(_RUN)
+    if fields.get("kind") == "TOOL" and "tool_name" not in fields and raw.name.endswith(_CALL):
+        fields["tool_name"] = raw.name.removesuffix(_CALL)
     if "ttft_s" in fields or raw.start_ns is None:
         return
     for event in raw.events:
