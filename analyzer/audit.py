@@ -29,7 +29,7 @@ from inferometer.analyzer.outcomes import outcomes
 from inferometer.analyzer.ratio import TrainingCost, ratio
 from inferometer.analyzer.recommend import Recommendation, recommend
 from inferometer.analyzer.waste import CacheRule, Examined, waste
-from inferometer.analyzer.waste_prefix import reuse_share
+from inferometer.analyzer.waste_cache import resent_share
 
 SCHEMA_VERSION = 1
 
@@ -143,7 +143,7 @@ def build_audit(
         "allocation": allocation(dataset),
         "fanout": fan,
         "runs": _run_points(shapes),
-        "prefix": _prefix(dataset),
+        "prefix": _prefix(examined),
         "outcomes": outcomes(dataset),
         "waste": [finding.as_dict() for finding in waste(examined)],
         "data_findings": data_findings(dataset),
@@ -178,13 +178,13 @@ def _moment(moment_ns: int | None) -> str | None:
     return datetime.fromtimestamp(moment_ns / 1e9, UTC).isoformat(timespec="seconds")
 
 
-def _prefix(dataset: Dataset) -> dict[str, float | int | None]:
+def _prefix(examined: Examined) -> dict[str, float | int | None]:
     """Return the share of input that was sent before, and that which caches served; None where neither is recorded."""
-    stated = [call for call in dataset.calls if call.inference.meters.cache_read is not None]
+    stated = [call for call in examined.dataset.calls if call.inference.meters.cache_read is not None]
     total = sum(call.input_tokens * call.weight for call in stated)
     read = sum((call.inference.meters.cache_read or 0) * call.weight for call in stated)
     return {
-        "reuse_share": reuse_share(dataset.calls),
+        "reuse_share": resent_share(examined),
         "cache_read_share": read / total if total else None,
         "cache_read_calls": len(stated),
     }

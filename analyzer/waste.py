@@ -14,6 +14,7 @@ from typing import Any
 
 from inferometer.analyzer.audit_dataset import CostedCall, Dataset
 from inferometer.analyzer.ledger import Ledger
+from inferometer.analyzer.waste_prefix import Reach
 from inferometer.schema.rows import ToolCallRow
 
 EVIDENCE_LIMIT = 50
@@ -101,6 +102,8 @@ class Examined:
     dataset: Dataset
     cache_rule: Callable[[CostedCall], CacheRule | None] = field(default=lambda call: None)
     ledger: Ledger = field(default_factory=Ledger)
+    reach: dict[tuple[bytes, bytes], tuple[CacheRule, Reach]] | None = field(default=None, init=False, repr=False)
+    """What `waste_cache.reach_by_rule` worked out."""
 
 
 def evidence_of(call: CostedCall, note: str, tokens: int | None = None, cost_usd: Decimal | None = None) -> Evidence:

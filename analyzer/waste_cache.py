@@ -8,7 +8,7 @@ from decimal import Decimal
 from heapq import nlargest
 from itertools import pairwise
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import ZERO, CostedCall
 from inferometer.analyzer.audit_repricing import with_meters
 from inferometer.analyzer.waste import (
     EVIDENCE_LIMIT,
@@ -19,7 +19,7 @@ from inferometer.analyzer.waste import (
     evidence_of,
     total_usd,
 )
-from inferometer.analyzer.waste_prefix import Reach, reaches, shared_blocks, tokens_of
+from inferometer.analyzer.waste_prefix import Pool, Reach, pool_of, reaches, reuse_share, shared_blocks, tokens_of
 
 NS = 1_000_000_000
 BROKEN_SHARE = 0.5
@@ -28,20 +28,40 @@ BROKEN_SHARE = 0.5
 PrefixReach = dict[tuple[bytes, bytes], tuple[CacheRule, Reach]]
 
 
-def reach_by_rule(dataset: Dataset, examined: Examined, *, long_lived: bool = False) -> PrefixReach:
+def reach_by_rule(examined: Examined) -> PrefixReach:
     """Return each chained call's rule and reach, where its provider caches prompts at all."""
+    if examined.reach is not None:
+        return examined.reach
     by_rule: dict[CacheRule, list[CostedCall]] = defaultdict(list)
-    for call in dataset.calls:
+    for call in examined.dataset.calls:
         if call.inference.prefix is not None:
             rule = examined.cache_rule(call)
             if rule is not None:
                 by_rule[rule].append(call)
     found: PrefixReach = {}
     for rule, calls in by_rule.items():
-        ttl_s = rule.long_ttl_s if long_lived and rule.long_ttl_s else rule.ttl_s
-        for key, reach in reaches(calls, int(ttl_s * NS)).items():
+        for key, reach in reaches(calls, int(rule.ttl_s * NS)).items():
             found[key] = rule, reach
+    examined.reach = found
     return found
+
+
+def resent_share(examined: Examined) -> float | None:
+    """Return `reuse_share` of all calls; what was sent before is taken from the pools that one rule covers whole."""
+    found = reach_by_rule(examined)
+    pools: dict[Pool, list[CostedCall]] = defaultdict(list)
+    for call in examined.dataset.calls:
+        if call.inference.prefix is not None:
+            pools[pool_of(call)].append(call)
+    seen: dict[tuple[bytes, bytes], Reach] = {}
+    rest: list[CostedCall] = []
+    for members in pools.values():
+        known = [found.get(call.key) for call in members]
+        if len({one and one[0] for one in known}) == 1 and known[0] is not None:
+            seen.update((call.key, one[1]) for call, one in zip(members, known, strict=True) if one is not None)
+        else:
+            rest += members
+    return reuse_share(examined.dataset.calls, seen | reaches(rest, None))
 
 
 def cacheable(tokens: int, rule: CacheRule) -> int:
@@ -53,7 +73,7 @@ def cacheable(tokens: int, rule: CacheRule) -> int:
 def prefix_resent(examined: Examined) -> list[Finding]:
     """Find input that the provider's cache could have served and that was paid as fresh."""
     dataset = examined.dataset
-    reach = reach_by_rule(dataset, examined)
+    reach = reach_by_rule(examined)
     missed_by: list[tuple[Decimal, CostedCall, CacheRule, int]] = []
     calls, tokens, unsaid = 0.0, 0.0, False
     for call in dataset.calls:

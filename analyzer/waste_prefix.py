@@ -7,21 +7,19 @@ was, and the number of seen blocks is the length of the shared prefix. One sort 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferometer.analyzer.audit_dataset import CostedCall
 
-Pool = tuple[str, ...]
-NEVER_NS = np.iinfo(np.int64).max
+Pool = tuple[str | int, ...]
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
-@dataclass(slots=True, frozen=True)
-class Reach:
+class Reach(NamedTuple):
     """How much of one call's input could have been read from a cache, in blocks of its chain.
 
     Attributes:
@@ -44,7 +42,7 @@ def pool_of(call: CostedCall) -> Pool:
     prefix = call.inference.prefix
     assert prefix is not None
     provider = call.inference.provider or "unknown"
-    return provider, call.model, prefix.key_id, prefix.vocabulary, str(prefix.block_tokens)
+    return provider, call.model, prefix.key_id, prefix.vocabulary, prefix.block_tokens
 
 
 def reaches(
@@ -59,7 +57,8 @@ def reaches(
     """
     pools: dict[Pool, list[CostedCall]] = defaultdict(list)
     for call in calls:
-        if call.inference.prefix is not None and call.inference.prefix.blocks:
+        prefix = call.inference.prefix
+        if prefix is not None and prefix.hashes:
             pools[pool(call)].append(call)
     found: dict[tuple[bytes, bytes], Reach] = {}
     for members in pools.values():
@@ -68,26 +67,35 @@ def reaches(
 
 
 def _reach_of_pool(calls: Sequence[CostedCall], ttl_ns: int | None) -> dict[tuple[bytes, bytes], Reach]:
-    hashes, owner = _sorted_blocks([call.inference.prefix.hashes for call in calls if call.inference.prefix])
-    first = np.ones(len(hashes), bool)
-    first[1:] = hashes[1:] != hashes[:-1]
-    last = np.roll(first, -1)
-    last[-1] = True
-    first_owner = owner[np.maximum.accumulate(np.where(first, np.arange(len(hashes)), 0))]
+    chains = [call.inference.prefix.hashes for call in calls if call.inference.prefix]
+    owner, firsts = _sorted_blocks(chains)
+    senders = np.diff(firsts, append=len(owner))
+    lengths = np.array([len(chain) // 8 for chain in chains])
     starts = np.array([call.start_ns for call in calls], np.int64)
     ends = np.array([call.end_ns for call in calls], np.int64)
-    seen = ~first
     began = starts[owner]
-    gap = began - starts[np.roll(owner, 1)]
-    alive = seen & (ends[first_owner] <= began) & (gap <= (NEVER_NS if ttl_ns is None else ttl_ns))
-    masks = (seen, alive, seen | ~last, np.roll(alive, -1) & ~last)
-    counted = [np.bincount(owner, weights=mask, minlength=len(calls)).astype(int).tolist() for mask in masks]
-    lengths = [call.inference.prefix.blocks for call in calls if call.inference.prefix]
-    return {call.key: Reach(*counts) for call, counts in zip(calls, zip(lengths, *counted, strict=True), strict=True)}
+    alive = np.repeat(ends[owner[firsts]], senders) <= began
+    alive[firsts] = False
+    if ttl_ns is not None:
+        alive[1:] &= np.diff(began) <= ttl_ns
+    again = np.flatnonzero(alive)
+
+    def per_call(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.bincount(owner[blocks], minlength=len(calls))
+
+    counted = (
+        lengths,
+        lengths - per_call(firsts),
+        per_call(again),
+        lengths - per_call(firsts[senders == 1]),
+        per_call(again - 1),
+    )
+    columns = zip(*(counts.tolist() for counts in counted), strict=True)
+    return {call.key: Reach._make(counts) for call, counts in zip(calls, columns, strict=True)}
 
 
-def _sorted_blocks(chains: Sequence[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Return all blocks' hashes in order, and within equal hashes in order of the calls, with the call of each.
+def _sorted_blocks(chains: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the call of every block, sorted by the block's hash and then by call, and where each hash begins.
 
     The low bits of each hash make room for its call's number, so that one plain sort, the fastest there is, orders
     both. The hashes are spread first: a file's local ids are small numbers, different in their low bits alone.
@@ -95,10 +103,14 @@ def _sorted_blocks(chains: Sequence[bytes]) -> tuple[NDArray[np.uint64], NDArray
     """
     lengths = np.array([len(chain) // 8 for chain in chains])
     bits = np.uint64(max(1, (len(chains) - 1).bit_length()))
-    numbers = np.repeat(np.arange(len(chains), dtype=np.uint64), lengths)
-    keys = np.frombuffer(b"".join(chains), "<u8") * _SPREAD >> bits << bits | numbers
+    mask = (np.uint64(1) << bits) - np.uint64(1)
+    keys = np.frombuffer(b"".join(chains), "<u8") * _SPREAD & ~mask
+    keys |= np.repeat(np.arange(len(chains), dtype=np.uint64), lengths)
     keys.sort()
-    return keys >> bits, (keys & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    is_first = np.ones(len(keys), bool)
+    is_first[1:] = (keys[1:] ^ keys[:-1]) > mask
+    keys &= mask
+    return keys.astype(np.int32), np.flatnonzero(is_first)
 
 
 def tokens_of(call: CostedCall, blocks: int) -> int:
@@ -114,12 +126,17 @@ def tokens_of(call: CostedCall, blocks: int) -> int:
     return min(total, int(total * blocks / (prefix.blocks + 0.5)))
 
 
-def reuse_share(calls: Sequence[CostedCall]) -> float | None:
-    """Return the share of input tokens that an earlier call had sent as a prefix; None where no call has a chain."""
-    reach = reaches(calls, None)
-    known = [call for call in calls if call.key in reach]
-    total = sum(call.input_tokens * call.weight for call in known)
-    again = sum(tokens_of(call, reach[call.key].seen) * call.weight for call in known)
+def reuse_share(calls: Sequence[CostedCall], seen: Mapping[tuple[bytes, bytes], Reach] | None = None) -> float | None:
+    """Return the share of input tokens that an earlier call had sent as a prefix; None where no call has a chain.
+
+    Args:
+        calls: in order of start.
+        seen: the reach of each of them, for any time to live; worked out where None.
+    """
+    reach = reaches(calls, None) if seen is None else seen
+    known = [(call, found) for call in calls if (found := reach.get(call.key)) is not None]
+    total = sum(call.input_tokens * call.weight for call, _ in known)
+    again = sum(tokens_of(call, found.seen) * call.weight for call, found in known)
     return again / total if total else None
 
 

@@ -33,9 +33,15 @@ class Meters:
     @property
     def input_total(self) -> int | None:
         """Tokens of input, cached or not; None where no part is known."""
-        parts = (self.input_fresh, self.cache_read, self.cache_write_5m, self.cache_write_1h)
-        known = [part for part in parts if part is not None]
-        return sum(known) if known else None
+        # asked for millions of times in an audit: additions in turn take a third of the time of a list of parts
+        total = self.input_fresh
+        if self.cache_read is not None:
+            total = self.cache_read if total is None else total + self.cache_read
+        if self.cache_write_5m is not None:
+            total = self.cache_write_5m if total is None else total + self.cache_write_5m
+        if self.cache_write_1h is not None:
+            total = self.cache_write_1h if total is None else total + self.cache_write_1h
+        return total
 
     @property
     def total(self) -> int | None:

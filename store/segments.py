@@ -145,6 +145,7 @@ class SegmentReader:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._segments: dict[bytes, Segment] = {}
+        self._chains: dict[bytes, bytes | None] = {}
 
     def load(self, segment_ids: Iterable[bytes]) -> None:
         """Load segments and everything above them."""
@@ -163,19 +164,27 @@ class SegmentReader:
 
     def expand(self, segment_id: bytes, blocks: int) -> PrefixChain | None:
         """Return the chain of a call; None where one of its segments is gone."""
-        pieces: list[bytes] = []
-        limit = blocks
+        chain = self._chain(segment_id)
+        if chain is None:
+            return None
+        key_id, vocabulary, block_tokens = self._segments[segment_id].scope
+        # a slice of the whole is the whole: calls with equal chains share their bytes
+        return PrefixChain(chain[: blocks * HASH_BYTES], block_tokens, vocabulary, key_id)
+
+    def _chain(self, segment_id: bytes) -> bytes | None:
+        """Return the longest chain that a segment stands for, joined once to its parent's."""
+        waiting: list[Segment] = []
         at: bytes | None = segment_id
-        scope: Scope | None = None
-        while at is not None:
+        while at is not None and at not in self._chains:
             segment = self._segments.get(at)
             if segment is None:
-                return None
-            scope = scope or segment.scope
-            pieces.append(segment.hashes[: max(0, limit - segment.position) * HASH_BYTES])
-            limit = min(limit, segment.position)
+                self._chains[at] = None
+                break
+            waiting.append(segment)
             at = segment.parent_id
-        if scope is None:
-            return None
-        key_id, vocabulary, block_tokens = scope
-        return PrefixChain(b"".join(reversed(pieces)), block_tokens, vocabulary, key_id)
+        chain = self._chains[at] if at is not None else b""
+        for segment in reversed(waiting):
+            if chain is not None:
+                chain = chain[: segment.position * HASH_BYTES] + segment.hashes
+            self._chains[segment.segment_id] = chain
+        return chain

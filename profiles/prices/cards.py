@@ -100,40 +100,42 @@ class Priced:
     """Agreements of the user's that hold for the call; see `agreements`."""
 
 
+_WHOLES: tuple[tuple[str, str, tuple[str, ...]], ...] = tuple(
+    (rates[-1], meter, rates[:-1])
+    for meter in dict.fromkeys(meter for _, meter in PARTS)
+    if (rates := tuple(rate for rate, whole in PARTS if whole == meter))
+)
+"""(rate of what is left over, meter, rates of its parts), in the order of `PARTS`."""
+
+
 def split_meters(meters: Meters, rates: Mapping[str, Rate]) -> list[tuple[str, str, int]]:
     """Return (rate, meter, tokens) for every priced part of a call's tokens."""
-    # a provider's audio count holds cached audio too, and that has a rate of its own
-    fresh_audio = max(0, (meters.input_audio or 0) - (meters.cache_read_audio or 0))
-    counts = {
-        "input_audio": fresh_audio,
-        "input_image": meters.input_image or 0,
-        "cache_read_audio": meters.cache_read_audio or 0,
-        "output_audio": meters.output_audio or 0,
-        "output_image": meters.output_image or 0,
-        "reasoning": meters.reasoning or 0,
-    }
-    left = {
-        "input_fresh": meters.input_fresh or 0,
-        "cache_read": meters.cache_read or 0,
-        "cache_write_5m": meters.cache_write_5m or 0,
-        "cache_write_1h": meters.cache_write_1h or 0,
-        "output": meters.output or 0,
-    }
     parts = []
-    for rate, meter in PARTS:
-        tokens = left[meter]
-        if rate in counts:
-            # a split that claims more than its whole can only be paid up to the whole
-            tokens = min(counts[rate], tokens) if rate in rates else 0
-        if tokens > 0:
-            left[meter] -= tokens
-            parts.append((rate, meter, tokens))
+    for whole, meter, splits in _WHOLES:
+        left = getattr(meters, meter)
+        if not left:
+            continue
+        for rate in splits:
+            if rate in rates and (count := getattr(meters, rate)):
+                if rate == "input_audio":
+                    # a provider's audio count holds cached audio too, and that has a rate of its own
+                    count -= meters.cache_read_audio or 0
+                # a split that claims more than its whole can only be paid up to the whole
+                tokens = min(count, left)
+                if tokens > 0:
+                    left -= tokens
+                    parts.append((rate, meter, tokens))
+        if left > 0:
+            parts.append((whole, meter, left))
     return parts
 
 
-def price_meters(meters: Meters, card: RateCard) -> tuple[dict[str, Decimal], tuple[str, ...]]:
-    """Return (US dollars by meter, notes) of one call by one card."""
-    input_tokens = meters.input_total or 0
+def price_meters(
+    meters: Meters, card: RateCard, input_tokens: int | None = None
+) -> tuple[dict[str, Decimal], tuple[str, ...]]:
+    """Return (US dollars by meter, notes) of one call by one card; ``input_tokens`` where they are summed already."""
+    if input_tokens is None:
+        input_tokens = meters.input_total or 0
     cost: dict[str, Decimal] = {}
     notes: list[str] = []
     for part, meter, tokens in split_meters(meters, card.rates):
@@ -141,7 +143,8 @@ def price_meters(meters: Meters, card: RateCard) -> tuple[dict[str, Decimal], tu
         if rate is None:
             notes.append(f"the list has no price for {part} of this model")
             continue
-        cost[meter] = cost.get(meter, _ZERO) + tokens * rate.at(input_tokens) * _PER_MILLION
+        amount = tokens * rate.at(input_tokens) * _PER_MILLION
+        cost[meter] = cost[meter] + amount if meter in cost else amount
     if (meters.input_audio or meters.cache_read_audio) and "input_audio" not in card.rates:
         notes.append("the list has no price for audio input of this model: priced as text")
     if meters.output_audio and "output_audio" not in card.rates:

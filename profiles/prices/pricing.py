@@ -19,6 +19,9 @@ from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
 UNKNOWN_SPLIT = "how much of the input came from a cache is unknown: all of it priced as fresh"
 
 _ZERO = Decimal(0)
+_MINUTE_NS = 60 * 1_000_000_000
+_CARDS_LIMIT = 100_000
+"""Looked-up cards that are kept, some 20 MB."""
 _WITH_OUTPUT = frozenset({Operation.CHAT, Operation.COMPLETION})
 _STANDARD_TIERS = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand", "on-demand"})
 _CALL_UNITS = frozenset({"call", "request", "calls", "requests", "use", "invocation"})
@@ -45,6 +48,7 @@ class PriceList:
     def __init__(self, published: PublishedPrices, own: OwnPrices | None = None) -> None:
         self._published = published
         self._own = own or OwnPrices()
+        self._cards: dict[tuple[object, ...], RateCard | str] = {}
 
     @property
     def as_of(self) -> date:
@@ -70,15 +74,16 @@ class PriceList:
 
     def price_call(self, call: Inference, start_ns: int | None) -> Priced:
         """Return what a call that began then cost; ``start_ns`` is nanoseconds since 1970, None where unknown."""
-        if not call.meters.is_known:
+        meters = call.meters
+        input_tokens = meters.input_total
+        if input_tokens is None and meters.output is None:
             return Priced(reason="no usage is known")
         card = self.card_of(call, start_ns)
         if isinstance(card, str):
             return Priced(reason=card)
-        cost, notes = price_meters(call.meters, card)
+        cost, notes = price_meters(meters, card, input_tokens or 0)
         total = sum(cost.values(), start=_ZERO)
-        meters = call.meters
-        unknown = meters.input_total is None or (meters.output is None and call.operation in _WITH_OUTPUT)
+        unknown = input_tokens is None or (meters.output is None and call.operation in _WITH_OUTPUT)
         shown = card.notes + notes
         if meters.cache_read is None and meters.input_fresh and card.rates.get("cache_read") != card.rates.get("input"):
             shown += (UNKNOWN_SPLIT,)
@@ -139,6 +144,29 @@ class PriceList:
 
     def card_of(self, call: Inference, start_ns: int | None) -> RateCard | str:
         """Return the card by which a call is priced, or the reason why there is none."""
+        if not is_date(start_ns):
+            return self._look_up(call, None)
+        # a list's price may change with the minute, and with nothing shorter
+        key = (
+            start_ns // _MINUTE_NS,
+            call.provider,
+            call.response_model,
+            call.request_model,
+            call.service_tier,
+            call.batch,
+            call.raw_usage.get("speed") if call.raw_usage else None,
+        )
+        try:
+            found = self._cards.get(key)
+        except TypeError:  # a speed that is no word
+            return self._look_up(call, start_ns)
+        if found is None:
+            if len(self._cards) >= _CARDS_LIMIT:
+                self._cards.clear()
+            found = self._cards[key] = self._look_up(call, start_ns)
+        return found
+
+    def _look_up(self, call: Inference, start_ns: int | None) -> RateCard | str:
         names = _names_of(call)
         if not names:
             return "no model is named"
