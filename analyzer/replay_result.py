@@ -80,6 +80,7 @@ class ReplayResult:
             "prefix_hit_rate": self._rate(self._of_prompts()),
             "generated_hit_rate": self._rate(self.simulation.hit_tokens - self._of_prompts()),
             "prefix_hit_rate_infinite": workload.prefixes.hit_rate_infinite,
+            "prefix_hit_rate_infinite_served": workload.prefixes.hit_rate_infinite_of(served),
             "offload_hit_rate": self._rate(simulation.loaded_tokens) if self.scenario.offload_gib else None,
             "busy_share": self.busy_s / (makespan * self.deployment.replicas) if makespan else None,
             "mfu": self.utilisation.mfu,

@@ -45,6 +45,18 @@ class PrefixForest:
         """Share of prompt blocks that a cache which forgets nothing would hold already; None without prefixes."""
         return 1 - self.unique_blocks / self.total_blocks if self.total_blocks else None
 
+    def hit_rate_infinite_of(self, calls: NDArray[np.bool_]) -> float | None:
+        """Return `hit_rate_infinite` of some calls alone; a mask, shape (n_calls,)."""
+        total = int(self.chain_blocks()[calls].sum())
+        nodes = np.unique(self.leaf[calls & (self.leaf >= 0)])
+        held = np.zeros(len(self.blocks), np.bool_)
+        while len(nodes):
+            held[nodes] = True
+            above = np.unique(self.parent[nodes])
+            above = above[above >= 0]
+            nodes = above[~held[above]]
+        return 1 - int(self.blocks[held].sum()) / total if total else None
+
     def chain_blocks(self) -> NDArray[np.int64]:
         """Return the blocks of each call's chain, int64, shape (n_calls,)."""
         ends = np.append(self.blocks.astype(np.int64), 0)

@@ -52,7 +52,7 @@ def print_replay(answer: dict[str, Any]) -> None:
         f"{show_share(answer['infeasible_runs_share'])} of runs infeasible",
         "arrivals": str(answer["arrivals"]["note"]),
         "prefix cache": f"{show_share(answer['prefix_hit_rate'])} of prompt blocks found "
-        f"({show_share(answer['prefix_hit_rate_infinite'])} in one that never forgets)",
+        f"({show_share(answer['prefix_hit_rate_infinite_served'])} in one that never forgets)",
         "busy": f"{show_share(answer['busy_share'])} of {show_seconds(answer['makespan_s'])}; "
         f"MFU {show_share(answer['mfu'])}, MBU {show_share(answer['mbu'])}",
         "cost": f"{show_money(cost['mid'])} {answer['cost_basis'] or ''} "

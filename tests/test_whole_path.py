@@ -100,6 +100,7 @@ def test_recorded_workload_replays_on_other_hardware(ask: Ask, shared: Path) -> 
     assert answer["calls"] == 1749
     assert answer["refused"]["over_context"] == 179
     assert 0 < answer["prefix_hit_rate"] < answer["prefix_hit_rate_infinite"] < 1
+    assert answer["prefix_hit_rate"] <= answer["prefix_hit_rate_infinite_served"]
     assert answer["infeasible_runs_share"] > 0
     assert "concurrency" in json.dumps(answer["arrivals"])
 

@@ -88,6 +88,7 @@ def test_all_is_served_and_prefixes_are_found(result: ReplayResult) -> None:
     assert answer["refused"] == {"over_context": 0, "over_memory": 0}
     assert answer["infeasible_runs_share"] == 0
     assert 0 < answer["prefix_hit_rate"] <= answer["prefix_hit_rate_infinite"] < 1
+    assert answer["prefix_hit_rate_infinite_served"] == answer["prefix_hit_rate_infinite"]
     assert answer["output_tokens"] == result.workload.output_tokens.sum()
     assert 0 < answer["mfu"] < 1
     assert 0 < answer["mbu"] < 1
