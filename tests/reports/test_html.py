@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 import time
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from inferometer.analyzer.audit import Knowledge, build_audit
+from inferometer.reports import html
 from inferometer.reports.contexts import AuditPage, Block, Cards, Chart, Table
 from inferometer.reports.document import document_text
 from inferometer.reports.evidence import Links
@@ -82,6 +84,28 @@ def test_a_hostile_name_is_escaped_and_cut(page: str) -> None:
 
 
 def test_the_same_document_gives_the_same_page(audit_document: dict[str, Any], page: str) -> None:
+    assert render_audit(audit_document) == page
+
+
+def test_the_script_of_the_charts_is_kept_and_changes_nothing(
+    audit_document: dict[str, Any], page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    html._vega.cache_clear()
+    assert render_audit(audit_document) == page
+    assert [path.name for path in html.kept_script().parent.iterdir()] == [html.kept_script().name]
+    html._vega.cache_clear()
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    assert render_audit(audit_document) == page
+    html._vega.cache_clear()
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    audit_document: dict[str, Any], page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    html._vega.cache_clear()
     assert render_audit(audit_document) == page
 
 
