@@ -50,7 +50,7 @@ def _prompt_caching(examined: Examined, explicit: Sequence[CostedCall]) -> Propo
     preconditions = [
         f"{rule.name}: a prefix of at least {rule.minimum_tokens:,} tokens, reused within {rule.ttl_s / 60:g} minutes "
         f"({rule.source})"
-        for rule in sorted(rules, key=lambda rule: rule.name)
+        for rule in sorted(rules, key=lambda rule: (rule.name, rule.minimum_tokens))
     ]
     if unsaid:
         preconditions.append(
