@@ -77,12 +77,5 @@ def merge_batches(batches: list[RecordBatch]) -> RecordBatch:
     """Return all records in one batch."""
     merged = RecordBatch()
     for batch in batches:
-        merged.spans += batch.spans
-        merged.inferences += batch.inferences
-        merged.tool_calls += batch.tool_calls
-        merged.charges += batch.charges
-        merged.outcomes += batch.outcomes
-        merged.serving_samples += batch.serving_samples
-        merged.warnings.update(batch.warnings)
-        merged.duplicates += batch.duplicates
+        merged.extend(batch)
     return merged
