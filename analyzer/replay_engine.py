@@ -113,13 +113,15 @@ class Simulation:
     """What became of each call; arrays of shape (n_calls,), times in seconds on the simulated clock.
 
     ``hit_tokens`` were found in the prefix cache and ``loaded_tokens`` fetched from the tier below; ``reused_tokens``
-    of both no prompt had held before, an output had filled them. ``first_s`` and ``end_s`` are when the client has the
-    first and last token, ``busy_s`` is the call's share of the time its replicas worked, ``status`` is SERVED,
+    of both no prompt had held before, an output had filled them. ``entered_s`` is when a call joins an engine's queue,
+    ``admitted_s`` when it is first taken into a batch, ``first_s`` and ``end_s`` when the client has the first and last
+    token, ``busy_s`` is the call's share of the time its replicas worked, ``status`` is SERVED,
     OVER_CONTEXT or OVER_MEMORY.
     """
 
     ready_s: Float
     entered_s: Float
+    admitted_s: Float
     first_s: Float
     end_s: Float
     busy_s: Float
@@ -162,7 +164,7 @@ def _check_size(workload: Workload, fleet: Fleet) -> None:
 
 
 _TYPES = {
-    **dict.fromkeys(("ready_s", "entered_s", "first_s", "end_s", "busy_s"), np.float64),
+    **dict.fromkeys(("ready_s", "entered_s", "admitted_s", "first_s", "end_s", "busy_s"), np.float64),
     **dict.fromkeys(("hit_tokens", "loaded_tokens", "reused_tokens", "produced_tokens"), np.int32),
     "preemptions": np.uint16,
     "replica": np.int16,

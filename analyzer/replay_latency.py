@@ -16,13 +16,14 @@ Distribution = dict[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Seconds, float64: ``ttft_s``, ``e2e_s`` and ``queue_s`` of served calls, ``tpot_s`` of those with two tokens or
-    more, ``run_e2e_s`` of runs without a refused call."""
+    """Seconds, float64: of served calls ``ttft_s``, ``e2e_s``, ``gateway_s`` before an engine's queue, ``queue_s`` in
+    it; ``tpot_s`` of those with two tokens or more, ``run_e2e_s`` of runs without a refused call."""
 
     ttft_s: Float
     tpot_s: Float
     e2e_s: Float
     run_e2e_s: Float
+    gateway_s: Float
     queue_s: Float
 
     def medians(self) -> dict[str, float | None]:
@@ -43,7 +44,8 @@ def measure_latencies(workload: Workload, simulation: Simulation) -> Latencies:
         tpot_s=(end - first)[decoded] / (workload.output_tokens[decoded] - 1),
         e2e_s=(end - ready)[served],
         run_e2e_s=run_spans(workload, ready, end, feasible_runs(workload, simulation)),
-        queue_s=(simulation.entered_s - ready)[served],
+        gateway_s=(simulation.entered_s - ready)[served],
+        queue_s=(simulation.admitted_s - simulation.entered_s)[served],
     )
 
 

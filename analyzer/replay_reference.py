@@ -25,6 +25,7 @@ class CallRecord:
     """What became of one call; times in seconds."""
 
     ready_s: float = 0.0
+    admitted_s: float = 0.0
     first_s: float = 0.0
     end_s: float = 0.0
     busy_s: float = 0.0
@@ -280,6 +281,7 @@ class Reference:
         before = next((place for place, block in enumerate(chain) if block not in self._prompted), len(chain))
         self._prompted.update(chain)
         if record.preemptions == 0:
+            record.admitted_s = self.now_s
             record.hit_tokens = hit
             record.reused_tokens = max(0, hit - before * size)
         return True

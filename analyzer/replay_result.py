@@ -73,6 +73,7 @@ class ReplayResult:
             "tpot_s": distribution(latencies.tpot_s),
             "e2e_s": distribution(latencies.e2e_s),
             "run_e2e_s": distribution(latencies.run_e2e_s),
+            "gateway_s": distribution(latencies.gateway_s),
             "queue_s": distribution(latencies.queue_s),
             "input_tokens": int(workload.input_tokens[served].sum()),
             "output_tokens": produced,

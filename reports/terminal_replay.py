@@ -55,6 +55,9 @@ def print_replay(answer: dict[str, Any]) -> None:
         f"({show_share(answer['prefix_hit_rate_infinite_served'])} in one that never forgets)",
         "busy": f"{show_share(answer['busy_share'])} of {show_seconds(answer['makespan_s'])}; "
         f"MFU {show_share(answer['mfu'])}, MBU {show_share(answer['mbu'])}",
+        "waiting": f"{show_seconds(answer['queue_s']['p50'])} in the engine's queue "
+        f"(90th percentile {show_seconds(answer['queue_s']['p90'])}), "
+        f"{show_seconds(answer['gateway_s']['p50'])} before it",
         "cost": f"{show_money(cost['mid'])} {answer['cost_basis'] or ''} "
         f"({show_money(cost['low'])} to {show_money(cost['high'])}); recorded {show_money(recorded['cost_usd'])}",
         "energy": f"{answer['energy_kwh']:.3g} kWh, {answer['gco2e']:,.0f} g CO2e"

@@ -6,7 +6,7 @@
 #define COLUMNS(X)                                                                                                     \
     X(input_tokens) X(output_tokens) X(leaf) X(priority) X(ready_s) X(entered_s) X(first_s) X(end_s) X(busy_s)         \
     X(hit_tokens) X(loaded_tokens) X(produced_tokens) X(rank) X(preemptions) X(replica) X(status) X(kv_arrived)        \
-    X(tail_leaf) X(tail_blocks) X(reused_tokens)
+    X(tail_leaf) X(tail_blocks) X(reused_tokens) X(admitted_s)
 
 static bool grow(Calls *calls, int64_t capacity)
 {

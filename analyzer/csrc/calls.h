@@ -25,6 +25,7 @@ typedef struct Calls {
     /* answered */
     double *ready_s;    /* the client sends it */
     double *entered_s;  /* it joins an engine's queue */
+    double *admitted_s; /* an engine first takes it into a batch */
     double *first_s;    /* the client has the first token */
     double *end_s;      /* the client has the last token */
     double *busy_s;     /* its share of the time its replicas worked */

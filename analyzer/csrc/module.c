@@ -268,6 +268,7 @@ static PyObject *answer_of(const Fleet *fleet)
             memcpy(PyBytes_AS_STRING(totals) + i * TOTALS * 8, &fleet->replicas[i].totals, (size_t)TOTALS * 8);
     if (put(answer, "ready_s", give(calls->ready_s, count, 8)) &&
         put(answer, "entered_s", give(calls->entered_s, count, 8)) &&
+        put(answer, "admitted_s", give(calls->admitted_s, count, 8)) &&
         put(answer, "first_s", give(calls->first_s, count, 8)) &&
         put(answer, "end_s", give(calls->end_s, count, 8)) &&
         put(answer, "busy_s", give(calls->busy_s, count, 8)) &&

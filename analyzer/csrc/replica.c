@@ -311,6 +311,7 @@ static int admit(Replica *replica)
     replica->queued_tokens -= arrived ? 0 : sequence->computed_tokens;
     replica->admitted++;
     if (calls->preemptions[call] == 0 && !arrived) {
+        calls->admitted_s[call] = replica->step_begin_s;
         calls->hit_tokens[call] = (int32_t)hit;
         calls->loaded_tokens[call] = (int32_t)fetched;
         calls->reused_tokens[call] = (int32_t)at_least(0, hit + fetched - prompted);
@@ -413,6 +414,7 @@ bool replica_begin_step(Replica *replica, double now_s)
     StepLoad load = {0};
     int scheduled = 0;
     replica->outcome_count = 0;
+    replica->step_begin_s = now_s;
     replica->step_reuses = false;
     if (rules->prefill_first)
         scheduled = schedule_prefills(replica, rules->max_step_tokens, true, &load);

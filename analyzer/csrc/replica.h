@@ -92,7 +92,7 @@ typedef struct Replica {
     bool stepping;
     bool step_decodes;
     bool step_reuses;          /* more of a prompt than was calibrated */
-    double step_end_s, step_s, step_share_s;
+    double step_begin_s, step_end_s, step_s, step_share_s;
     StepOutcome *outcomes;
     int64_t outcome_count, outcome_capacity;
     ReplicaTotals totals;

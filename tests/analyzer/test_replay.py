@@ -279,7 +279,25 @@ def test_each_lever_does_what_it_is_for(workload: Workload, result: ReplayResult
     assert split["scenario"]["chips"] == 8
     assert split["refused"] == base["refused"]
     starved = replay(workload, replace(H100, gateway_workers=1, gateway_call_s=3.0)).as_dict()
-    assert starved["queue_s"]["mean"] > 3.0
+    assert starved["gateway_s"]["mean"] > 3.0
+    assert starved["queue_s"]["mean"] < 1.0
+
+
+def test_queue_is_the_wait_for_a_place_in_the_batch() -> None:
+    """With one place, the nth of ten calls that come at once waits until those before it have ended."""
+    crowd = made_up_workload(np.zeros(10), np.full(10, 1000), np.full(10, 100))
+    one = replay(crowd, replace(H100, max_sequences=1), with_interval=False)
+    simulation = one.simulation
+    assert simulation.admitted_s[1:] == pytest.approx(simulation.end_s[:-1])
+    served = simulation.end_s[0] - simulation.admitted_s[0]
+    queue = one.as_dict()["queue_s"]
+    assert queue["p50"] == pytest.approx(4.5 * served)
+    assert queue["max"] == pytest.approx(9 * served)
+    assert queue["p90"] == pytest.approx(8.1 * served)
+    wide = replay(crowd, H100, with_interval=False).as_dict()
+    assert wide["queue_s"]["p50"] == 0  # eight of them fill the first step, the last waits for its end
+    assert 0 < wide["queue_s"]["max"] < served
+    assert wide["gateway_s"] == one.as_dict()["gateway_s"]  # the same whatever the engine's load
 
 
 def test_offload_tier_brings_back_what_memory_forgot(workload: Workload) -> None:

@@ -125,6 +125,7 @@ def test_engine_equals_the_plain_reference(
     records = reference.run()
     assert answer.status.tolist() == [record.status for record in records]
     assert answer.ready_s.tolist() == [record.ready_s for record in records]
+    assert answer.admitted_s.tolist() == [record.admitted_s for record in records]
     assert answer.first_s.tolist() == [record.first_s for record in records]
     assert answer.end_s.tolist() == [record.end_s for record in records]
     assert answer.hit_tokens.tolist() == [record.hit_tokens for record in records]
@@ -172,7 +173,8 @@ def test_no_fleet_breaks_the_laws(workload: Workload, fleet: Fleet, concurrency:
     # time is monotone, along a call and along every edge
     assert (answer.ready_s <= answer.end_s).all()
     assert (answer.entered_s[served] >= answer.ready_s[served]).all()
-    assert (answer.first_s[served] > answer.entered_s[served]).all()
+    assert (answer.admitted_s[served] >= answer.entered_s[served]).all()
+    assert (answer.first_s[served] > answer.admitted_s[served]).all()
     assert (answer.end_s[served] >= answer.first_s[served]).all()
     sources, targets = workload.edges.sources, workload.edges.to
     assert (answer.ready_s[targets] >= answer.end_s[sources] + workload.edges.gap_s - 1e-12).all()
