@@ -18,6 +18,7 @@ from inferometer.schema.moments import is_date
 from inferometer.schema.records import SpanKind, Status
 
 UNKNOWN = "unknown"
+NOTHING = "nothing to show: read traces in with `inferometer import PATH`, or widen --since, --until and --where"
 WIDE = 120
 """Columns from which a line has room for full numbers; what is no terminal has it too."""
 
@@ -128,6 +129,8 @@ def print_accounting(accounting: Accounting, console: Console | None = None) -> 
 
 def _accounting_notes(accounting: Accounting) -> Iterable[str]:
     total = accounting.total
+    if not total.inferences and not total.charges:
+        yield NOTHING
     yield f"prices: {accounting.price_list}, each call by the list of its day (list kept to {accounting.prices_as_of})"
     if total.interval:
         span = total.interval["cost_usd"]
@@ -177,7 +180,7 @@ def print_runs(summaries: Sequence[RunSummary], of: int, console: Console | None
         )
     console.print(table)
     left = f"{len(summaries):,} of {of:,} runs" if len(summaries) < of else f"{of:,} runs"
-    _print_lines(console, [left])
+    _print_lines(console, [left] if of else [left, NOTHING])
 
 
 def print_tree(tree: RunTree, *, why: bool = False, console: Console | None = None) -> None:

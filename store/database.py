@@ -25,22 +25,24 @@ from inferometer.store.tables import RUNS, SPANS
 from inferometer.store.transaction import Transaction
 
 
-def open_store(url: str | None = None) -> Store:
+def open_store(url: str | None = None, *, create: bool = True) -> Store:
     """Open a store, creating or upgrading it where needed.
 
     Args:
         url: a database URL or the path of an SQLite file; None for ``INFEROMETER_STORE``, else the user's own store.
+        create: make the store where there is none; who only reads would look at zeros there.
 
     Raises:
-        StoreError: it cannot be opened, is not a store, or a newer version wrote it; nothing was written then.
+        StoreError: it cannot be opened, is none and may not become one, or a newer version wrote it; nothing was
+            written then.
         MissingExtraError: the database's driver is not installed.
     """
     located = locate(url)
-    engine, created = connect(located)
+    engine, created = connect(located, create=create)
     name = name_of(located)
     try:
         with _errors_named(name, "cannot be opened"):
-            before = migrate(engine, name)
+            before = migrate(engine, name, create=create)
     except BaseException:
         engine.dispose()
         if created:

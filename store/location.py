@@ -16,6 +16,11 @@ from inferometer.schema.errors import MissingExtraError, StoreError
 BUSY_TIMEOUT_MS = 60_000
 """How long a writer waits for another; SQLite lets one write at a time."""
 
+NONE_YET = (
+    "there is none yet; `inferometer import PATH`, `inferometer run -- CMD` or inferometer.configure() in a program "
+    "makes it, and `inferometer demo` shows what comes of it"
+)
+
 WRITING = {"inferometer_writing": True}
 """Execution options of a connection whose transaction takes the write lock at its beginning."""
 
@@ -61,11 +66,11 @@ def name_of(url: URL) -> str:
     return url.render_as_string(hide_password=True)
 
 
-def connect(url: URL) -> tuple[Engine, bool]:
+def connect(url: URL, *, create: bool) -> tuple[Engine, bool]:
     """Return an engine on a store and whether its file was created for it (0600).
 
     Raises:
-        StoreError: the folder or file cannot be used.
+        StoreError: the folder or file cannot be used, or is missing and may not be created.
         MissingExtraError: the driver is not installed.
     """
     if url.get_backend_name() != "sqlite":
@@ -73,25 +78,31 @@ def connect(url: URL) -> tuple[Engine, bool]:
             return create_engine(url, pool_pre_ping=True), False
         except ModuleNotFoundError as error:
             raise MissingExtraError("a PostgreSQL store", "postgres", str(error.name)) from error
-    created = _create_file(Path(str(url.database)))
+    created = _find_file(Path(str(url.database)), create=create)
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "isolation_level": None})
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine, created
 
 
-def _create_file(path: Path) -> bool:
+def _find_file(path: Path, *, create: bool) -> bool:
+    """Return whether the file had to be created."""
     try:
-        if path.parent == user_data_directory():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        if create:
+            if path.parent == user_data_directory():
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            return True
+        path.stat()
     except FileExistsError:
-        if not path.is_file():
-            raise StoreError(str(path), "is not a file") from None
-        return False
+        pass
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not create:
+            raise StoreError(str(path), NONE_YET) from None
         raise StoreError(str(path), f"cannot be opened: {(error.strerror or str(error)).lower()}") from error
-    return True
+    if not path.is_file():
+        raise StoreError(str(path), "is not a file")
+    return False
 
 
 def _set_pragmas(connection: Any, _: Any) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import Connection
 
 from inferometer.schema.errors import StoreError
-from inferometer.store.location import WRITING, use_write_ahead_log
+from inferometer.store.location import NONE_YET, WRITING, use_write_ahead_log
 from inferometer.store.tables import METADATA, VERSION_TABLE
 
 HEAD = "0002"
@@ -34,17 +34,24 @@ def version_of(connection: Connection) -> str | None:
     return None
 
 
-def migrate(engine: Engine, name: str) -> str | None:
+def migrate(engine: Engine, name: str, *, create: bool) -> str | None:
     """Upgrade a store to `HEAD` in one transaction.
+
+    Args:
+        engine: on the database.
+        name: the store's, for errors.
+        create: make the tables where there are none.
 
     Returns:
         The revision it had before; None for a new one.
 
     Raises:
-        StoreError: the database is not a store, or one of a newer version.
+        StoreError: the database is not a store and may not become one, or is one of a newer version.
     """
     with engine.connect() as connection:
         found = _known_version(connection, name)
+    if found is None and not create:
+        raise StoreError(name, NONE_YET)
     use_write_ahead_log(engine)
     if found == HEAD:
         return found

@@ -189,16 +189,73 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert message in captured.err
 
 
-def test_a_store_that_does_not_open_is_one_line_and_exit_code_2(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+READING = [
+    ["cost"],
+    ["runs"],
+    ["show", "x"],
+    ["audit"],
+    ["replay", "--hardware", "h100_sxm", "--model", "meta-llama/Llama-3.1-70B", "--tp", "4"],
+    ["sweep", "--model", "meta-llama/Llama-3.1-70B"],
+    ["export", "--to", "otlp"],
+    ["store", "info"],
+    ["store", "backup", "copy.sqlite"],
+    ["store", "purge", "--user", "x"],
+    ["store", "reprocess"],
+]
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_reading_where_there_is_no_store_says_what_to_do_first_and_makes_none(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    missing = tmp_path / "none" / "store.sqlite"
-    for verb in (["cost"], ["runs"], ["show", "x"]):
-        assert run([*verb, "--store", str(missing)]) == 2
+    monkeypatch.chdir(tmp_path)
+    unborn = tmp_path / "none" / "store.sqlite"
+    for options in (["--store", str(unborn)], ["--store", "store.sqlite"], []):
+        assert run([*words, *options]) == 2
         captured = capsys.readouterr()
+        assert captured.out == ""
         assert captured.err.count("\n") == 1
-        assert str(missing) in captured.err
-    assert not missing.parent.exists()
+        assert "there is none yet; `inferometer import PATH`" in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_store_yet_is_left_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "store.sqlite"
+    path.touch()
+    assert run(["cost", "--store", str(path)]) == 2
+    assert "there is none yet" in capsys.readouterr().err
+    assert path.stat().st_size == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["cost"], "nothing to show: read traces in with `inferometer import PATH`"),
+        (["runs"], "nothing to show: read traces in with `inferometer import PATH`"),
+        (["audit", "--no-replay"], "There is nothing to audit yet. Import traces with inferometer import PATH"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_an_empty_store_says_what_to_do_first(words: list[str], said: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "store.sqlite")
+    open_store(path).close()
+    assert said in " ".join(invoke(*words, "--store", path).output.split())
+
+
+def test_replaying_an_empty_store_says_what_to_do_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "store.sqlite")
+    open_store(path).close()
+    words = ["replay", "--hardware", "h100_sxm", "--model", "meta-llama/Llama-3.1-70B", "--tp", "4", "--store", path]
+    assert run(words) == 2
+    assert "import traces with usage" in capsys.readouterr().err
+
+
+@pytest.mark.postgres
+def test_a_database_that_is_no_store_yet_gets_no_tables(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["cost", "--store", postgres_url]) == 2
+    assert "there is none yet" in capsys.readouterr().err
+    assert run(["store", "migrate", "--store", postgres_url]) == 0
+    assert "new, now at revision" in capsys.readouterr().out
 
 
 def test_a_cycle_of_parents_is_shown_once(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def command(
     bills = [read_bill(path, rate) for path in bill_files]
     prices = load_prices(price_file)
     chosen = selection(since, until, where)
-    with collection_paused(), open_store(store_url) as store:
+    with collection_paused(), open_store(store_url, create=False) as store:
         dataset = load_dataset(store, chosen, prices)
         replayed = replay_audit(dataset, ledger, stand_in) if with_replay else None
         document = build_audit(

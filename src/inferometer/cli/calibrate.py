@@ -92,7 +92,7 @@ def _calibrate_on_traces(
     if not hardware or not model:
         raise click.UsageError("--from-traces needs --hardware and --model: what the server ran on, and what it served")
     deployed = step_model(load_hardware(hardware), load_engine(engine), load_model(model), precision=precision, tp=tp)
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         requests = served_requests(store.inferences(selection(*chosen)), deployed.model)
     found = calibrate_on(requests, deployed, replicas)
     path = out or _own("engines", f"{deployed.engine.id}{CALIBRATION}")

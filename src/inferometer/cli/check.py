@@ -65,6 +65,6 @@ def _audit(
 
     ledger = load_ledger(ledger_file) if ledger_file else Ledger()
     prices = load_prices()
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         dataset = load_dataset(store, selection(since, until, where), prices)
         return build_audit(dataset, knowledge_of(prices, ledger), generated_at=datetime.now(UTC))

@@ -30,7 +30,7 @@ def command(
     from inferometer.store import open_store
 
     prices = load_prices(price_file)
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         accounting = account(store, selection(since, until, where), by, prices)
     if as_json:
         print_json(accounting.as_dict())

@@ -54,7 +54,7 @@ def command(
         raise UserError(f"--to {format_name} writes {FORMATS[format_name][0]}: name a folder with --out")
     if as_json and target is None:
         raise UserError("--json prints a summary to stdout: name where the export goes with --out")
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         counts = _export(store, selection(since, until, where), format_name, target, price_file)
     if as_json:
         print_json({"format": format_name, "out": target, "counts": counts})

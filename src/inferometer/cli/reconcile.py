@@ -54,7 +54,7 @@ def command(
 
     bills = [read_bill(path, rate) for path in bill_files]
     prices = load_prices(price_file)
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         dataset = load_dataset(store, selection(since, until, where), prices, with_prefix=False)
     document = reconcile(dataset.calls, bills)
     if as_json:

@@ -49,7 +49,7 @@ def command(
         raise UnknownNameError("shape of a day", day, SHAPES)
     build_step_model(scenario)  # a wrong name is told before the store is read
     prices = load_prices()
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         workload = load_workload(
             store, selection(since, until, where), lambda row: prices.price(row).effective_cost_usd
         )

@@ -35,7 +35,7 @@ def command(
     from inferometer.profiles.prices import load_prices
     from inferometer.store import open_store
 
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         found = list_runs(store, load_prices(), selection(since, until, where), sort=sort, search=search)
     shown = found[:limit]
     if as_json:

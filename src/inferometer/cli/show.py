@@ -18,7 +18,7 @@ def command(run_id: str, why: bool, store_url: str | None, as_json: bool) -> Non
     from inferometer.profiles.prices import load_prices
     from inferometer.store import open_store
 
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         tree = load_tree(store, load_prices(), run_id)
     if as_json:
         print_json(tree.as_dict())

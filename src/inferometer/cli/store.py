@@ -22,7 +22,7 @@ def info(store_url: str | None, as_json: bool) -> None:
     from inferometer.store import open_store
     from inferometer.store.upkeep import describe
 
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         found = describe(store)
     if as_json:
         print_json(found.as_dict())
@@ -65,7 +65,7 @@ def backup(target: str, store_url: str | None, as_json: bool) -> None:
     from inferometer.store import open_store
     from inferometer.store.upkeep import back_up
 
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         size = back_up(store, target)
     if as_json:
         print_json({"file": target, "bytes": size})
@@ -91,7 +91,7 @@ def purge(
     """Erase runs for good: records, prefix hashes, and their traces in the file's free pages and log."""
     from inferometer.store import open_store, upkeep
 
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         ids = [store.find_run(run).run_id for run in runs]
         erased = upkeep.purge(store, users=users, sessions=sessions, runs=ids, before_ns=before_ns)
     if as_json:
@@ -109,7 +109,7 @@ def reprocess(everything: bool, store_url: str | None, as_json: bool) -> None:
     from inferometer.ingest.reprocess import reprocess as read_again
     from inferometer.store import open_store
 
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         changes = read_again(store, everything=everything)
     if as_json:
         print_json(changes.as_dict())

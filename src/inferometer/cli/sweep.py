@@ -41,7 +41,7 @@ def command(
     load_model(options["model"])
     base = build_scenario(hardware=hardware[0] if hardware else "", precision=precision, **options)
     prices = load_prices()
-    with open_store(store_url) as store:
+    with open_store(store_url, create=False) as store:
         workload = load_workload(
             store, selection(since, until, where), lambda row: prices.price(row).effective_cost_usd
         )
