@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from inferometer.analyzer.closedloop import Latencies, Loops, settle, stack
-from inferometer.analyzer.steptime import FAMILY, Parallelism, StepModel, step_model
+from inferometer.analyzer.stepconstants import FAMILY
+from inferometer.analyzer.steptime import Parallelism, StepModel, step_model
 from inferometer.profiles.engines import Range, Spread, load_engine
 from inferometer.profiles.hardware import load_hardware
 from inferometer.profiles.models import load_model

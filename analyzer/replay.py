@@ -22,6 +22,9 @@ from inferometer.analyzer.workload import Workload
 __all__ = ["Arrivals", "Objective", "Payment", "ReplayResult", "Scenario", "replay"]
 
 
+_STANDINGS = {"older": "older_than_measured", "newer": "newer_than_measured", "between": "not_measured"}
+
+
 def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True) -> ReplayResult:
     """Replay a workload on a scenario.
 
@@ -142,6 +145,9 @@ def _warnings(workload: Workload, deployment: Deployment, scenario: Scenario, si
         warnings["no_cost_on_compressed_time"] += 1
     if deployment.step_model.hardware.power is None:
         warnings["unknown_power"] += 1
+    standing = deployment.step_model.version_standing
+    if standing in _STANDINGS:
+        warnings[f"engine_version_{_STANDINGS[standing]}"] += 1
     scheduler = deployment.step_model.engine.scheduler
     if scheduler.batching == "static":
         warnings["static_batching_replayed_as_mixed"] += 1

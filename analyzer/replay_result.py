@@ -104,6 +104,8 @@ class ReplayResult:
             **self.scenario.as_dict(),
             "hardware": model.hardware.id,
             "engine": model.engine.id,
+            "engine_version": model.engine.version or None,
+            "constants_versions": list(model.versions),
             "model": model.model.id,
             "precision": model.precision,
             "tp": model.parallelism.tensor,

@@ -6,6 +6,7 @@ import math
 from array import array
 from dataclasses import astuple, dataclass, replace
 
+from inferometer.analyzer.stepconstants import choose_constants
 from inferometer.analyzer.stepterms import (
     FOUR_BIT,
     KV_BYTES,
@@ -20,16 +21,12 @@ from inferometer.analyzer.stepterms import (
     seconds_of,
     terms_of,
 )
-from inferometer.profiles.engines import ANY_VERSION, Calibration, Constants, Correction, Engine, Spread, version_key
+from inferometer.profiles.engines import Calibration, Constants, Correction, Engine, Spread
 from inferometer.profiles.hardware import GIB, Hardware
 from inferometer.profiles.models import Model
 from inferometer.schema.errors import InfeasibleError, UnknownNameError
 
-__all__ = ["Parallelism", "Speculation", "StepLoad", "StepModel", "choose_constants", "step_model"]
-
-CALIBRATED, FAMILY, UNCALIBRATED = "calibrated", "family", "uncalibrated"
-NO_MEASUREMENT = Spread(0.5, 2.0, 0.3, 3.0, 0)
-"""Of an engine without rows of any chip: a guess, as wide as the errors simulators publish for chips new to them."""
+__all__ = ["Parallelism", "Speculation", "StepLoad", "StepModel", "step_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +48,8 @@ class StepModel:
 
     ``kv_capacity_tokens`` is of the whole replica (all attention groups together). ``confidence`` is calibrated,
     family, or uncalibrated; an 80 % interval of a step is its seconds times ``spread.tpot_p10`` to ``tpot_p90``.
+    ``versions`` are the engine's that the constants come from, and ``version_standing`` is how the one asked for stands
+    to them: empty where none was asked for, else measured, older, newer or between.
     `extrapolation` says how far a load lies outside what was fitted.
     """
 
@@ -69,6 +68,8 @@ class StepModel:
     arrival_burst: float
     constants: Constants
     calibration: Calibration | None
+    versions: tuple[str, ...]
+    version_standing: str
     confidence: str
     reason: str
     spread: Spread
@@ -133,7 +134,8 @@ def step_model(
     for name, known in ((precision, WEIGHT_BYTES), (kv_precision, KV_BYTES)):
         if name not in known:
             raise UnknownNameError("precision", name, known)
-    constants, calibration, correction, confidence, reason = choose_constants(hardware, engine, model, precision)
+    chosen = choose_constants(hardware, engine, model, precision)
+    constants, correction = chosen.constants, chosen.correction
     asked = demand(model, parallelism, precision, kv_precision)
     terms = terms_of(asked, peaks(hardware, model, parallelism, precision), constants)
     if correction is not None:
@@ -141,7 +143,6 @@ def step_model(
     if speculation is not None:
         terms = _with_drafts(terms, model, speculation, hardware, constants, tp, precision)
     weights, kv_bytes, capacity = replica_memory(hardware, engine, model, parallelism, precision, kv_precision)
-    spread = spread_of(engine, calibration, confidence, model.family)
     return StepModel(
         terms=terms,
         hardware=hardware,
@@ -157,10 +158,12 @@ def step_model(
         frontend_seconds=constants.frontend_ms * 1e-3 * (correction.frontend_factor if correction else 1.0),
         arrival_burst=constants.arrival_burst * (correction.burst_factor if correction else 1.0),
         constants=constants,
-        calibration=calibration,
-        confidence=confidence,
-        reason=reason,
-        spread=spread,
+        calibration=chosen.calibration,
+        versions=chosen.versions,
+        version_standing=chosen.version_standing,
+        confidence=chosen.confidence,
+        reason=chosen.reason,
+        spread=chosen.spread,
     )
 
 
@@ -172,82 +175,6 @@ def _native_precision(hardware: Hardware, model: Model) -> str:
 def _kv_precision(hardware: Hardware, engine: Engine, precision: str) -> str:
     eight_bit = precision not in ("bf16", "fp32") and hardware.compute.rate("fp8") is not None
     return "fp8" if engine.scheduler.kv_precision == "weights" and eight_bit else "bf16"
-
-
-def choose_constants(
-    hardware: Hardware, engine: Engine, model: Model, precision: str
-) -> tuple[Constants, Calibration | None, Correction | None, str, str]:
-    """Return (constants, calibration, the model's correction, confidence, reason) for a deployment.
-
-    The calibration is of this chip and the engine version nearest to the one asked for; where this chip has none, the
-    engine's defaults stand and nothing is called calibrated.
-    """
-    calibration = next((found for found in engine.calibrations if found.hardware == hardware.id), None)
-    if calibration is None:
-        reason = f"no measured rows of {engine.id} on {hardware.id}"
-        if hardware.measured is not None:
-            reason += "; kernels measured on this machine, the engine's overheads from other chips"
-        return measured_constants(hardware, engine.defaults), None, None, UNCALIBRATED, reason
-    where = f"{engine.id} on {hardware.id}"
-    of_model = [found for found in calibration.corrections if found.model == model.id]
-    exact = [found for found in of_model if found.precision == precision]
-    if exact:
-        chosen = min(exact, key=lambda found: _version_distance(found.version, engine.version))
-        version = f" at version {chosen.version}" if chosen.version != ANY_VERSION else ""
-        reason = f"fitted to {chosen.rows} rows of this model at {precision} by {where}{version}"
-        return calibration.constants, calibration, chosen, CALIBRATED, reason
-    if of_model:
-        near = max((found for found in of_model if found.version == ANY_VERSION), key=lambda found: found.rows)
-        reason = f"fitted to this model at {near.precision}, not {precision}, by {where}"
-        return calibration.constants, calibration, near, FAMILY, reason
-    return calibration.constants, calibration, None, FAMILY, f"fitted to other models by {where}"
-
-
-def measured_constants(hardware: Hardware, constants: Constants) -> Constants:
-    """Return constants whose shares of a chip's peaks are the measured ones, where its profile has any.
-
-    Weights stream as a copy does, attention as its own kernels do; a share stays below one, for a data sheet that is
-    itself a measurement.
-    """
-    found = hardware.measured
-    if found is None:
-        return constants
-
-    def share(rate: float | None, peak: float, otherwise: float) -> float:
-        return otherwise if rate is None else min(rate / peak, 0.98)
-
-    bandwidth = hardware.memory.bandwidth_bytes_per_s
-    precision, peak = max(hardware.compute.rates.items(), key=lambda pair: (pair[0] in found.gemm_rates, pair[1]))
-    reached = share(found.gemm_rates.get(precision), peak, constants.compute_efficiency)
-    link = hardware.link.bandwidth_bytes_per_s if hardware.link else 1.0
-    half = hardware.compute.rates.get("bf16") or peak
-    return replace(
-        constants,
-        weight_bandwidth_efficiency=share(found.copy_bytes_per_s, bandwidth, constants.weight_bandwidth_efficiency),
-        compute_efficiency=reached,
-        kv_bandwidth_efficiency=share(found.decode_attention_bytes_per_s, bandwidth, constants.kv_bandwidth_efficiency),
-        attention_compute_efficiency=share(
-            found.prefill_attention_flop_per_s, half, constants.attention_compute_efficiency
-        ),
-        collective_us=constants.collective_us if found.all_reduce_seconds is None else found.all_reduce_seconds * 1e6,
-        link_efficiency=share(found.all_reduce_bytes_per_s, link, constants.link_efficiency),
-    )
-
-
-def _version_distance(have: str, wanted: str) -> tuple[float, ...]:
-    """Order corrections: the very version first, then all versions together, then the nearest numbers."""
-    if have == wanted:
-        return (-1.0,)
-    if have == ANY_VERSION:
-        return (0.0,)
-    return (1.0, *(float(abs(a - b)) for a, b in zip(version_key(have), version_key(wanted), strict=False)))
-
-
-def spread_of(engine: Engine, calibration: Calibration | None, confidence: str, family: str) -> Spread:
-    """Return the 80 % interval's factors of a prediction: of the chip and family where rows stand behind it."""
-    if calibration is not None and confidence == CALIBRATED and family in calibration.spreads:
-        return calibration.spreads[family]
-    return engine.spreads.get(confidence, NO_MEASUREMENT)
 
 
 def corrected(terms: StepTerms, correction: Correction) -> StepTerms:

@@ -6,6 +6,7 @@ An engine is ``<name>.toml``. Constants fitted to measured rows lie beside it in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -46,8 +47,10 @@ __all__ = [
     "load_engine",
     "read_calibrations",
     "read_engine",
+    "same_version",
     "split_version",
     "version_key",
+    "version_standing",
 ]
 
 BATCHINGS = ("mixed", "prefill_first", "static")
@@ -137,6 +140,35 @@ def version_key(version: str) -> tuple[int, ...]:
         if digits != part:
             break
     return tuple(numbers)
+
+
+def same_version(a: str, b: str) -> bool:
+    """Return whether two versions are one, ``0.12`` and ``0.12.0`` among them."""
+    return _plain_version(a) == _plain_version(b)
+
+
+def _plain_version(version: str) -> str:
+    words = version.lower().removeprefix("v").split(".")
+    while len(words) > 1 and words[-1] == "0":
+        words.pop()
+    return ".".join(words)
+
+
+def version_standing(asked: str, measured: Sequence[str]) -> str:
+    """Return how a version stands to measured ones: measured, older than all, newer than all, or between.
+
+    Builds without a number (``nightly-...``) have no order: one that was not measured is between.
+    """
+    if any(same_version(asked, each) for each in measured):
+        return "measured"
+    key, keys = _ordered(asked), [_ordered(each) for each in measured if version_key(each)]
+    if not version_key(asked) or not keys:
+        return "between"
+    return "older" if key < min(keys) else "newer" if key > max(keys) else "between"
+
+
+def _ordered(version: str) -> tuple[int, ...]:
+    return version_key(_plain_version(version))
 
 
 def load_engine(name: str) -> Engine:

@@ -219,6 +219,38 @@ def test_version_picks_its_own_corrections() -> None:
     other = build("h200_sxm", "trtllm unstated", "deepseek-r1", {"precision": "fp8", "tp": 8})
     assert old.terms.host_seconds != other.terms.host_seconds
     assert "1.1.0rc2.post2" in old.reason
+    assert (old.versions, old.version_standing) == (("1.1.0rc2.post2",), "measured")
+
+
+@pytest.mark.parametrize(
+    ("version", "standing", "says"),
+    [
+        ("9.9", "newer", "version 9.9 is newer than any measured: constants of 0.11.2 to 0.18.0 stand for it"),
+        ("0.3.1", "older", "version 0.3.1 is older than any measured: constants of 0.11.2 to 0.18.0 stand for it"),
+        ("0.14.0", "between", "version 0.14.0 was not measured: constants of 0.11.2 to 0.18.0 stand for it"),
+        ("main-4f2a", "between", "version main-4f2a was not measured"),
+        ("0.12.0", "measured", ""),
+        ("0.12", "measured", ""),
+        ("", "", ""),
+    ],
+)
+def test_version_that_was_not_measured_is_told(version: str, standing: str, says: str) -> None:
+    engine = f"vllm=={version}" if version else "vllm"
+    model = build("h100_sxm", engine, "meta-llama/Llama-3.1-70B", {"precision": "fp8", "tp": 4})
+    assert model.version_standing == standing
+    assert says in model.reason
+    assert ("stand for it" in model.reason) == bool(says)
+    plain = build("h100_sxm", "vllm", "meta-llama/Llama-3.1-70B", {"precision": "fp8", "tp": 4})
+    if standing not in ("", "measured"):
+        assert model.versions == plain.versions
+        assert model.terms == plain.terms
+
+
+def test_versions_of_a_chip_without_rows_are_the_engines() -> None:
+    model = build("tpu_v6e", "vllm==9.9", "meta-llama/Llama-3.1-70B", {"precision": "int8", "tp": 8})
+    assert model.version_standing == "newer"
+    assert "no measured rows" in model.reason
+    assert "9.9 is newer than any measured" in model.reason
 
 
 def test_leaving_the_hull_has_a_distance() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from inferometer.cli import run
+from inferometer.store import open_store
 
 ON_H100 = ["--hardware", "h100_sxm", "--model", "meta-llama/Llama-3.1-70B", "--precision", "fp8", "--tp", "4"]
 
@@ -116,7 +117,22 @@ def test_sweep_lists_machines_that_are_only_had_whole(store: str, capsys: pytest
     assert (single["engine"], single["tp"], single["pp"], single["chips"]) == ("vendor_runtime", 1, 4, 4)
 
 
+def test_version_that_was_not_measured_is_told(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("replay", *ON_H100, "--engine", "vllm==9.9", "--store", store)
+    answer = ask(capsys, *words)
+    assert answer["scenario"]["engine_version"] == "9.9"
+    assert "0.12.0" in answer["scenario"]["constants_versions"]
+    assert answer["warnings"]["engine_version_newer_than_measured"] == 1
+    assert run(list(words)) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "version 9.9 is newer than any measured: constants of 0.11.2 to 0.18.0 stand for it" in text
+    assert "engine_version_newer_than_measured" in text
+    known = ask(capsys, "replay", *ON_H100, "--engine", "vllm==0.12.0", "--store", store)
+    assert not any(kind.startswith("engine_version") for kind in known["warnings"])
+
+
 def test_empty_store_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    open_store(str(tmp_path / "empty.sqlite")).close()
     assert run(["replay", *ON_H100, "--store", str(tmp_path / "empty.sqlite")]) == 2
     error = capsys.readouterr().err
     assert "nothing to replay" in error
