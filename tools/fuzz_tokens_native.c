@@ -101,7 +101,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t at = 0; width == 4 && at < text.length; at++)
         ((uint32_t *)copy)[at] %= 0x110000;
     text.characters = copy;
-    struct window window = {0};
     static struct found first, other;
     first.count = 0;
     for (unsigned made = 0; made < 8; made++) {
@@ -110,18 +109,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (!encoder)
             continue;
         other.count = made ? 0 : other.count;
-        size_t count = encode_source(encoder, v, &window, text, collect, found);
+        size_t count = encode_source(encoder, v, text, collect, found);
         require(count == found->count && count == first.count, "count of ids");
         require(!memcmp(found->ids, first.ids, count * sizeof *first.ids), "ids");
-        require(count_source(encoder, v, &window, text, SIZE_MAX - 1) == count, "count");
+        require(count_source(encoder, v, text, SIZE_MAX - 1) == count, "count");
     }
     check_spelling(v, &first, text);
     size_t cut = last_safe_cut(text);
     struct source_text before = {copy, width, cut}, after = {copy + cut * width, width, text.length - cut};
     struct encoder *encoder = encoders[family][0];
-    require(count_source(encoder, v, &window, before, SIZE_MAX - 1) + count_source(encoder, v, &window, after, SIZE_MAX - 1) ==
+    require(count_source(encoder, v, before, SIZE_MAX - 1) + count_source(encoder, v, after, SIZE_MAX - 1) ==
                 first.count, "cut");
-    window_release(&window);
     free(copy);
     return 0;
 }

@@ -68,6 +68,7 @@ void encoder_destroy(struct encoder *encoder)
     free(encoder->tokens);
     free(encoder->dead);
     free(encoder->out);
+    free(encoder->scratch);
     free(encoder);
 }
 

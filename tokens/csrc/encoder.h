@@ -31,6 +31,8 @@ struct encoder {
     size_t capacity;
     uint32_t *out; /* ids of one batch */
     size_t out_capacity;
+    uint8_t *scratch; /* the UTF-8 of one window of a text */
+    size_t scratch_capacity;
 };
 
 /* Make an encoder whose cache takes about `cache_bytes` at most, 0 for the size that fits the vocabulary. NULL where memory

@@ -68,7 +68,7 @@ static struct memo_entry *find_entry(struct memo *memo, const uint64_t digest[2]
     return oldest;
 }
 
-size_t count_remembered(struct memo *memo, struct encoder *encoder, const struct vocabulary *v, struct window *window,
+size_t count_remembered(struct memo *memo, struct encoder *encoder, const struct vocabulary *v,
                         struct source_text text)
 {
     size_t total = 0, unit = text.width ? text.width : 1;
@@ -80,7 +80,7 @@ size_t count_remembered(struct memo *memo, struct encoder *encoder, const struct
         int known;
         struct memo_entry *entry = find_entry(memo, digest, &known);
         if (!known) {
-            size_t count = count_source(encoder, v, window, segment, SIZE_MAX - 1);
+            size_t count = count_source(encoder, v, segment, SIZE_MAX - 1);
             if (count == SIZE_MAX)
                 return SIZE_MAX;
             *entry = (struct memo_entry){.digest = {digest[0], digest[1]}, .count = count};

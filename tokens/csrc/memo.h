@@ -28,7 +28,7 @@ int memo_reserve(struct memo *memo, size_t bytes);
 void memo_release(struct memo *memo);
 
 /* Count a text with what is remembered; SIZE_MAX as count_source. */
-size_t count_remembered(struct memo *memo, struct encoder *encoder, const struct vocabulary *v, struct window *window,
+size_t count_remembered(struct memo *memo, struct encoder *encoder, const struct vocabulary *v,
                         struct source_text text);
 
 /* 128 bits of a text under a secret, following those of what came before it. */

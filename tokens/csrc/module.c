@@ -111,17 +111,15 @@ static size_t count_object(VocabularyObject *self, PyObject *object, size_t limi
     struct text text;
     if (text_open(&text, object))
         return SIZE_MAX;
-    struct window window = {0};
     size_t count = SIZE_MAX;
     struct encoder *encoder = take_encoder(self);
     if (encoder && text.source.length < RELEASE_BYTES) {
-        count = count_source(encoder, &self->vocabulary, &window, text.source, limit);
+        count = count_source(encoder, &self->vocabulary, text.source, limit);
     } else if (encoder) {
         Py_BEGIN_ALLOW_THREADS
-        count = count_source(encoder, &self->vocabulary, &window, text.source, limit);
+        count = count_source(encoder, &self->vocabulary, text.source, limit);
         Py_END_ALLOW_THREADS
     }
-    window_release(&window);
     give_encoder(self, encoder);
     text_close(&text);
     if (count == SIZE_MAX)
@@ -143,12 +141,10 @@ static PyObject *vocabulary_count_remembered(VocabularyObject *self, PyObject *o
         return PyErr_NoMemory();
     if (text_open(&text, object))
         return NULL;
-    struct window window = {0};
     struct encoder *encoder = take_encoder(self);
     size_t count = SIZE_MAX;
     if (encoder)
-        count = count_remembered(&self->memo, encoder, &self->vocabulary, &window, text.source);
-    window_release(&window);
+        count = count_remembered(&self->memo, encoder, &self->vocabulary, text.source);
     give_encoder(self, encoder);
     text_close(&text);
     return count == SIZE_MAX ? set_failure() : PyLong_FromSize_t(count);
@@ -235,11 +231,9 @@ error:
 static size_t encode_object(VocabularyObject *self, struct encoder *encoder, PyObject *object, id_sink sink, void *state)
 {
     struct text text;
-    struct window window = {0};
     if (text_open(&text, object))
         return SIZE_MAX;
-    size_t count = encode_source(encoder, &self->vocabulary, &window, text.source, sink, state);
-    window_release(&window);
+    size_t count = encode_source(encoder, &self->vocabulary, text.source, sink, state);
     text_close(&text);
     if (count == SIZE_MAX)
         set_failure();

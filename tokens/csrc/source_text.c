@@ -6,15 +6,9 @@
 #include "transcode.h"
 #include "unicode.h"
 
-#define WINDOW ((size_t)1 << 20)
+#define WINDOW ((size_t)1 << 15) /* characters: what is written stays in the second cache until it is read */
 #define LARGEST_WINDOW ((size_t)1 << 31)
-#define WINDOW_BYTES_KEPT (8 * WINDOW)
-
-void window_release(struct window *window)
-{
-    free(window->bytes);
-    *window = (struct window){0};
-}
+#define SCRATCH_KEPT ((size_t)1 << 20) /* bytes */
 
 static inline uint32_t character(struct source_text text, size_t at)
 {
@@ -87,21 +81,26 @@ static size_t window_end(struct source_text text, size_t start)
     return 0;
 }
 
-static int fill_window(struct window *window, struct source_text text, size_t start, size_t end)
+static void release_scratch(struct encoder *encoder)
 {
-    size_t room = utf8_room(text.width, end - start);
-    if (room > window->capacity || window->capacity > WINDOW_BYTES_KEPT) {
-        window_release(window);
-        window->bytes = malloc(room);
-        if (!window->bytes)
-            return -1;
-        window->capacity = room;
-    }
-    return 0;
+    free(encoder->scratch);
+    encoder->scratch = 0;
+    encoder->scratch_capacity = 0;
 }
 
-static size_t walk(struct encoder *encoder, const struct vocabulary *v, struct window *window, struct source_text text,
-                   size_t limit, id_sink sink, void *state)
+/* Scratch lives as long as the encoder: pages that come and go with every call cost more than the counting. */
+static int reserve_scratch(struct encoder *encoder, size_t room)
+{
+    if (room <= encoder->scratch_capacity)
+        return 0;
+    release_scratch(encoder);
+    encoder->scratch = malloc(room);
+    encoder->scratch_capacity = encoder->scratch ? room : 0;
+    return encoder->scratch ? 0 : -1;
+}
+
+static size_t walk(struct encoder *encoder, const struct vocabulary *v, struct source_text text, size_t limit, id_sink sink,
+                   void *state)
 {
     size_t total = 0;
     for (size_t start = 0, end; start < text.length && total <= limit; start = end) {
@@ -111,13 +110,15 @@ static size_t walk(struct encoder *encoder, const struct vocabulary *v, struct w
         const uint8_t *bytes = (const uint8_t *)text.characters + start;
         size_t size = end - start;
         if (text.width) {
-            if (fill_window(window, text, start, end))
+            if (reserve_scratch(encoder, utf8_room(text.width, size)))
                 return SIZE_MAX;
-            size = write_utf8((const uint8_t *)text.characters + start * text.width, text.width, size, window->bytes);
-            bytes = window->bytes;
+            size = write_utf8((const uint8_t *)text.characters + start * text.width, text.width, size, encoder->scratch);
+            bytes = encoder->scratch;
         }
         size_t count = sink ? encoder_encode(encoder, v, bytes, size, sink, state)
                             : encoder_count(encoder, v, bytes, size, limit - total);
+        if (encoder->scratch_capacity > SCRATCH_KEPT)
+            release_scratch(encoder);
         if (count == SIZE_MAX)
             return SIZE_MAX;
         total += count;
@@ -125,14 +126,13 @@ static size_t walk(struct encoder *encoder, const struct vocabulary *v, struct w
     return total;
 }
 
-size_t count_source(struct encoder *encoder, const struct vocabulary *v, struct window *window, struct source_text text,
-                    size_t limit)
+size_t count_source(struct encoder *encoder, const struct vocabulary *v, struct source_text text, size_t limit)
 {
-    return walk(encoder, v, window, text, limit, 0, 0);
+    return walk(encoder, v, text, limit, 0, 0);
 }
 
-size_t encode_source(struct encoder *encoder, const struct vocabulary *v, struct window *window, struct source_text text,
-                     id_sink sink, void *state)
+size_t encode_source(struct encoder *encoder, const struct vocabulary *v, struct source_text text, id_sink sink,
+                     void *state)
 {
-    return walk(encoder, v, window, text, SIZE_MAX - 1, sink, state);
+    return walk(encoder, v, text, SIZE_MAX - 1, sink, state);
 }

@@ -10,14 +10,6 @@ struct source_text {
     size_t length;
 };
 
-/* Scratch for the UTF-8 of one window. Start with zeros. */
-struct window {
-    uint8_t *bytes;
-    size_t capacity;
-};
-
-void window_release(struct window *window);
-
 /* The first place from `at` on where a text may be cut so that both parts count as the whole does; its length at last. */
 size_t next_safe_cut(struct source_text text, size_t at);
 
@@ -25,9 +17,8 @@ size_t next_safe_cut(struct source_text text, size_t at);
 size_t last_safe_cut(struct source_text text);
 
 /* Count or encode; SIZE_MAX where memory is short, the sink said stop, or 2 GiB hold no place to cut. No GIL needed. */
-size_t count_source(struct encoder *encoder, const struct vocabulary *v, struct window *window, struct source_text text,
-                    size_t limit);
-size_t encode_source(struct encoder *encoder, const struct vocabulary *v, struct window *window, struct source_text text,
-                     id_sink sink, void *state);
+size_t count_source(struct encoder *encoder, const struct vocabulary *v, struct source_text text, size_t limit);
+size_t encode_source(struct encoder *encoder, const struct vocabulary *v, struct source_text text, id_sink sink,
+                     void *state);
 
 #endif

@@ -24,15 +24,13 @@ static void *work(void *argument)
 {
     struct worker *worker = argument;
     struct job *job = worker->job;
-    struct window window = {0};
     for (;;) {
         size_t at = atomic_fetch_add_explicit(&job->next, TAKEN_AT_ONCE, memory_order_relaxed);
         if (at >= job->length)
             break;
         for (size_t end = at + TAKEN_AT_ONCE; at < end && at < job->length; at++)
-            job->counts[at] = count_source(worker->encoder, job->v, &window, job->texts[at], SIZE_MAX - 1);
+            job->counts[at] = count_source(worker->encoder, job->v, job->texts[at], SIZE_MAX - 1);
     }
-    window_release(&window);
     return 0;
 }
 
