@@ -24,7 +24,6 @@ PACKAGES = sorted(path for path in (ROOT / "src" / "inferometer").iterdir() if p
 VARIABLE = re.compile(r"\bINFEROMETER_[A-Z][A-Z_]*[A-Z]\b")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-WITH_SCHEMA = ("import", "cost", "predict", "replay", "audit")
 
 
 def main_help() -> str:
@@ -114,19 +113,30 @@ def _parse(words: list[str]) -> str | None:
 
 
 def schema_problems() -> Iterator[str]:
-    """Find JSON documents without a JSON Schema, and schemas that are not JSON."""
-    for name in WITH_SCHEMA:
-        path = ROOT / "docs" / "schemas" / f"{name}.json"
-        if not path.exists():
-            yield f"docs/schemas/{name}.json is missing"
-            continue
+    """Find commands whose JSON document has no JSON Schema, schemas that are not JSON, and schemas of no command."""
+    folder = ROOT / "docs" / "schemas"
+    expected = {f"{name.replace(' ', '-')}.json" for name in _printing_json(main, click.Context(main), "")}
+    found = {path.name for path in folder.iterdir()}
+    yield from (f"docs/schemas/{name} is missing" for name in sorted(expected - found))
+    yield from (f"docs/schemas/{name} is of no command that takes --json" for name in sorted(found - expected))
+    for name in sorted(expected & found):
         try:
-            schema = json.loads(path.read_text())
+            schema = json.loads((folder / name).read_text())
         except ValueError as error:
-            yield f"docs/schemas/{name}.json: {error}"
+            yield f"docs/schemas/{name}: {error}"
             continue
         if "properties" not in schema:
-            yield f"docs/schemas/{name}.json has no properties"
+            yield f"docs/schemas/{name} has no properties"
+
+
+def _printing_json(command: click.Command, context: click.Context, name: str) -> Iterator[str]:
+    if isinstance(command, click.Group):
+        for verb in command.list_commands(context):
+            inner = command.get_command(context, verb)
+            assert inner is not None, verb
+            yield from _printing_json(inner, context, f"{name} {verb}".strip())
+    elif any("--json" in parameter.opts for parameter in command.params):
+        yield name
 
 
 def check(write: bool) -> int:

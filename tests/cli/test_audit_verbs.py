@@ -85,11 +85,6 @@ def test_json_to_stdout_is_the_document_and_nothing_else(store: str, capsys: pyt
     assert json.loads(capsys.readouterr().out)["schema_version"] == 1
 
 
-def test_an_empty_store_is_no_error_and_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["audit", "--store", str(tmp_path / "empty.db"), "--html", str(tmp_path / "e.html")]) == 0
-    assert "inferometer import" in capsys.readouterr().out
-
-
 def test_check_breaks_a_build_with_a_message_a_reviewer_understands(
     store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

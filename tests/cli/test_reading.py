@@ -240,14 +240,7 @@ def test_an_empty_store_says_what_to_do_first(words: list[str], said: str, tmp_p
     path = str(tmp_path / "store.sqlite")
     open_store(path).close()
     assert said in " ".join(invoke(*words, "--store", path).output.split())
-
-
-def test_replaying_an_empty_store_says_what_to_do_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(tmp_path / "store.sqlite")
-    open_store(path).close()
-    words = ["replay", "--hardware", "h100_sxm", "--model", "meta-llama/Llama-3.1-70B", "--tp", "4", "--store", path]
-    assert run(words) == 2
-    assert "import traces with usage" in capsys.readouterr().err
+    document(*words, "--store", path)
 
 
 @pytest.mark.postgres

@@ -136,4 +136,5 @@ def test_empty_store_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert run(["replay", *ON_H100, "--store", str(tmp_path / "empty.sqlite")]) == 2
     error = capsys.readouterr().err
     assert "nothing to replay" in error
+    assert "import traces with usage" in error
     assert len(error.strip().splitlines()) == 1

@@ -119,7 +119,7 @@ def test_audit_writes_its_calls_as_focus_rows(store_path: str, tmp_path: Path) -
         (["export", "--to", "mooncakes"], "nearest known: mooncake"),
         (["export", "--to", "weka"], "name a folder with --out"),
         (["export", "--to", "otlp", "--json"], "--out"),
-        (["export", "--to", "otlp", "--out", "/nonexistent/folder/file"], "No such file"),
+        (["export", "--to", "otlp", "--out", "/nonexistent/folder/file"], "there is no folder"),
         (["cost", "--prices", "/nonexistent/prices.toml"], "cannot be read"),
     ],
 )

@@ -41,6 +41,15 @@ def test_demo_traces_imports_and_audits(tmp_path: Path, capsys: pytest.CaptureFi
     assert document["inferences"] == len(calls) + document["imported"]["inferences"]
 
 
+def test_demo_says_at_once_that_its_report_has_no_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store.sqlite"
+    assert run(["demo", "--out", str(tmp_path / "none" / "audit.html"), "--store", str(store)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"there is no folder {tmp_path / 'none'}" in captured.err
+    assert not store.exists()
+
+
 @pytest.mark.parametrize("code", [0, 7])
 def test_run_records_an_unchanged_program_and_keeps_its_exit_code(tmp_path: Path, code: int) -> None:
     script, store = tmp_path / "shop_agent.py", tmp_path / "store.sqlite"

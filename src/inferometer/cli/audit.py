@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from inferometer.cli.options import selection, selection_options, store_option
+from inferometer.cli.output import OutputFile, write_whole
 from inferometer.cli.reconcile import parse_rate
-from inferometer.schema.errors import InputError
 from inferometer.schema.selection import Selection
 
 if TYPE_CHECKING:
@@ -29,11 +28,17 @@ if TYPE_CHECKING:
     "--bill", "bill_files", multiple=True, type=click.Path(), metavar="FILE", help="A provider's bill or usage."
 )
 @click.option("--rate", callback=parse_rate, metavar="USD", help="US dollars for one unit of the bill's currency.")
-@click.option("--html", "html_file", type=click.Path(), metavar="FILE", help="Write the report as one HTML file.")
+@click.option("--html", "html_file", type=OutputFile(), metavar="FILE", help="Write the report as one HTML file.")
 @click.option(
-    "--json", "json_file", is_flag=False, flag_value="-", metavar="[FILE]", help="Write the document [default: stdout]."
+    "--json",
+    "json_file",
+    type=OutputFile(allow_dash=True),
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="Write the document [default: stdout].",
 )
-@click.option("--focus", "focus_file", type=click.Path(), metavar="FILE", help="Write the calls as FOCUS 1.2 rows.")
+@click.option("--focus", "focus_file", type=OutputFile(), metavar="FILE", help="Write the calls as FOCUS 1.2 rows.")
 @click.option("--redact", is_flag=True, help="Replace names of agents, tools, sessions, users and tags.")
 @click.option(
     "--model", "stand_in", metavar="NAME", help="Open model to replay on [default: the one used, else a stand-in]."
@@ -73,8 +78,6 @@ def command(
     from inferometer.profiles.prices import load_prices
     from inferometer.store import open_store
 
-    for path in filter(None, (html_file, focus_file, None if json_file == "-" else json_file)):
-        _writable(path)
     ledger = load_ledger(ledger_file) if ledger_file else Ledger()
     bills = [read_bill(path, rate) for path in bill_files]
     prices = load_prices(price_file)
@@ -111,12 +114,6 @@ def collection_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _writable(path: str) -> None:
-    parent = Path(path).absolute().parent
-    if not parent.is_dir():
-        raise InputError(path, f"there is no folder {parent}")
-
-
 def _write(document: dict[str, Any], html_file: str | None, json_file: str | None, trace_url: str | None) -> None:
     if html_file:
         from inferometer.reports.evidence import Links
@@ -139,15 +136,10 @@ def _write(document: dict[str, Any], html_file: str | None, json_file: str | Non
 def _save_focus(store: Store, chosen: Selection, prices: PriceList, path: str) -> None:
     from inferometer.exporters.focus import write_focus
 
-    try:
-        with Path(path).open("w", encoding="utf-8", newline="") as stream:
-            write_focus(store, chosen, prices, stream)
-    except OSError as error:
-        raise InputError(path, error.strerror or "cannot be written") from error
+    with write_whole(path) as stream:
+        write_focus(store, chosen, prices, stream)
 
 
 def _save(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(path, error.strerror or "cannot be written") from error
+    with write_whole(path) as stream:
+        stream.write(text)

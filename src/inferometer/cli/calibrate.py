@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 
 from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
+from inferometer.cli.output import OutputFile, write_whole
 
 
 @click.command("calibrate")
 @click.option("--device", metavar="DEVICE", help="cuda, cuda:1 or cpu [default: the first GPU, else the processor].")
 @click.option("--like", metavar="HARDWARE", help="Take peaks from this profile's data sheet.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.toml", help="Where the profile goes.")
+@click.option("--out", type=OutputFile(), metavar="FILE.toml", help="Where the profile goes.")
 @click.option("--from-traces", is_flag=True, help="Calibrate on the store's server spans instead of on kernels.")
 @click.option("--hardware", metavar="HARDWARE", help="With --from-traces: what the server ran on.")
 @click.option("--engine", metavar="ENGINE", default="vllm", show_default=True, help="With --from-traces.")
@@ -28,7 +29,7 @@ from inferometer.cli.options import json_option, print_json, selection, selectio
 def command(
     device: str | None,
     like: str | None,
-    out: Path | None,
+    out: str | None,
     from_traces: bool,
     hardware: str | None,
     engine: str,
@@ -56,7 +57,7 @@ def command(
 
     sheet = load_hardware(like) if like else None
     found = measure(device)
-    path = out or _own("hardware", _slug(found.device))
+    path = Path(out) if out else _own("hardware", _slug(found.device))
     _write(path, profile_text(found, datetime.now(UTC).date(), sheet))
     if as_json:
         print_json({"path": str(path), "measured": asdict(found)})
@@ -79,7 +80,7 @@ def _calibrate_on_traces(
     replicas: int,
     store_url: str | None,
     chosen: tuple[int | None, int | None, tuple[tuple[str, str], ...]],
-    out: Path | None,
+    out: str | None,
     as_json: bool,
 ) -> None:
     from inferometer.analyzer.calibrate_traces import calibrate_on, calibration_text, served_requests
@@ -95,7 +96,7 @@ def _calibrate_on_traces(
     with open_store(store_url, create=False) as store:
         requests = served_requests(store.inferences(selection(*chosen)), deployed.model)
     found = calibrate_on(requests, deployed, replicas)
-    path = out or _own("engines", f"{deployed.engine.id}{CALIBRATION}")
+    path = Path(out) if out else _own("engines", f"{deployed.engine.id}{CALIBRATION}")
     _write(path, calibration_text(found, deployed, datetime.now(UTC).date()))
     if as_json:
         print_json({"path": str(path), "calibration": asdict(found)})
@@ -120,7 +121,8 @@ def _write(path: Path, text: str) -> None:
     from inferometer.schema.errors import InputError
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)  # the user's own folder may not be there yet
     except OSError as error:
         raise InputError(str(path), f"cannot be written: {error.strerror}") from error
+    with write_whole(str(path)) as stream:
+        stream.write(text)

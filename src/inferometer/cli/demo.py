@@ -13,10 +13,11 @@ from typing import Any
 import click
 
 from inferometer.cli.options import json_option, print_json
+from inferometer.cli.output import OutputFile
 
 
 @click.command("demo")
-@click.option("--out", default="audit.html", show_default=True, type=click.Path(dir_okay=False), help="The report.")
+@click.option("--out", default="audit.html", show_default=True, type=OutputFile(), metavar="FILE", help="The report.")
 @click.option("--store", "store_url", metavar="URL", help="Keep the traces there [default: a store that is removed].")
 @json_option
 def command(out: str, store_url: str | None, as_json: bool) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
 from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
-from inferometer.schema.errors import InputError, UnknownNameError, UserError
+from inferometer.cli.output import OutputFile, write_whole
+from inferometer.schema.errors import UnknownNameError, UserError
 from inferometer.schema.selection import Selection
 
 if TYPE_CHECKING:
@@ -50,10 +48,14 @@ def command(
 
     if format_name not in FORMATS:
         raise UnknownNameError("format", format_name, FORMATS)
-    if FORMATS[format_name][1] and target is None:
+    into_folder, target = FORMATS[format_name][1], None if target == "-" else target
+    if into_folder and target is None:
         raise UserError(f"--to {format_name} writes {FORMATS[format_name][0]}: name a folder with --out")
     if as_json and target is None:
         raise UserError("--json prints a summary to stdout: name where the export goes with --out")
+    if target is not None:
+        kind = click.Path(file_okay=False, writable=True) if into_folder else OutputFile()
+        target = str(kind.convert(target, None, None))
     with open_store(store_url, create=False) as store:
         counts = _export(store, selection(since, until, where), format_name, target, price_file)
     if as_json:
@@ -77,7 +79,7 @@ def _export(
         from inferometer.exporters.parquet import write_parquet
 
         return write_parquet(store, chosen, load_prices(price_file), Path(str(target)))
-    with _opened(target) as stream:
+    with write_whole(target or "-") as stream:
         if format_name == "focus":
             from inferometer.exporters.focus import write_focus
 
@@ -89,21 +91,3 @@ def _export(
         from inferometer.exporters.mooncake import write_mooncake
 
         return {"calls": write_mooncake(store, chosen, stream, agentic=format_name == "agentic-mooncake")}
-
-
-@contextmanager
-def _opened(target: str | None) -> Iterator[TextIO]:
-    """Open the target; a file takes its name only once it is whole."""
-    if target is None:
-        yield sys.stdout
-        return
-    path = Path(target)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(target, error.strerror or "cannot be written") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -47,11 +47,14 @@ def command(
     targets = [Target.named(name, parse_seconds(limit)) for name, _, limit in words if "_p" in name]
     if day not in SHAPES:
         raise UnknownNameError("shape of a day", day, SHAPES)
-    build_step_model(scenario)  # a wrong name is told before the store is read
+    model = build_step_model(scenario).model.id  # a wrong name is told before the store is read
     prices = load_prices()
     with open_store(store_url, create=False) as store:
         workload = load_workload(
-            store, selection(since, until, where), lambda row: prices.price(row).effective_cost_usd
+            store,
+            selection(since, until, where),
+            lambda row: prices.price(row).effective_cost_usd,
+            replayed_model=model,
         )
     document = replay(workload, scenario).as_dict()
     if sensitivity:

@@ -38,12 +38,15 @@ def command(
 
     for name in hardware:
         load_hardware(name)  # a wrong name is told before the store is read
-    load_model(options["model"])
+    model = load_model(options["model"]).id
     base = build_scenario(hardware=hardware[0] if hardware else "", precision=precision, **options)
     prices = load_prices()
     with open_store(store_url, create=False) as store:
         workload = load_workload(
-            store, selection(since, until, where), lambda row: prices.price(row).effective_cost_usd
+            store,
+            selection(since, until, where),
+            lambda row: prices.price(row).effective_cost_usd,
+            replayed_model=model,
         )
     document = sweep(
         workload, base, hardware=hardware, precisions=[precision] if precision else (), jobs=jobs
