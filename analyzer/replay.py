@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from inferometer.analyzer.replay_cost import Bill, Use, bill, energy, hourly_pri
 from inferometer.analyzer.replay_engine import MOST_BACKGROUND_CALLS, Simulation, simulate
 from inferometer.analyzer.replay_fleet import Deployment, build_deployment
 from inferometer.analyzer.replay_latency import measure_latencies
-from inferometer.analyzer.replay_recount import recount
+from inferometer.analyzer.replay_recount import count_as
 from inferometer.analyzer.replay_result import ReplayResult
 from inferometer.analyzer.replay_scenario import Arrivals, Objective, Payment, Scenario
 from inferometer.analyzer.replay_trust import trust
@@ -43,8 +42,8 @@ def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True
         UserError: arrivals that cannot be made.
     """
     deployment = build_deployment(scenario, workload)
-    prepared, recounted = _as_served(workload, scenario, deployment.step_model.model.id)
-    clocks = set_clocks(prepared, scenario.arrivals, scenario.seed)
+    served = count_as(workload, scenario, deployment.step_model.model.id)
+    clocks = set_clocks(served.workload, scenario.arrivals, scenario.seed)
     simulation = _simulate(clocks, deployment, scenario)
     found = trust(simulation, deployment.step_model)
     ends = [simulation, simulation]
@@ -71,7 +70,7 @@ def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True
         if not scenario.arrivals.compresses_time
         else None,
         busy_s=busy_s,
-        recounted_share=recounted,
+        served=served,
         warnings=_warnings(clocks.workload, deployment, scenario, simulation),
     )
 
@@ -91,30 +90,6 @@ def _simulate(clocks: Clocks, deployment: Deployment, scenario: Scenario) -> Sim
         prefix_cache=scenario.prefix_cache,
         seed=scenario.seed,
     )
-
-
-def _as_served(workload: Workload, scenario: Scenario, model: str) -> tuple[Workload, float]:
-    """Return the workload with its tokens as the scenario's model counts them, and the share of calls re-counted."""
-    factor, known = np.ones(workload.calls), 0.0
-    if scenario.input_scale is not None:
-        factor = np.full(workload.calls, scenario.input_scale)
-    elif workload.model is not None:
-        found = recount(workload.models, workload.model, model)
-        factor, known = found.factor, found.known_share
-    if (factor == 1.0).all() and scenario.output_scale == 1.0:
-        return workload, known
-    prefixes, inputs = workload.prefixes, workload.input_tokens
-    scaled = _scaled(inputs, factor)
-    overall = float(scaled.sum(dtype=np.int64)) / max(1.0, float(inputs.sum(dtype=np.int64)))
-    prefixes = replace(prefixes, block_tokens=max(1, round(prefixes.block_tokens * overall)))
-    outputs = _scaled(workload.output_tokens, np.full(workload.calls, scenario.output_scale))
-    return replace(workload, input_tokens=scaled, output_tokens=outputs, prefixes=prefixes), known
-
-
-def _scaled(
-    tokens: np.ndarray[tuple[int], np.dtype[np.int32]], factor: np.ndarray[tuple[int], np.dtype[np.float64]]
-) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    return np.asarray(np.maximum(np.rint(tokens * factor), tokens > 0), np.int32)
 
 
 def _bill(

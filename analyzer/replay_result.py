@@ -13,6 +13,7 @@ from inferometer.analyzer.replay_cost import CENT, Bill, Energy
 from inferometer.analyzer.replay_engine import OVER_CONTEXT, OVER_MEMORY, Simulation
 from inferometer.analyzer.replay_fleet import Deployment
 from inferometer.analyzer.replay_latency import Latencies, distribution, feasible_runs, run_spans
+from inferometer.analyzer.replay_recount import Served
 from inferometer.analyzer.replay_scenario import Scenario
 from inferometer.analyzer.replay_trust import Trust
 from inferometer.analyzer.replay_utilisation import Utilisation
@@ -42,7 +43,7 @@ class ReplayResult:
     bill: Bill | None
     energy: Energy | None
     busy_s: float
-    recounted_share: float
+    served: Served
     warnings: dict[str, int]
 
     @property
@@ -115,8 +116,10 @@ class ReplayResult:
             "kv_capacity_tokens": model.kv_capacity_tokens,
             "context_window_tokens": model.model.context_tokens,
             "acceptance_length": model.speculation.acceptance_length if model.speculation else None,
-            "input_recounted_share": self.recounted_share,
-            "behaviour": "held fixed: the same calls, tools and output lengths as recorded",
+            "input_recounted_share": self.served.input_counted_by.get("text", 0.0),
+            "input_counted_by": self.served.input_counted_by,
+            "output_counted_by": self.served.output_counted_by,
+            "behaviour": "held fixed: the same calls, tools and texts as recorded",
         }
 
     def _represented(self) -> float | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from inferometer.analyzer.workload_edges import EdgeList, connect
 from inferometer.analyzer.workload_prefix import NO_PREFIXES, PrefixForest, build_forest
+from inferometer.analyzer.workload_text import TextCounts, count_texts
 from inferometer.schema.errors import UserError
-from inferometer.schema.records import Purpose, UsageSource
+from inferometer.schema.records import Inference, Purpose, UsageSource
 from inferometer.schema.rows import InferenceRow, Placement
 from inferometer.schema.selection import Selection
 from inferometer.store import Store
@@ -30,6 +32,7 @@ _PRIORITIES = {Purpose.SERVE: 0, Purpose.DEVELOP: 1, Purpose.EVALUATE: 2, Purpos
 Float = NDArray[np.float64]
 Int = NDArray[np.int32]
 Price = Callable[[InferenceRow], Decimal | None]
+CountTexts = Callable[[Sequence[Inference], Counter[str]], TextCounts | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Workload:
         model: int32, which of `models` answered the call; None where the workload was made up.
         start_s: float64, recorded start since the session's, NaN unknown.
         keys: (trace id, span id) of each call, empty where the workload was made up.
+        texts: tokens of the calls' texts as the model to be replayed on counts them; None where nothing was counted.
         warnings: what was left out or repaired, by kind; ``sampled`` calls stand for more than were recorded, which a
             replay does not make up.
     """
@@ -80,6 +84,7 @@ class Workload:
     models: tuple[str | None, ...] = ()
     run_ids: tuple[str, ...] = ()
     keys: tuple[tuple[bytes, bytes], ...] = ()
+    texts: TextCounts | None = None
     warnings: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -103,22 +108,39 @@ class Workload:
         return bool(len(self.session_start_s)) and not bool(np.isnan(self.session_start_s).any())
 
 
-def load_workload(store: Store, selection: Selection | None = None, price: Price | None = None) -> Workload:
+def load_workload(
+    store: Store,
+    selection: Selection | None = None,
+    price: Price | None = None,
+    *,
+    replayed_model: str | None = None,
+) -> Workload:
     """Return the selected billable calls of a store as a workload.
 
     Args:
         store: where the calls are.
         selection: which of them; all where None.
         price: gives a call's cost in USD as recorded, None where unknown; no cost is recorded without it.
+        replayed_model: with its vocabulary calls are counted again where their text was kept; none where None.
 
     Raises:
         UserError: no selected call states its lengths.
     """
-    return build_workload(store.inferences(selection, with_prefix=True), price)
+    count: CountTexts | None = None
+    if replayed_model is not None:
+        count = partial(count_texts, store, replayed_model)
+    return build_workload(store.inferences(selection, with_prefix=True), price, count)
 
 
-def build_workload(rows: Iterable[InferenceRow], price: Price | None = None) -> Workload:
+def build_workload(
+    rows: Iterable[InferenceRow], price: Price | None = None, count: CountTexts | None = None
+) -> Workload:
     """Return a workload of inferences with their placement.
+
+    Args:
+        rows: the calls, in any order.
+        price: gives a call's cost in USD as recorded, None where unknown.
+        count: counts what was said in calls as the model that they are to be replayed on does.
 
     Raises:
         UserError: no call states its lengths.
@@ -166,6 +188,7 @@ def build_workload(rows: Iterable[InferenceRow], price: Price | None = None) -> 
         models=tuple(models),
         run_ids=tuple(runs),
         keys=tuple((row.inference.trace_id, row.inference.span_id) for row in kept),
+        texts=None if count is None else count([row.inference for row in kept], warnings),
         warnings=warnings,
     )
 

@@ -84,6 +84,7 @@ class _Taken:
             start_s=workload.start_s[calls],
             weight=None if workload.weight is None else workload.weight[calls],
             model=None if workload.model is None else workload.model[calls],
+            texts=None if workload.texts is None else workload.texts.of(calls),
             recorded=Recorded(workload.recorded.ttft_s[calls], workload.recorded.e2e_s[calls]),
             keys=tuple(workload.keys[call] for call in calls) if workload.keys else (),
         )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from inferometer.ingest.dialects.dialect import Fields
+from inferometer.store.encoding import parse_json
 
 MAX_MESSAGES = 10_000
-_INDEXED = re.compile(r"^(?:llm\.input_messages|gen_ai\.prompt)\.(\d{1,5})\.(?:message\.)?(.+)$")
+INPUTS = ("llm.input_messages.", "gen_ai.prompt.")
+_INDEXED = re.compile(r"(\d{1,5})\.(?:message\.)?(.+)$")
 _PART = re.compile(r"^(?:contents|tool_calls)\.(\d{1,5})\.(?:message_content\.|tool_call\.)?(.+)$")
 
 
@@ -21,39 +22,40 @@ def input_of(attributes: Mapping[str, Any], fields: Fields) -> tuple[Any, Any, A
         attributes: as the emitter wrote them.
         fields: read from them.
     """
-    messages = _loaded(fields.get("input_messages", fields.get("prompt_messages")))
+    messages = load_value(fields.get("input_messages", fields.get("prompt_messages")))
     if messages is None:
-        messages = _indexed(attributes) or None
+        messages = indexed_messages(attributes, INPUTS) or None
     if messages is None:
-        whole = _loaded(fields.get("value_input"))
+        whole = load_value(fields.get("value_input"))
         if isinstance(whole, dict):
             messages = whole.get("messages") or whole.get("contents") or whole.get("prompt")
         else:
             messages = whole
-    system, tools = _loaded(fields.get("system")), _loaded(fields.get("tool_definitions"))
+    system, tools = load_value(fields.get("system")), load_value(fields.get("tool_definitions"))
     return None if messages is None and system is None else (system, messages, tools)
 
 
-def _loaded(value: Any) -> Any:
+def load_value(value: Any) -> Any:
+    """Return a value with the JSON that its text holds read; other text and values as they are."""
     if isinstance(value, str):
         if value[:1] in {"[", "{", '"'}:
             try:
-                return json.loads(value)
+                return parse_json(value)
             except (ValueError, RecursionError):
                 return value
         return value or None
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return [_loaded(item) for item in value]
+        return [load_value(item) for item in value]
     return value
 
 
-def _indexed(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return messages that are spread over one attribute a part."""
+def indexed_messages(attributes: Mapping[str, Any], beginnings: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return messages that are spread over one attribute a part, under keys of these beginnings."""
     found: dict[int, dict[str, Any]] = {}
     for key, value in attributes.items():
-        if not key.startswith(("llm.input_messages.", "gen_ai.prompt.")):
+        if not key.startswith(beginnings):
             continue
-        place = _INDEXED.match(key)
+        place = _INDEXED.match(key, next(len(each) for each in beginnings if key.startswith(each)))
         if place is None or int(place[1]) >= MAX_MESSAGES:
             continue
         message, name = found.setdefault(int(place[1]), {}), place[2]

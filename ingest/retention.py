@@ -14,6 +14,7 @@ from inferometer.ingest.dialects.dialect import Dialect
 
 MAX_ATTRIBUTES = 128
 MAX_TEXT = 1024
+MAX_CONTENT = 1024 * 1024
 MAX_UNKNOWN_TEXT = 128
 MAX_WORDS = 4
 MAX_ITEMS = 32
@@ -154,7 +155,7 @@ def retain(attributes: Mapping[str, Any], dialect: Dialect | None, keep_content:
 
 def _retain_all(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     bounded = {
-        clean(key, MAX_NAME): _bounded(value, MAX_TEXT * 1024, 0)
+        clean(key, MAX_NAME): _bounded(value, MAX_CONTENT, 0)
         for key, value in islice(attributes.items(), MAX_ATTRIBUTES)
     }
     return bounded, max(0, len(attributes) - MAX_ATTRIBUTES)

@@ -1,0 +1,32 @@
+"""The spans of model calls, with the attributes that were kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from sqlalchemy import and_, select
+
+from inferometer.schema.records import Span
+from inferometer.store.database import Store
+from inferometer.store.rows import span_of
+from inferometer.store.tables import INFERENCES, SPANS
+
+_CHUNK = 300
+
+
+def read_call_spans(store: Store, trace_ids: Iterable[bytes]) -> Iterator[Span]:
+    """Yield the spans of all inferences of some traces, without their resources, in no order.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    calls = INFERENCES.join(
+        SPANS, and_(SPANS.c.trace_id == INFERENCES.c.trace_id, SPANS.c.span_id == INFERENCES.c.span_id)
+    )
+    query = select(*SPANS.columns).select_from(calls)
+    wanted = sorted(set(trace_ids))
+    with store.reading() as connection:
+        for begin in range(0, len(wanted), _CHUNK):
+            chunk = INFERENCES.c.trace_id.in_(wanted[begin : begin + _CHUNK])
+            for row in connection.execute(query.where(chunk)):
+                yield span_of(row, None)
