@@ -154,6 +154,8 @@ def _import_file(
     committed = Committed()
     with open_source(path, options) as source, store.transaction() as transaction:
         reader = importer or _recognised(source)
+        if source.is_large and reader.cuts is None:
+            source.load()
         for batch in _gathered(_batches(source, reader), source):
             warnings.update(batch.warnings)
             if reader.name not in _NO_SESSIONS:

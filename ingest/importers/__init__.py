@@ -64,11 +64,16 @@ def importer_named(name: str) -> Importer:
 
 
 def importer_of(source: Source) -> Importer:
-    """Return the importer whose format a file is of.
+    """Return the importer whose format a file is of; what cannot be read in parts is held whole from here on.
 
     Raises:
         InputError: it is of none.
     """
+    if source.is_large:
+        for importer in IMPORTERS:
+            if importer.cuts is not None and importer.matches(source):
+                return importer
+        source.load()
     for importer in IMPORTERS:
         if importer.matches(source):
             return importer

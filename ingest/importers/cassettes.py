@@ -20,6 +20,8 @@ import yaml
 
 from inferometer.ingest.content import count_missing, describe_input
 from inferometer.ingest.importers.importer import Importer, Source
+from inferometer.ingest.importers.lines import read_documents
+from inferometer.ingest.importers.parts import BETWEEN, Cuts
 from inferometer.ingest.importers.session import Session
 from inferometer.ingest.values import as_list, as_mapping, as_name
 from inferometer.schema.errors import InputError
@@ -37,6 +39,8 @@ from inferometer.schema.usage import BodyUsage, Endpoint, endpoint_of, read_answ
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
 _STREAMS = ("event-stream", "eventstream", "ndjson")
+
+_CUTS = Cuts({"interactions": BETWEEN, "log": Cuts({"entries": BETWEEN})})
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -65,22 +69,34 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[RecordBatch]:
-    """Yield the records of all calls to models in a cassette."""
-    raw = source.stream.read() if source.first is None else b""
+    """Yield the records of all calls to models in a cassette; one that comes in parts is known by the first of them."""
+    warnings: Counter[str] = Counter()
+    reader: _Reader | None = None
+    for document, digest in _documents(source, warnings):
+        if reader is None:
+            reader = _Reader(Session("cassette", source.name, source.name, None, digest))
+        archive = as_mapping(as_mapping(document).get("log")).get("entries")
+        found = as_list(archive if archive is not None else as_mapping(document).get("interactions"))
+        for entry in found:
+            if isinstance(entry, dict):
+                reader.read(_of_archive(entry) if archive else entry)
+    if reader is not None:
+        reader.session.batch.warnings.update(warnings)
+        yield reader.session.finish()
+
+
+def _documents(source: Source, warnings: Counter[str]) -> Iterator[tuple[Any, str]]:
+    """Yield documents, each with a digest of it."""
+    if source.first is not None:
+        for document in read_documents(source, warnings, _CUTS):
+            yield document, blake2b(json.dumps(document, default=str).encode(), digest_size=8).hexdigest()
+        return
+    raw = source.stream.read()
     try:
-        document = yaml.load(raw, Loader=_Loader) if raw else source.take()
+        yield yaml.load(raw, Loader=_Loader), blake2b(raw, digest_size=8).hexdigest()
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(str(source.path), f"not YAML: {line}") from error
-    archive = as_mapping(as_mapping(document).get("log")).get("entries")
-    found = as_list(archive if archive is not None else as_mapping(document).get("interactions"))
-    interactions = [_of_archive(entry) if archive else entry for entry in found if isinstance(entry, dict)]
-    identity = blake2b(raw or json.dumps(document, default=str).encode(), digest_size=8).hexdigest()
-    session = Session("cassette", source.name, source.name, None, identity)
-    reader = _Reader(session)
-    for place, interaction in enumerate(interactions):
-        reader.read(interaction, place)
-    yield session.finish()
 
 
 def _of_archive(entry: dict[str, Any]) -> dict[str, Any]:
@@ -108,8 +124,10 @@ class _Reader:
         self.session = session
         self.retried: tuple[str, list[Attempt]] = ("", [])
         self.polled: dict[str, Inference] = {}
+        self.place = -1
 
-    def read(self, interaction: dict[str, Any], place: int) -> None:
+    def read(self, interaction: dict[str, Any]) -> None:
+        self.place += 1
         request, response = as_mapping(interaction.get("request")), as_mapping(interaction.get("response"))
         url = as_name(request.get("uri")) or as_name(request.get("url")) or ""
         endpoint = endpoint_of(url)
@@ -137,14 +155,14 @@ class _Reader:
         if earlier:
             self._drop_failed(len(earlier))
         span = self.session.add_call(
-            str(place),
+            str(self.place),
             call,
             time_ns,
             None,
             status=Status.ERROR if status is None or status >= 400 else Status.OK,
             error_type=str(status) if status is not None and status >= 400 else None,
         )
-        self._add_inner(usage, call, str(place), time_ns)
+        self._add_inner(usage, call, str(self.place), time_ns)
         for fee in usage.fees if usage else ():
             charge = Charge(span.trace_id, span.span_id, fee.sku, Decimal(fee.quantity), fee.unit, source="usage")
             self.session.batch.charges.append(charge)
@@ -297,4 +315,5 @@ IMPORTER = Importer(
     "streams, attempts, text counted where a stream tells no usage",
     matches=matches,
     read=read,
+    cuts=_CUTS,
 )

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
+import orjson
+
+from inferometer.ingest.importers.parts import Cuts
 from inferometer.schema.errors import InputError
 from inferometer.schema.records import RecordBatch
 
@@ -36,10 +39,11 @@ class Source:
         path: where it lies, or ``-``.
         stream: its bytes from the start.
         head: the first bytes of it, at least its first line.
-        first: the first JSON value in it: its first line's where it holds JSON lines, else the whole of it; None where
-            it is not JSON.
+        first: the first JSON value in it: its first line's where it holds JSON lines, else the whole of it, or of a
+            large document its beginning; None where it is not JSON.
         is_lines: whether it holds JSON lines; one object on one line is both, lines and a whole document.
         is_whole: whether `first` is all there is.
+        is_large: whether it is one document, or begins with one, that is too large to be held.
         options: what the user asked for.
     """
 
@@ -50,6 +54,7 @@ class Source:
     first: Any = None
     is_lines: bool = False
     is_whole: bool = False
+    is_large: bool = False
     options: Options = field(default_factory=Options)
 
     def take(self) -> Any:
@@ -63,6 +68,27 @@ class Source:
         document, self.first = self.first, None
         return document
 
+    def load(self) -> None:
+        """Hold a large document whole after all, for a format that cannot be read in parts.
+
+        Raises:
+            InputError: it is not JSON.
+        """
+        self.first = parse(self.path, self.stream.read())
+        self.is_whole, self.is_large = True, False
+
+
+def parse(path: PurePath, body: bytes) -> Any:
+    """Return the JSON value that a file holds.
+
+    Raises:
+        InputError: it is not one JSON value.
+    """
+    try:
+        return orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError as error:
+        raise InputError(str(path), f"not JSON: {error}") from error
+
 
 @dataclass(frozen=True, slots=True)
 class Importer:
@@ -73,9 +99,11 @@ class Importer:
         reads: what is read and from which version, for the documentation.
         matches: tells from the head whether a file is of this format.
         read: yields the records, a part at a time where the format allows.
+        cuts: where a large document of the format is cut; None where it is read whole.
     """
 
     name: str
     reads: str
     matches: Callable[[Source], bool]
     read: Callable[[Source], Iterator[RecordBatch]]
+    cuts: Cuts | None = None

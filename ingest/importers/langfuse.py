@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from inferometer.ingest.dialects.embedded import load_object, load_text
 from inferometer.ingest.importers.importer import Importer, Source
-from inferometer.ingest.importers.lines import read_lines
+from inferometer.ingest.importers.lines import read_entries
+from inferometer.ingest.importers.parts import BETWEEN, Cuts
 from inferometer.ingest.normalise import normalise
 from inferometer.ingest.raw import RawSpan, resource_of
 from inferometer.ingest.values import as_list, as_mapping, as_name, iso_ns
@@ -16,6 +17,8 @@ from inferometer.schema.ids import SPAN_ID_BYTES, TRACE_ID_BYTES, derived_span_i
 from inferometer.schema.records import Outcome, RecordBatch, Status
 
 _DIALECT = "langfuse"
+_CUTS = Cuts({"trace": Cuts({"observations": BETWEEN}), "observations": Cuts(needs=frozenset({"trace"}))})
+"""The trace holds its observations once more, which are not read where they stand beside it."""
 
 
 def matches(source: Source) -> bool:
@@ -31,36 +34,59 @@ def matches(source: Source) -> bool:
 def read(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of each trace."""
     warnings: Counter[str] = Counter()
-    if source.is_whole:
-        document = source.take()
-        documents: Any = document if isinstance(document, list) else [document]
-    else:
-        documents = read_lines(source, warnings)
-    for document in documents:
-        if isinstance(document, dict):
-            yield _read_trace(document, source)
+    reading: _Reading | None = None
+    for document in read_entries(source, warnings, _CUTS):
+        if not isinstance(document, dict):
+            continue
+        trace = as_mapping(document.get("trace")) or document
+        if reading is None or reading.trace_id != as_name(trace.get("id")):
+            if reading is not None:
+                yield reading.finish()
+            reading = _Reading(trace, source)
+        yield reading.read(as_list(document.get("observations")))
+    if reading is not None:
+        yield reading.finish()
     yield RecordBatch(warnings=warnings)
 
 
-def _read_trace(document: dict[str, Any], source: Source) -> RecordBatch:
-    trace = as_mapping(document.get("trace")) or document
-    observations = [entry for entry in as_list(document.get("observations")) if isinstance(entry, dict)]
-    warnings: Counter[str] = Counter()
-    known = {as_name(entry.get("id")) for entry in observations}
-    raws = []
-    for entry in observations:
-        raw = _raw_span(entry, trace, known, warnings)
-        if raw is not None:
+class _Reading:
+    """One trace, whose observations may come in parts, an observation before the one around it."""
+
+    def __init__(self, trace: dict[str, Any], source: Source) -> None:
+        self.trace = trace
+        self.trace_id = as_name(trace.get("id"))
+        self.source = source
+        self.known: set[str | None] = {None}
+        self.waiting: list[dict[str, Any]] = []
+        self.root: tuple[bool, int, bytes, bytes] | None = None
+
+    def read(self, observations: list[Any]) -> RecordBatch:
+        """Return the records of those of which it is known whether they are roots."""
+        entries = [*self.waiting, *(entry for entry in observations if isinstance(entry, dict))]
+        self.known.update(as_name(entry.get("id")) for entry in entries)
+        self.waiting = [entry for entry in entries if as_name(entry.get("parentObservationId")) not in self.known]
+        return self._records(entry for entry in entries if as_name(entry.get("parentObservationId")) in self.known)
+
+    def finish(self) -> RecordBatch:
+        """Return the records of what nothing is around, and how the trace ended."""
+        batch = self._records(self.waiting)
+        if self.root is not None:
+            batch.outcomes.extend(_outcomes(self.trace, self.root[3], self.root[2]))
+        return batch
+
+    def _records(self, entries: Iterable[dict[str, Any]]) -> RecordBatch:
+        warnings: Counter[str] = Counter()
+        raws = []
+        for entry in entries:
+            raw = _raw_span(entry, self.trace, self.known, warnings)
+            if raw is None:
+                continue
             raws.append(raw)
-    batch = normalise(raws, keep_content=source.options.keep_content, source=source.name)
-    batch.warnings.update(warnings)
-    if raws:
-        batch.outcomes.extend(_outcomes(trace, raws[0].trace_id, min(raws, key=_order).span_id))
-    return batch
-
-
-def _order(raw: RawSpan) -> tuple[bool, int, bytes]:
-    return (raw.parent_id is not None, raw.start_ns or 0, raw.span_id)
+            place = (raw.parent_id is not None, raw.start_ns or 0, raw.span_id, raw.trace_id)
+            self.root = place if self.root is None else min(self.root, place)
+        batch = normalise(raws, keep_content=self.source.options.keep_content, source=self.source.name)
+        batch.warnings.update(warnings)
+        return batch
 
 
 def _raw_span(
@@ -168,4 +194,5 @@ IMPORTER = Importer(
     reads="Langfuse trace exports (JSON): observations with the original span attributes, usage and cost, scores",
     matches=matches,
     read=read,
+    cuts=_CUTS,
 )

@@ -1,4 +1,4 @@
-"""Objects out of files of JSON lines; a broken line is counted and left out."""
+"""What files of JSON hold, one value after the other: lines, one document, or a large one in parts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,38 @@ from typing import Any
 import orjson
 
 from inferometer.ingest.importers.importer import Source
+from inferometer.ingest.importers.parts import Cuts, read_parts
+from inferometer.schema.errors import InputError
+
+
+def read_documents(source: Source, warnings: Counter[str], cuts: Cuts) -> Iterator[Any]:
+    """Yield the objects of JSON lines, the one document of a file, or documents of its shape that say the same.
+
+    Raises:
+        InputError: a large document is not JSON.
+    """
+    if source.is_whole:
+        yield source.take()
+    elif source.is_large:
+        try:
+            yield from read_parts(source.stream, cuts)
+        except ValueError as error:
+            raise InputError(str(source.path), f"not JSON: {error}") from error
+    else:
+        yield from read_lines(source, warnings)
+
+
+def read_entries(source: Source, warnings: Counter[str], cuts: Cuts) -> Iterator[Any]:
+    """Yield what a list holds, be it JSON lines or one document; a document that is no list is an entry itself."""
+    for document in read_documents(source, warnings, cuts):
+        if isinstance(document, list):
+            yield from document
+        else:
+            yield document
 
 
 def read_lines(source: Source, warnings: Counter[str]) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a file of JSON lines, one after the other."""
+    """Yield the objects of a file of JSON lines, one after the other; a broken line is counted and left out."""
     for line in source.stream:
         if line.isspace():
             continue

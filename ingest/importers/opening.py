@@ -13,10 +13,14 @@ from typing import Any, BinaryIO, cast
 
 import orjson
 
-from inferometer.ingest.importers.importer import HEAD_BYTES, Options, Source
+from inferometer.ingest.importers.importer import HEAD_BYTES, Options, Source, parse
+from inferometer.ingest.importers.parts import sketch
 from inferometer.schema.errors import InputError
 
 STDIN = PurePath("-")
+
+WHOLE_BYTES = 16 * 2**20
+"""Size up to which a document is held whole, uncompressed."""
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -76,19 +80,26 @@ def _source(path: PurePath, raw: BinaryIO, options: Options) -> Source:
         name = name.removesuffix(suffix)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in {b"{", b"["}:
         return Source(name, path, _rejoined(head, raw), head, options=options)
-    rest: list[bytes] = []
-    while b"\n" not in head and (more := raw.read(HEAD_BYTES * 16)):
-        rest.append(more)
-        if b"\n" in more:
+    line: list[bytes] = []
+    size = len(head)
+    while size < WHOLE_BYTES and (not line or b"\n" not in line[-1]) and b"\n" not in head:
+        line.append(raw.read(HEAD_BYTES * 16))
+        size += len(line[-1])
+        if not line[-1]:
             break
-    head += b"".join(rest)
+    head += b"".join(line)
     next_byte = raw.read(1)
     head, ended = head + next_byte, not next_byte
-    first, is_whole = _first_line(head)
+    first, is_whole = _first_line(head) if ended or b"\n" in head else (None, False)
     if first is not None:
-        return Source(name, path, _rejoined(head, raw), head, first, True, is_whole and ended, options)
-    body = head + raw.read()
-    return Source(name, path, _rejoined(b"", raw), head[:HEAD_BYTES], _document(path, body), False, True, options)
+        return Source(name, path, _rejoined(head, raw), head, first, True, is_whole and ended, options=options)
+    body = head + raw.read(max(0, WHOLE_BYTES - len(head)))
+    next_byte = raw.read(1)
+    if next_byte:
+        stream = _rejoined(body + next_byte, raw)
+        return Source(name, path, stream, head[:HEAD_BYTES], sketch(body), is_large=True, options=options)
+    whole = parse(path, body)
+    return Source(name, path, _rejoined(b"", raw), head[:HEAD_BYTES], whole, is_whole=True, options=options)
 
 
 def _first_line(head: bytes) -> tuple[Any, bool]:
@@ -106,13 +117,6 @@ def _first_line(head: bytes) -> tuple[Any, bool]:
             return value, not any(rest.strip() for rest in lines[1:])
         return None, False
     return None, False
-
-
-def _document(path: PurePath, body: bytes) -> Any:
-    try:
-        return orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError as error:
-        raise InputError(str(path), f"not JSON: {error}") from error
 
 
 def _rejoined(head: bytes, rest: BinaryIO) -> BinaryIO:

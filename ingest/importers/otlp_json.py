@@ -7,14 +7,31 @@ from collections.abc import Iterator
 from typing import Any
 
 from inferometer.ingest.importers.importer import Importer, Source
-from inferometer.ingest.importers.lines import read_lines
+from inferometer.ingest.importers.lines import read_documents
+from inferometer.ingest.importers.parts import Cuts
 from inferometer.ingest.logs import logs_of_json
 from inferometer.ingest.metrics import metrics_of_json
 from inferometer.ingest.normalise import normalise
 from inferometer.ingest.otlp import decode_traces, spans_of_json
 from inferometer.schema.records import RecordBatch
 
-SPANS_AT_ONCE = 2000
+
+def _cuts(scopes: tuple[str, ...], records: str) -> dict[str, Cuts]:
+    """Return the cuts of the scopes of one resource; its records are told with their resource and scope."""
+    around = frozenset({"scope", "instrumentationLibrary"})
+    return {name: Cuts({records: Cuts(needs=around)}, frozenset({"resource"})) for name in scopes}
+
+
+_SPANS = _cuts(("scopeSpans", "scope_spans", "instrumentationLibrarySpans"), "spans")
+_CUTS = Cuts(
+    {
+        "resourceSpans": Cuts(_SPANS),
+        "resource_spans": Cuts(_SPANS),
+        **_SPANS,
+        "resourceLogs": Cuts(_cuts(("scopeLogs",), "logRecords")),
+        "resourceMetrics": Cuts(_cuts(("scopeMetrics",), "metrics")),
+    }
+)
 _SIGNALS = frozenset({"resourceLogs", "resourceMetrics"})
 _KEYS = frozenset({"resourceSpans", "resource_spans", "scopeSpans", "instrumentationLibrarySpans"})
 
@@ -30,8 +47,7 @@ def matches(source: Source) -> bool:
 def read(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of all spans."""
     warnings: Counter[str] = Counter()
-    documents: Any = [source.take()] if source.is_whole else read_lines(source, warnings)
-    for document in documents:
+    for document in read_documents(source, warnings, _CUTS):
         if _holds(document, "resourceLogs"):
             yield logs_of_json(document, warnings)
         if _holds(document, "resourceMetrics"):
@@ -68,6 +84,7 @@ JSON = Importer(
     "or base64, enums by name or number",
     matches=matches,
     read=read,
+    cuts=_CUTS,
 )
 PROTOBUF = Importer(
     name="otlp-protobuf",

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from inferometer.ingest.importers.importer import Importer, Source
-from inferometer.ingest.importers.lines import read_lines
+from inferometer.ingest.importers.lines import read_entries
+from inferometer.ingest.importers.parts import BETWEEN
 from inferometer.ingest.normalise import normalise
 from inferometer.ingest.otlp import attributes_of, read_id
 from inferometer.ingest.raw import RawEvent, RawSpan, resource_of
 from inferometer.ingest.values import as_list, as_mapping, as_name, iso_ns
 from inferometer.schema.ids import SPAN_ID_BYTES, TRACE_ID_BYTES, derived_span_id, derived_trace_id
 from inferometer.schema.records import RecordBatch, SpanLink, Status
+
+SPANS_AT_ONCE = 2000
+"""Spans read before they are made records: what they say is held until then."""
 
 
 def _first(source: Source) -> dict[str, Any]:
@@ -31,22 +36,18 @@ def matches(source: Source) -> bool:
 def read(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of all spans."""
     warnings: Counter[str] = Counter()
-    raws = []
-    for entry in _entries(source, warnings):
-        raw = _raw_span(entry, warnings)
-        if raw is not None:
-            raws.append(raw)
-    batch = normalise(raws, keep_content=source.options.keep_content, source=source.name)
-    batch.warnings.update(warnings)
-    yield batch
+    yield from _batches(source, (_raw_span(entry, warnings) for entry in _entries(source, warnings)))
+    yield RecordBatch(warnings=warnings)
+
+
+def _batches(source: Source, raws: Iterator[RawSpan | None]) -> Iterator[RecordBatch]:
+    while some := list(islice(raws, SPANS_AT_ONCE)):
+        known = [raw for raw in some if raw is not None]
+        yield normalise(known, keep_content=source.options.keep_content, source=source.name)
 
 
 def _entries(source: Source, warnings: Counter[str]) -> Iterator[dict[str, Any]]:
-    if not source.is_whole:
-        yield from read_lines(source, warnings)
-        return
-    document = source.take()
-    for entry in document if isinstance(document, list) else [document]:
+    for entry in read_entries(source, warnings, BETWEEN):
         if isinstance(entry, dict):
             yield entry
         else:
@@ -111,23 +112,21 @@ def matches_single(source: Source) -> bool:
 def read_single(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of spans that have no ids and no times; the ids come from what they say."""
     warnings: Counter[str] = Counter()
-    raws = []
-    for entry in _entries(source, warnings):
-        identity = json.dumps(entry, sort_keys=True, default=str)
-        attributes = {key: _plain(value, warnings) for key, value in as_mapping(entry.get("attributes")).items()}
-        raws.append(
-            RawSpan(
-                derived_trace_id("span", identity),
-                derived_span_id("span", identity),
-                as_name(entry.get("spanName")) or "",
-                attributes=attributes,
-                scope=as_name(entry.get("scopeName")),
-            )
-        )
-    warnings["span_without_time"] += len(raws)
-    batch = normalise(raws, keep_content=source.options.keep_content, source=source.name)
-    batch.warnings.update(warnings)
-    yield batch
+    yield from _batches(source, (_raw_single(entry, warnings) for entry in _entries(source, warnings)))
+    yield RecordBatch(warnings=warnings)
+
+
+def _raw_single(entry: dict[str, Any], warnings: Counter[str]) -> RawSpan:
+    identity = json.dumps(entry, sort_keys=True, default=str)
+    attributes = {key: _plain(value, warnings) for key, value in as_mapping(entry.get("attributes")).items()}
+    warnings["span_without_time"] += 1
+    return RawSpan(
+        derived_trace_id("span", identity),
+        derived_span_id("span", identity),
+        as_name(entry.get("spanName")) or "",
+        attributes=attributes,
+        scope=as_name(entry.get("scopeName")),
+    )
 
 
 def _plain(value: Any, warnings: Counter[str]) -> Any:
@@ -142,10 +141,12 @@ JSON = Importer(
     reads="lists or lines of `ReadableSpan.to_json` of the OpenTelemetry SDK, as Monocle writes them",
     matches=matches,
     read=read,
+    cuts=BETWEEN,
 )
 SINGLE = Importer(
     name="span-json",
     reads="single spans as `{scopeName, spanName, attributes}`, without ids and times",
     matches=matches_single,
     read=read_single,
+    cuts=BETWEEN,
 )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from inferometer.ingest.importers.conversation import add_answers, model_in_path
 from inferometer.ingest.importers.importer import Importer, Source
+from inferometer.ingest.importers.lines import read_entries
+from inferometer.ingest.importers.parts import BETWEEN
 from inferometer.ingest.importers.session import Session
 from inferometer.ingest.values import as_list, as_mapping, as_money
-from inferometer.schema.errors import InputError
 from inferometer.schema.records import Outcome, Purpose, RecordBatch
 
 _DOMAIN = re.compile(r"-(?:airline|retail|telecom)$", re.IGNORECASE)
@@ -25,13 +27,14 @@ def matches(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of each run."""
-    document = source.take()
-    if not isinstance(document, list):
-        raise InputError(str(source.path), "tau-bench results are a list of runs")
+    warnings: Counter[str] = Counter()
     model = source.options.model or _model_of(source)
-    for place, entry in enumerate(document):
+    for place, entry in enumerate(read_entries(source, warnings, BETWEEN)):
         if isinstance(entry, dict):
             yield _read_run(source, entry, place, model)
+        else:
+            warnings["not_an_object"] += 1
+    yield RecordBatch(warnings=warnings)
 
 
 def _model_of(source: Source) -> str | None:
@@ -65,4 +68,5 @@ IMPORTER = Importer(
     reads="tau-bench result lists: a run each with its reward as outcome, tokens counted from the messages",
     matches=matches,
     read=read,
+    cuts=BETWEEN,
 )
