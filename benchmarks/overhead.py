@@ -1,8 +1,8 @@
 """What tracing costs: ``python benchmarks/overhead.py [--peers] [--install]``.
 
 CPU time of the caller's thread, medians of interleaved repetitions in one process; ratios are between rows of the same
-process. Peers have an environment each below ``.venvs/`` (``--install`` makes them), for they cannot share one; each is
-measured beside the bare SDK and Inferometer in its own process. A gate that is missed makes the exit code 1.
+process. Peers have an environment each (``--install`` makes them), for they cannot share one; each is measured beside
+the bare SDK and Inferometer in its own process. A gate that is missed makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -17,18 +17,10 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-PEERS = {
-    # name: what is installed beside openai and our own dependencies
-    "logfire": ("logfire", "httpx"),
-    "openinference": ("openinference-instrumentation", "openinference-instrumentation-openai"),
-    "langfuse": ("langfuse", "httpx"),
-    "traceloop": ("traceloop-sdk", "httpx"),
-    "mlflow": ("mlflow-skinny",),
-}
+from overhead_peers import PEERS, ROOT, NoExporter, Patched, Peer, batches
+
 PEER_LIMIT_S = 600
 CALLS, REPETITIONS = 1000, 11
 HOOK_CALLS, HOOK_REPETITIONS = 20, 60
@@ -76,30 +68,12 @@ def interleaved(variants: dict[str, Callable[[int], None]], calls: int, repetiti
     return samples
 
 
-class NoExporter:
-    """Takes spans and does nothing."""
-
-    def export(self, spans: Any) -> Any:
-        from opentelemetry.sdk.trace.export import SpanExportResult
-
-        return SpanExportResult.SUCCESS
-
-    def export_lean(self, spans: Any, resource: Any, scope: Any) -> Any:
-        return self.export(spans)
-
-    def shutdown(self) -> None: ...
-
-    def force_flush(self, timeout_millis: int = 0) -> bool:
-        return True
-
-
 def sdk_tracer() -> Any:
     """Return a tracer of the bare SDK with a batch processor."""
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(NoExporter(), max_queue_size=131_072, schedule_delay_millis=60_000))  # type: ignore[arg-type]
+    provider.add_span_processor(batches(NoExporter()))
     return provider.get_tracer("bare")
 
 
@@ -122,12 +96,13 @@ def nobody_else_listens() -> Iterator[None]:
         trace._TRACER_PROVIDER = theirs
 
 
-def decorator_variants(peer: str | None) -> dict[str, Callable[[int], None]]:
+def decorator_variants(peer: Peer | None) -> dict[str, Callable[[int], None]]:
     """Return a decorated call with ten attributes or arguments, for the SDK, us and a peer."""
     import inferometer
 
     tracer = sdk_tracer()
-    configure()
+    with nobody_else_listens():
+        configure()
 
     def plain(**values: Any) -> dict[str, int]:
         return {"a": 1, "b": 2}
@@ -152,51 +127,40 @@ def decorator_variants(peer: str | None) -> dict[str, Callable[[int], None]]:
 
     variants = {"sdk": sdk, "ours": ours, "ours, a tool with 10 arguments": arguments}
     if peer is not None:
-        decorated = peer_decorator(peer)(plain)
+        decorated = peer.decorate(plain)
 
         def theirs(calls: int) -> None:
             for _ in range(calls):
                 decorated(**TEN)
 
-        variants[peer] = theirs
+        variants[peer.name] = theirs
     return variants
 
 
-def peer_decorator(peer: str) -> Callable[[Any], Any]:
-    """Return a peer's decorator, set up to send nothing anywhere, with its own defaults of what it captures."""
-    if peer == "logfire":
-        import logfire
+class OurHook:
+    """Our hook on the openai SDK, put in place and taken back around each repetition."""
 
-        logfire.configure(send_to_logfire=False, console=False)
-        return logfire.instrument("plain")
-    if peer == "openinference":
-        from openinference.instrumentation import TracerProvider
+    def __init__(self, capture: str) -> None:
+        self._capture = capture
 
-        return TracerProvider(shutdown_on_exit=False).get_tracer("peer").chain
-    if peer == "langfuse":
-        from langfuse import Langfuse, observe
-        from opentelemetry.sdk.trace import TracerProvider as SdkProvider
+    def on(self) -> None:
+        import inferometer
 
-        Langfuse(public_key="pk", secret_key="sk", base_url="http://127.0.0.1:9", tracer_provider=SdkProvider())
-        return observe()
-    if peer == "traceloop":
-        from traceloop.sdk import Traceloop
-        from traceloop.sdk.decorators import task
+        with nobody_else_listens():
+            configure(capture=self._capture)
+        inferometer.instrument("openai")
 
-        Traceloop.init(disable_batch=False, exporter=NoExporter(), telemetry_enabled=False, instruments=set())  # type: ignore[arg-type]
-        return task(name="plain")
-    import mlflow
+    def off(self) -> None:
+        import inferometer
 
-    mlflow.set_tracking_uri("sqlite:////" + str(ROOT / ".venvs" / "mlflow.sqlite").lstrip("/"))
-    return mlflow.trace
+        inferometer.uninstrument()
+        inferometer.shutdown()
 
 
-def hook_variants(peer: str | None) -> dict[str, Callable[[int], None]]:
-    """Return a chat call over an in-process transport: bare, with our hook, with a peer's."""
+def measure_hook(peer: Peer | None) -> dict[str, list[float]]:
+    """Return samples of a chat call over an in-process transport: bare, with our hook, with a peer's; in us a call."""
     import httpx2
     import openai
-
-    import inferometer
 
     payload = json.dumps(BODY).encode()
 
@@ -209,82 +173,25 @@ def hook_variants(peer: str | None) -> dict[str, Callable[[int], None]]:
         for _ in range(calls):
             client.chat.completions.create(model="gpt-4o", messages=MESSAGES, tools=TOOLS)
 
-    def hooked(capture: str) -> Callable[[int], None]:
-        def run(calls: int) -> None:
-            ask(calls)
-
-        run.capture = capture  # type: ignore[attr-defined]
-        return run
-
-    inferometer.uninstrument()
-    variants = {"bare": ask, "ours, metadata": hooked("metadata"), "ours, content": hooked("content")}
-    if peer in ("logfire", "openinference", "traceloop"):
-        variants[peer] = hooked("peer")
-    return variants
-
-
-class PeerHook:
-    """A peer's hook on the openai SDK, put in place and taken back around each repetition."""
-
-    def __init__(self, peer: str) -> None:
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-        provider = TracerProvider(shutdown_on_exit=False)
-        provider.add_span_processor(BatchSpanProcessor(NoExporter(), 131_072, 60_000))  # type: ignore[arg-type]
-        self._provider, self._peer, self._undo = provider, peer, None
-        self._instrumentor: Any = None
-        if peer == "openinference":
-            from openinference.instrumentation.openai import OpenAIInstrumentor
-
-            self._instrumentor = OpenAIInstrumentor()
-        elif peer == "traceloop":
-            from opentelemetry.instrumentation.openai import OpenAIInstrumentor as Traceloop
-
-            self._instrumentor = Traceloop()
-
-    def on(self) -> None:
-        if self._instrumentor is not None:
-            self._instrumentor.instrument(tracer_provider=self._provider, skip_dep_check=True)
-        else:
-            import logfire
-
-            self._undo = logfire.instrument_openai()
-            self._undo.__enter__()
-
-    def off(self) -> None:
-        if self._instrumentor is not None:
-            self._instrumentor.uninstrument()
-        elif self._undo is not None:
-            self._undo.__exit__(None, None, None)
-
-
-def measure_hook(peer: str | None) -> dict[str, list[float]]:
-    """Return samples of each hook variant, in microseconds a call."""
-    import inferometer
-
-    variants = hook_variants(peer)
-    theirs = PeerHook(peer) if peer in variants else None
-    samples: dict[str, list[float]] = {name: [] for name in variants}
+    ask(1)
+    hooks: dict[str, OurHook | Patched | None] = {
+        "bare": None,
+        "ours, metadata": OurHook("metadata"),
+        "ours, content": OurHook("content"),
+    }
+    if peer is not None:
+        hooks[peer.name] = Patched(peer.hook)
+    samples: dict[str, list[float]] = {name: [] for name in hooks}
     for repetition in range(HOOK_REPETITIONS + 1):
         # in another order each time: what ran before leaves the caches as it used them
-        for name, run in sorted(variants.items(), key=lambda item: hash((item[0], repetition))):
-            capture = getattr(run, "capture", None)
-            if capture == "peer":
-                assert theirs is not None
-                theirs.on()
-            elif capture is not None:
-                with nobody_else_listens():
-                    configure(capture=capture)
-                inferometer.instrument("openai")
+        for name, hook in sorted(hooks.items(), key=lambda item: hash((item[0], repetition))):
+            if hook is not None:
+                hook.on()
             with nobody_else_listens():
-                run(5)  # what was just put in place is cold
-                taken = thread_us(run, HOOK_CALLS)
-            if capture == "peer" and theirs is not None:
-                theirs.off()
-            elif capture is not None:
-                inferometer.uninstrument()
-                inferometer.shutdown()
+                ask(5)  # what was just put in place is cold
+                taken = thread_us(ask, HOOK_CALLS)
+            if hook is not None:
+                hook.off()
             if repetition:
                 samples[name].append(taken)
     return samples
@@ -383,34 +290,35 @@ def measure_whole() -> dict[str, list[float]]:
     return interleaved({"sdk": sdk, "ours": ours}, 500, REPETITIONS)
 
 
-def measure(peer: str | None) -> dict[str, Any]:
-    """Return all samples of one process."""
+def measure(peer: Peer | None) -> dict[str, Any]:
+    """Return all samples of one process.
+
+    Raises:
+        RuntimeError: where a peer recorded nothing of what it was measured at.
+    """
     import logging
 
     import inferometer
 
     logging.disable(logging.CRITICAL)
-    results: dict[str, Any] = {"hook": measure_hook(peer) if peer not in ("mlflow", "langfuse") else {}}
-    repetitions = REPETITIONS if peer != "mlflow" else 3
-    results["decorator"] = interleaved(decorator_variants(peer), CALLS if peer != "mlflow" else 200, repetitions)
+    if peer is not None:
+        peer.set_up()
+    results: dict[str, Any] = {"release": None if peer is None else peer.version}
+    recorded = [0]
+    for part in ("hook", "decorator"):
+        if part == "hook":
+            results[part] = measure_hook(peer)
+        else:
+            results[part] = interleaved(decorator_variants(peer), CALLS if peer is None else peer.calls, REPETITIONS)
+        if peer is not None:
+            recorded.append(peer.spans())
+            if recorded[-1] == recorded[-2]:
+                raise RuntimeError(f"{peer.name} recorded no span of the {part}")
     inferometer.shutdown()
     if peer is None:
         results["memory"] = measure_memory()
         results["whole"] = measure_whole()
     return results
-
-
-def install(peer: str) -> None:
-    """Make a peer's environment."""
-    import tomllib
-
-    python = ROOT / ".venvs" / f"peer-{peer}" / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(python.parent.parent)], check=True)
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        ours = tomllib.load(file)["project"]["dependencies"]
-    words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *ours, "openai", *PEERS[peer]]
-    subprocess.run([str(python), *words], check=True)
 
 
 class Report:
@@ -427,34 +335,30 @@ class Report:
 
     def gate(self, what: str, value: float, limit: float) -> None:
         held = value <= limit
-        print(f"  {'held  ' if held else 'MISSED'} {what}: {value:.3f} <= {limit:g}")
+        print(f"  {'reached' if held else 'MISSED '} {what}: {value:.3f} <= {limit:.3g}")
         if not held:
             self.missed.append(what)
 
+    def fail(self, what: str) -> None:
+        print(f"\n{what}")
+        self.missed.append(what)
+
 
 def tell(results: dict[str, Any], peer: str | None, report: Report) -> dict[str, float]:
-    """Print one process's results and hold its gates; return the added microseconds of its hooks."""
-    decorator = {name: statistics.median(samples) for name, samples in results["decorator"].items()}
-    print(
-        f"\ndecorated call with 10 attributes or arguments{f', beside {peer}' if peer else ''} (us, x SDK, quartiles)"
-    )
+    """Print one process's results; return the microseconds that each decorator costs and each hook adds."""
+    title = "decorated call with 10 attributes or arguments" + (f", beside {peer} {results['release']}" if peer else "")
+    print(f"\n{title} (us, x SDK, quartiles)")
+    told = {name: statistics.median(samples) for name, samples in results["decorator"].items()}
     for name, samples in results["decorator"].items():
-        report.row(name, samples, decorator["sdk"])
-    if peer is None:
-        report.gate("decorated call against a bare SDK span", decorator["ours"] / decorator["sdk"], 0.4)
-    else:
-        report.gate(f"decorated call against {peer}", decorator["ours"] / decorator[peer], 0.15)
-    added = {}
-    if results["hook"]:
-        bare = statistics.median(results["hook"]["bare"])
-        print("\nopenai chat call (us, x bare, quartiles)")
-        for name, samples in results["hook"].items():
-            report.row(name, samples, bare)
-            # each repetition is compared with the bare calls beside it
-            pairs = zip(samples, results["hook"]["bare"], strict=True)
-            added[name] = statistics.median(one - base for one, base in pairs)
-        print("  added: " + ", ".join(f"{name} {value:.0f} us" for name, value in added.items() if name != "bare"))
-    return added
+        report.row(name, samples, told["sdk"])
+    bare = results["hook"].pop("bare")
+    print("\nopenai chat call (us, x bare, quartiles)")
+    report.row("bare", bare)
+    for name, samples in results["hook"].items():
+        report.row(name, samples, statistics.median(bare))
+        # each repetition is compared with the bare calls beside it
+        told[f"hook, {name}"] = statistics.median(one - base for one, base in zip(samples, bare, strict=True))
+    return told
 
 
 def main() -> int:
@@ -465,58 +369,74 @@ def main() -> int:
     parser.add_argument("--install", action="store_true", help="make the peers' environments first")
     options = parser.parse_args()
     if options.measure:
-        print(json.dumps(measure(options.measure)))
+        print(json.dumps(measure(PEERS[options.measure]())))
         return 0
     report = Report()
     print(f"python {sys.version.split()[0]}, {os.cpu_count()} CPUs, CPU time of the caller's thread")
     results = measure(None)
-    added = tell(results, None, report)
-    report.gate("openai hook, metadata, added us", added["ours, metadata"], 80)
-    report.gate("openai hook, content, added us", added["ours, content"], 150)
+    told = tell(results, None, report)
     held = results["memory"]
     print(f"\nretained per span with 10 attributes: SDK {held['sdk']:.0f} bytes, ours {held['ours']:.0f} bytes")
-    report.gate("retained memory against the SDK", held["ours"] / held["sdk"], 1)
     whole = {name: statistics.median(samples) for name, samples in results["whole"].items()}
     print("\ncaller and export together, OTLP encoding included (us, x SDK, quartiles)")
     for name, samples in results["whole"].items():
         report.row(name, samples, whole["sdk"])
+    beside = compare(options.install, report) if options.peers or options.install else {}
+    print("\ngates")
+    report.gate("decorated call against a bare SDK span", told["ours"] / told["sdk"], 0.4)
+    report.gate("retained memory against the SDK", held["ours"] / held["sdk"], 1)
     report.gate("caller and export against the SDK", whole["ours"] / whole["sdk"], 1 / 3)
-    if options.peers or options.install:
-        compare(options.install, report)
+    report.gate("openai hook, metadata, added us", told["hook, ours, metadata"], 80)
+    report.gate("openai hook, content, added us", told["hook, ours, content"], 150)
+    judge(beside, report)
     if report.missed:
         print(f"\nmissed: {'; '.join(report.missed)}")
     return 1 if report.missed else 0
 
 
-def compare(make: bool, report: Report) -> None:
-    """Measure beside each peer, in its own environment."""
-    best_content: float | None = None
-    ours_content: list[float] = []
-    for peer in PEERS:
-        python = ROOT / ".venvs" / f"peer-{peer}" / "bin" / "python"
+def compare(make: bool, report: Report) -> dict[str, dict[str, float]]:
+    """Measure beside each peer, in its own environment; return what `tell` does of each."""
+    beside = {}
+    for name, kind in PEERS.items():
+        peer = kind()
         if make:
-            install(peer)
-        if not python.exists():
-            print(f"\n{peer}: not installed, not compared")
+            peer.install()
+        if not peer.python.exists():
+            print(f"\n{name}: not installed, not compared")
             continue
-        words = [str(python), "-W", "ignore", __file__, "--measure", peer]
+        words = [str(peer.python), "-W", "ignore", __file__, "--measure", name]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
         try:
             done = subprocess.run(
                 words, env=environment, capture_output=True, text=True, check=False, timeout=PEER_LIMIT_S
             )
         except subprocess.TimeoutExpired:
-            print(f"\n{peer}: not done within {PEER_LIMIT_S} s, not compared")
+            report.fail(f"{name}: not measured within {PEER_LIMIT_S} s")
             continue
         if done.returncode:
-            print(f"\n{peer}: could not be measured: {done.stderr.strip().splitlines()[-1:]}")
+            report.fail(f"{name}: could not be measured: {done.stderr.strip().splitlines()[-1:]}")
             continue
-        added = tell(json.loads(done.stdout.splitlines()[-1]), peer, report)
-        if peer in added:
-            best_content = min(best_content or added[peer], added[peer])
-            ours_content.append(added["ours, content"])
-    if best_content is not None:
-        report.gate("openai hook, content, against the best peer", statistics.median(ours_content) / best_content, 0.5)
+        beside[name] = tell(json.loads(done.stdout.splitlines()[-1]), name, report)
+    return beside
+
+
+def judge(beside: dict[str, dict[str, float]], report: Report) -> None:
+    """Print peers side by side, each with what we cost in its process, and hold the gates about them."""
+    if not beside:
+        return
+    for name, told in beside.items():
+        report.gate(f"decorated call against {name}", told["ours"] / told[name], 0.15)
+    best = min(beside, key=lambda name: beside[name][f"hook, {name}"])
+    told = beside[best]
+    against = told["hook, ours, content"] / told[f"hook, {best}"]
+    report.gate(f"openai hook, content, against the best peer, {best}", against, 0.5)
+    print("\nbeside each peer, in its process (us)")
+    print(f"  {'':16}{'decorator':>22}{'openai hook adds, with content':>44}")
+    print(f"  {'peer':16}{'peer':>8}{'ours':>7}{'ratio':>7}{'peer':>30}{'ours':>7}{'ratio':>7}")
+    for name, told in beside.items():
+        row = told[name], told["ours"], told[f"hook, {name}"], told["hook, ours, content"]
+        print(f"  {name:16}{row[0]:8.1f}{row[1]:7.1f}{row[1] / row[0]:7.2f}", end="")
+        print(f"{row[2]:30.0f}{row[3]:7.0f}{row[3] / row[2]:7.2f}")
 
 
 if __name__ == "__main__":
