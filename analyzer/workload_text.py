@@ -22,6 +22,8 @@ STAND_IN = "o200k_base"
 """Counts texts of models whose vocabulary is not known, to see whether they are the whole of what was metered."""
 BELIEVABLE = (0.8, 1.6)
 """Metered tokens over those of `STAND_IN`; outside of this, the text that was kept is not all that was sent."""
+LEAST_KEPT = 0.5
+"""Share of the metered tokens that text must hold to be counted instead."""
 NOT_COUNTED = -1
 
 Ints = NDArray[np.int32]
@@ -89,17 +91,21 @@ def _count_input(texts: Sequence[str], metered: int, model: str | None, target: 
 def _count_answer(texts: Sequence[str], metered: int, reasoning: int, model: str | None, target: Encoding) -> int:
     wanted = _sum(texts, target)
     own = _own_encoding(model)
-    if own is not None:
-        return _exchanged(metered, _sum(texts, own), wanted)
     hidden = min(reasoning, metered)
+    if own is not None:
+        counted = _exchanged(metered - hidden, _sum(texts, own), wanted)
+        return counted if counted == NOT_COUNTED else counted + hidden
     return wanted + hidden if _is_whole(texts, metered - hidden) else NOT_COUNTED
 
 
 def _exchanged(metered: int, own: int, wanted: int) -> int:
     """Return metered tokens with those of a text exchanged for another vocabulary's.
 
-    Where the text has more tokens than were metered it is not what was sent, and its ratio alone is taken.
+    Where the text has more tokens than were metered it is not what was sent, and its ratio alone is taken; where it has
+    less than half of them, most of what was sent was not kept.
     """
+    if own < LEAST_KEPT * metered:
+        return NOT_COUNTED
     if own <= metered:
         return metered - own + wanted
     return max(1, round(metered * wanted / own))
