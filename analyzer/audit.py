@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
 from inferometer.analyzer.audit_diff import spend_document
 from inferometer.analyzer.audit_groups import (
     accounted,
@@ -21,12 +21,12 @@ from inferometer.analyzer.audit_groups import (
 )
 from inferometer.analyzer.audit_quality import data_findings, price_findings
 from inferometer.analyzer.audit_run import costliest_calls, costliest_run
-from inferometer.analyzer.bridge import bridge, halves, spend_of
+from inferometer.analyzer.bridge import bridge, halves, middle_ns, spend_of
 from inferometer.analyzer.claims import UTILISATION, Claim, OwnFigures, claims
 from inferometer.analyzer.fanout import fanout, run_shapes
 from inferometer.analyzer.ledger import Ledger, PublishedRun
 from inferometer.analyzer.outcomes import outcomes
-from inferometer.analyzer.ratio import TrainingCost, ratio
+from inferometer.analyzer.ratio import Range, TrainingCost, ratio
 from inferometer.analyzer.recommend import Recommendation, recommend
 from inferometer.analyzer.waste import CacheRule, Examined, waste
 from inferometer.analyzer.waste_cache import resent_share
@@ -75,7 +75,7 @@ class Replayed:
 
     scenarios: list[dict[str, Any]] = field(default_factory=list)
     recommendations: list[Recommendation] = field(default_factory=list)
-    own_hardware_usd_per_day: float | None = None
+    own_hardware_usd_per_day: Range | None = None
     roofline: dict[str, Any] | None = None
 
 
@@ -87,6 +87,7 @@ def build_audit(
     replayed: Replayed | None = None,
     reconciliation: dict[str, Any] | None = None,
     window: tuple[int | None, int | None] = (None, None),
+    where: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Return the ``audit`` document of design.md 7; an unknown is None.
 
@@ -97,6 +98,7 @@ def build_audit(
         replayed: replays of the same calls; none where None.
         reconciliation: the traces beside a bill; None where no bill was given.
         window: the selection's first and last nanosecond, None where open.
+        where: the selection's equalities.
     """
     replayed = replayed or Replayed()
     ledger = knowledge.ledger
@@ -116,9 +118,8 @@ def build_audit(
         ratio=shares,
         ledger=ledger,
         scenarios=replayed.scenarios,
+        roofline=replayed.roofline,
         utilisation=_utilisation(dataset),
-        days=dataset.days,
-        cost_usd=float(dataset.cost_usd),
         bytes_per_token=_bytes_per_token(dataset, knowledge.active_parameters),
     )
     parts = halves(dataset)
@@ -127,7 +128,11 @@ def build_audit(
         "schema_version": SCHEMA_VERSION,
         "generated_at": generated_at.astimezone(UTC).isoformat(timespec="seconds"),
         "currency": "USD",
-        "window": _window(dataset, window),
+        "window": {
+            **_window(dataset, window),
+            "middle": _moment(middle_ns(dataset)) if parts else None,
+            "where": [list(pair) for pair in where],
+        },
         "prices_as_of": knowledge.prices_as_of,
         "price_list": knowledge.price_list,
         "coverage": coverage(dataset),
@@ -135,7 +140,7 @@ def build_audit(
         "totals": accounting.total.as_dict(),
         "groups": {
             "model": groups_of(accounting),
-            "agent": groups_of(accounted(dataset, "agent", by_agent(dataset))),
+            "agent": groups_of(accounted(dataset, "agent", by_agent)),
         },
         "agreements": [agreement.as_dict() for agreement in accounting.agreements],
         "by_day": series_by_day(dataset),
@@ -175,7 +180,8 @@ def _window(dataset: Dataset, asked: tuple[int | None, int | None]) -> dict[str,
 def _moment(moment_ns: int | None) -> str | None:
     if moment_ns is None:
         return None
-    return datetime.fromtimestamp(moment_ns / 1e9, UTC).isoformat(timespec="seconds")
+    seconds, rest = divmod(moment_ns, 1_000_000_000)
+    return (datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=rest // 1000)).isoformat()
 
 
 def _prefix(examined: Examined) -> dict[str, float | int | None]:
@@ -202,7 +208,7 @@ def _bytes_per_token(dataset: Dataset, active: Callable[[str], float | None]) ->
 
 def _run_points(shapes: Iterable[Any], limit: int = 2000) -> list[dict[str, Any]]:
     """Return each run's fan-out for charts, the costliest where there are more than fit."""
-    ranked = sorted(shapes, key=lambda shape: (-shape.cost_usd, shape.run.run_id))[:limit]
+    ranked = sorted(shapes, key=lambda shape: (-(shape.cost_usd or ZERO), shape.run.run_id))[:limit]
     return [
         {
             "run_id": shape.run.run_id,
@@ -211,6 +217,7 @@ def _run_points(shapes: Iterable[Any], limit: int = 2000) -> list[dict[str, Any]
             "tool_calls": shape.tool_calls,
             "input_tokens": shape.input_tokens,
             "cost_usd": shape.cost_usd,
+            "unpriced": shape.unpriced,
         }
         for shape in ranked
     ]

@@ -13,12 +13,16 @@ from functools import cached_property
 from typing import Protocol
 
 from inferometer.profiles.prices import Priced, PriceList
+from inferometer.schema.attributes import AGENT_VERSION
 from inferometer.schema.moments import is_date
 from inferometer.schema.records import Charge, Inference, Outcome, Run, ServingSample, Span
 from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
 from inferometer.schema.selection import Selection
 
 ZERO = Decimal(0)
+
+VERSIONS = (AGENT_VERSION, "service.version")
+"""What states the version of an agent, first to last: its own attribute, its service's resource."""
 
 
 PriceCall = Callable[[InferenceRow], Priced]
@@ -49,6 +53,11 @@ class RecordReader(Protocol):
 
     def serving_samples(self, selection: Selection) -> Iterable[ServingSample]:
         """Return measured serving metrics."""
+
+    def attribute_values(
+        self, selection: Selection | None, name: str, *, roots_only: bool = False
+    ) -> dict[tuple[bytes, bytes], str]:
+        """Return an attribute's value by (trace_id, span_id)."""
 
 
 @dataclass(slots=True)
@@ -157,6 +166,8 @@ class Dataset:
     charges: list[PricedCharge] = field(default_factory=list)
     serving_samples: list[ServingSample] = field(default_factory=list)
     merged_calls: list[InferenceRow] = field(default_factory=list)
+    stated_versions: Mapping[str, str] = field(default_factory=dict)
+    """The version of its agent or service that a run's root states, by run id."""
     read_spans: Callable[[str], list[Span]] = field(default=lambda run_id: [])
 
     @property
@@ -192,6 +203,10 @@ class Dataset:
     def run_by_id(self) -> dict[str, Run]:
         """Runs by their id."""
         return {run.run_id: run for run in self.runs}
+
+    def version_of(self, run: Run) -> str | None:
+        """Return the version of the agent that made a run: a tag of that name, else what its root states."""
+        return run.tags.get("version") or self.stated_versions.get(run.run_id)
 
     @cached_property
     def run_of_span(self) -> dict[tuple[bytes, bytes], str]:
@@ -243,6 +258,7 @@ class Dataset:
             outcomes=self.outcomes,
             charges=self.charges,
             serving_samples=self.serving_samples,
+            stated_versions=self.stated_versions,
             read_spans=self.read_spans,
         )
 
@@ -273,6 +289,7 @@ class Dataset:
             ],
             charges=[charge for charge in self.charges if belongs(charge.placement)],
             serving_samples=[sample for sample in self.serving_samples if inside(sample.time_ns)],
+            stated_versions=self.stated_versions,
             read_spans=self.read_spans,
         )
 
@@ -300,8 +317,9 @@ def load_dataset(store: RecordReader, selection: Selection, prices: PriceList, *
     by_key = {call.key: call.row for call in billable}
     tools = [tool for tool in store.tool_calls(selection) if tool.tool_call.merged_into is None]
     tools.sort(key=lambda tool: tool.placement.start_ns or 0)
+    runs = store.runs(selection)
     return Dataset(
-        runs=store.runs(selection),
+        runs=runs,
         calls=billable,
         tool_calls=tools,
         prices=prices,
@@ -315,5 +333,17 @@ def load_dataset(store: RecordReader, selection: Selection, prices: PriceList, *
         ],
         serving_samples=list(store.serving_samples(selection)),
         merged_calls=merged,
+        stated_versions=_stated_versions(store, selection, runs),
         read_spans=store.spans_of_run,
     )
+
+
+def _stated_versions(store: RecordReader, selection: Selection, runs: Iterable[Run]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in VERSIONS:
+        values = store.attribute_values(selection, name, roots_only=True)
+        if values:
+            for run in runs:
+                if (version := values.get((run.trace_id, run.root_span_id))) is not None:
+                    found.setdefault(run.run_id, version)
+    return found

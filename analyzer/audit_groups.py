@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from inferometer.analyzer.accounting import Accounting, account_rows
+from inferometer.analyzer.accounting import Accounting, account_calls
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
 from inferometer.analyzer.fanout import day_of
 from inferometer.analyzer.grouping import Grouping
+from inferometer.analyzer.spending import Spending, spending
 from inferometer.schema.meters import DISJOINT_METERS
-from inferometer.schema.records import Inference, Run, UsageSource
+from inferometer.schema.records import Inference, UsageSource
 from inferometer.schema.rows import Placement
 
 Key = Callable[[Inference, Placement], str | None]
@@ -21,8 +23,8 @@ Key = Callable[[Inference, Placement], str | None]
 def accounted(dataset: Dataset, name: str, key: Key) -> Accounting:
     """Return the ``cost`` document of a dataset by a key, from the same code as ``inferometer cost``."""
     keys = Grouping(name, lambda row: key(row.inference, row.placement), lambda *_: None)
-    return account_rows(
-        (call.row for call in dataset.calls),
+    return account_calls(
+        ((call.row, call.priced) for call in dataset.calls),
         [(charge.charge, charge.placement) for charge in dataset.charges],
         dataset.tool_calls if dataset.prices.has_tools else [],
         keys,
@@ -45,16 +47,9 @@ def by_model(inference: Inference, _: Placement) -> str | None:
     return inference.model
 
 
-def by_agent(dataset: Dataset) -> Key:
-    """Return a key that names the agent of a call: its own, else its run's."""
-
-    def key(_: Inference, placement: Placement) -> str | None:
-        if placement.agent_name:
-            return placement.agent_name
-        run = dataset.run_by_id.get(placement.run_id or "")
-        return (run.agent_name or run.name) if run else None
-
-    return key
+def by_agent(_: Inference, placement: Placement) -> str | None:
+    """Return the agent that made a call."""
+    return placement.agent_name
 
 
 def by_day(call: CostedCall) -> str | None:
@@ -74,55 +69,81 @@ def series_by_day(dataset: Dataset) -> list[dict[str, Any]]:
             "day": day,
             "model": model,
             "inferences": round(sum(call.weight for call in calls)),
-            "cost_usd": sum((call.weighted_cost_usd for call in calls), ZERO),
+            **spending(calls).as_dict(),
         }
         for (day, model), calls in sorted(cells.items())
     ]
 
 
 def cost_by_meter(calls: Iterable[CostedCall]) -> list[dict[str, Any]]:
-    """Return weighted tokens and dollars by meter; what is not of tokens is ``other``."""
-    dollars: dict[str, Decimal] = defaultdict(Decimal)
-    tokens: dict[str, float] = defaultdict(float)
+    """Return weighted tokens and dollars by meter; what is not of tokens is ``other``.
+
+    ``priced_tokens`` are those that the dollars are for, ``unpriced`` the calls with tokens that have no price.
+    """
+    meters = {name: _Meter() for name in (*DISJOINT_METERS, "other")}
     for call in calls:
-        weight = Decimal(repr(call.weight))
-        for meter, cost in call.cost_by_meter_usd.items():
-            dollars[meter if meter in DISJOINT_METERS else "other"] += cost * weight
+        weight = call.weight
+        priced = call.cost_by_meter_usd
         for meter in DISJOINT_METERS:
-            tokens[meter] += (getattr(call.inference.meters, meter) or 0) * call.weight
-    names = [name for name in (*DISJOINT_METERS, "other") if tokens.get(name) or dollars.get(name)]
-    return [
-        {"meter": name, "tokens": round(tokens.get(name, 0)), "cost_usd": dollars.get(name, ZERO)} for name in names
-    ]
+            tokens = getattr(call.inference.meters, meter)
+            if tokens:
+                meters[meter].add(tokens * weight, weight, meter in priced)
+        if priced:
+            factor = 1 if weight == 1 else Decimal(repr(weight))
+            for meter, cost in priced.items():
+                meters[meter if meter in DISJOINT_METERS else "other"].cost_usd += cost * factor
+    return [{"meter": name, **found.as_dict()} for name, found in meters.items() if found.tokens or found.cost_usd]
+
+
+@dataclass(slots=True)
+class _Meter:
+    tokens: float = 0.0
+    priced_tokens: float = 0.0
+    unpriced: float = 0.0
+    cost_usd: Decimal = ZERO
+
+    def add(self, tokens: float, calls: float, is_priced: bool) -> None:
+        self.tokens += tokens
+        if is_priced:
+            self.priced_tokens += tokens
+        else:
+            self.unpriced += calls
+
+    def as_dict(self) -> dict[str, Any]:
+        known = self.cost_usd or self.priced_tokens or not self.unpriced
+        return {
+            "tokens": round(self.tokens),
+            "priced_tokens": round(self.priced_tokens),
+            "cost_usd": self.cost_usd if known else None,
+            "unpriced": round(self.unpriced),
+        }
 
 
 def allocation(dataset: Dataset) -> list[dict[str, Any]]:
     """Return cost by the values of each tag that runs carry, with the share that no run of it is tagged with."""
-    names = sorted({name for run in dataset.runs for name in run.tags})
-    total = dataset.cost_usd
-    rows = []
-    for name in names:
-        spent: dict[str, Decimal] = defaultdict(Decimal)
-        for run in dataset.runs:
-            if name in run.tags:
-                spent[run.tags[name]] += _run_cost(dataset, run)
-        tagged = sum(spent.values(), ZERO)
-        rows.append(
-            {
-                "tag": name,
-                "values": [
-                    {"value": value, "cost_usd": cost}
-                    for value, cost in sorted(spent.items(), key=lambda item: (-item[1], item[0]))
-                ],
-                "untagged_usd": total - tagged,
-                "untagged_share": float((total - tagged) / total) if total else None,
-            }
-        )
-    return rows
+    total = spending(dataset.calls)
+    return [_allocated(dataset, name, total) for name in sorted({name for run in dataset.runs for name in run.tags})]
 
 
-def _run_cost(dataset: Dataset, run: Run) -> Decimal:
-    return sum((call.weighted_cost_usd for call in dataset.calls_by_run.get(run.run_id, [])), ZERO)
+def _allocated(dataset: Dataset, name: str, total: Spending) -> dict[str, Any]:
+    tagged: dict[str, list[CostedCall]] = defaultdict(list)
+    for run in dataset.runs:
+        if name in run.tags:
+            tagged[run.tags[name]] += dataset.calls_by_run.get(run.run_id, [])
+    spent = {value: spending(calls) for value, calls in tagged.items()}
+    rest = None
+    if total.cost_usd is not None:
+        rest = total.cost_usd - sum((found.cost_usd or ZERO for found in spent.values()), ZERO)
+    return {
+        "tag": name,
+        "values": [
+            {"value": value, **found.as_dict()}
+            for value, found in sorted(spent.items(), key=lambda item: (-(item[1].cost_usd or ZERO), item[0]))
+        ],
+        "untagged_usd": rest,
+        "untagged_unpriced": total.unpriced - sum(found.unpriced for found in spent.values()),
+        "untagged_share": float(rest / total.cost_usd) if rest is not None and total.cost_usd else None,
+    }
 
 
 def coverage(dataset: Dataset) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def costliest_run(dataset: Dataset) -> dict[str, Any] | None:
         "session_id": run.session_id,
         "source": run.source,
         "cost_usd": costs.get(run.run_id) if any(call.cost_usd is not None for call in calls) else None,
+        "unpriced": sum(call.cost_usd is None for call in calls),
         "inferences": len(calls),
         "tool_calls": len(dataset.tools_by_run.get(run.run_id, [])),
         "duration_s": max((bar["start_s"] + bar["duration_s"] for bar in bars), default=None),

@@ -15,6 +15,7 @@ from typing import Any
 from inferometer.analyzer.audit import Replayed
 from inferometer.analyzer.audit_dataset import CostedCall, Dataset
 from inferometer.analyzer.ledger import Ledger
+from inferometer.analyzer.ratio import Range
 from inferometer.analyzer.recommend import Recommendation
 from inferometer.analyzer.recommend_fleet import mixed_fleet_advice
 from inferometer.analyzer.recommend_hardware import consolidation_advice, payment_advice, self_hosting_advice
@@ -166,7 +167,9 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
         found += self_hosting_advice(comparison, list(results.values()), found_calls.calls)
     found.sort(key=lambda one: -one.saving_usd.mid)
     shared = cost_range(baseline, SHARED)
-    per_day = float(shared.mid * scale) / dataset.days if shared is not None and dataset.days else None
+    per_day = None
+    if shared is not None and dataset.days:
+        per_day = Range(*(float(amount * scale) / dataset.days for amount in (shared.low, shared.mid, shared.high)))
     return Replayed(rows, found, per_day, roofline(baseline, HARDWARE, ledger))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from inferometer.analyzer.audit_dataset import CostedCall, Dataset
 from inferometer.schema.meters import DISJOINT_METERS
-from inferometer.schema.moments import is_date
+from inferometer.schema.moments import EARLIEST_DATE_NS, is_date
 
 FACTORS = ("runs", "calls_per_run", "tokens_per_call", "model_mix", "meter_mix", "price")
 
@@ -233,13 +233,20 @@ def _row(step: str, amount: Decimal) -> dict[str, Any]:
     return {"step": step, "title": TITLES[step], "amount_usd": amount}
 
 
-def halves(dataset: Dataset) -> tuple[Dataset, Dataset] | None:
-    """Return the first and second half of a dataset's time, by the start of dated runs; None where a half is empty."""
+def middle_ns(dataset: Dataset) -> int | None:
+    """Return the middle between the first and the last start of dated runs, to the microsecond; None below two runs."""
     starts = [run.start_ns for run in dataset.runs if run.start_ns is not None and is_date(run.start_ns)]
     if len(starts) < 2:
         return None
-    middle = (min(starts) + max(starts) + 1) // 2
-    parts = dataset.between(min(starts), middle), dataset.between(middle, None)
+    return -(-(min(starts) + max(starts)) // 2_000) * 1_000
+
+
+def halves(dataset: Dataset) -> tuple[Dataset, Dataset] | None:
+    """Return the first and second half of a dataset's time, by the start of dated runs; None where a half is empty."""
+    middle = middle_ns(dataset)
+    if middle is None:
+        return None
+    parts = dataset.between(EARLIEST_DATE_NS, middle), dataset.between(middle, None)
     return parts if all(_priced(part.calls) for part in parts) else None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from inferometer.analyzer.ledger import DAYS_PER_MONTH, Ledger
+
+Row = dict[str, Any]
 
 UTILISATION = ("DCGM_FI_PROF_SM_ACTIVE", "DCGM_FI_PROF_GR_ENGINE_ACTIVE")
 
@@ -64,9 +66,8 @@ class OwnFigures:
     ratio: dict[str, Any]
     ledger: Ledger
     scenarios: list[dict[str, Any]]
+    roofline: dict[str, Any] | None
     utilisation: float | None
-    days: float
-    cost_usd: float
     bytes_per_token: dict[str, float]
 
 
@@ -77,15 +78,20 @@ def _infra_share(own: OwnFigures) -> Measured:
 def _enterprise_share(own: OwnFigures) -> Measured:
     ledger = own.ledger
     stated = [entry for entry in (ledger.development, ledger.platform, ledger.other_ai) if entry is not None]
-    if not stated or not own.days:
+    if not stated:
         return _missing("the ledger names no [development], [platform] or [other_ai] spending")
-    inference = own.cost_usd / own.days * float(DAYS_PER_MONTH)
+    rate = own.ratio["billed_usd"]["inference_per_day"]
+    if rate is None:
+        return _missing(own.ratio["billed_usd"]["reason"])
+    inference = float(rate["mid"]) * float(DAYS_PER_MONTH)
     training = 0.0
     if ledger.training and own.ratio["billed_usd"]["training"] is not None:
         months = float(ledger.training.lifetime_days / DAYS_PER_MONTH)
         training = float(own.ratio["billed_usd"]["training"]) / months
     total = inference + training + sum(float(entry.usd_per_month) for entry in stated)
-    return Measured(inference / total, "inference over all AI spending stated in the ledger, a month")
+    return Measured(
+        inference / total, "inference over inference, training written off and what the ledger states, a month"
+    )
 
 
 def _lifetime_share(own: OwnFigures) -> Measured:
@@ -120,30 +126,57 @@ def _bytes_per_token(own: OwnFigures) -> Measured:
     )
 
 
-def _hardware(own: OwnFigures, hardware: str, reference: str) -> Measured:
+def _replays(own: OwnFigures, hardware: str, reference: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
     found = {row["scenario"].get("hardware"): row for row in own.scenarios if row.get("kind") == "hardware"}
     one, other = found.get(hardware), found.get(reference)
-    if one is None or other is None:
+    return None if one is None or other is None else (one, other)
+
+
+def _compared(
+    own: OwnFigures, hardware: str, reference: str, measures: Mapping[str, Callable[[Row, Row], float | None]]
+) -> Measured:
+    """Return figures of a replay beside another's, those that both state."""
+    rows = _replays(own, hardware, reference)
+    if rows is None:
         return _missing(f"no replay of {hardware} beside {reference}")
-    values: dict[str, Any] = {}
-    costs = [(row.get("cost_usd_by_basis") or {}).get("shared") for row in (one, other)]
-    if costs[0] and costs[1]:
-        values["cost_ratio"] = float(costs[0]) / float(costs[1])
-    if one["tpot_s"]["p50"] and other["tpot_s"]["p50"]:
-        values["speed_ratio"] = other["tpot_s"]["p50"] / one["tpot_s"]["p50"]
+    values = {name: value for name, measure in measures.items() if (value := measure(*rows)) is not None}
     if not values:
-        return _missing(f"the replay of {hardware} states neither a price nor a speed")
-    return Measured(values, f"your calls replayed on {hardware} over {reference}; confidence {one.get('confidence')}")
+        return _missing(f"the replays of {hardware} and {reference} do not both state {' and '.join(measures)}")
+    shown = next(iter(values.values())) if len(measures) == 1 else values
+    return Measured(
+        shown,
+        f"{', '.join(values)}: your calls replayed on {hardware} against {reference}, not measured; confidence "
+        f"{rows[0].get('confidence')}",
+    )
+
+
+def _cost_ratio(one: Row, other: Row) -> float | None:
+    costs = [(row.get("cost_usd_by_basis") or {}).get("shared") for row in (one, other)]
+    return float(costs[0]) / float(costs[1]) if costs[0] and costs[1] else None
+
+
+def _cost_reduction(one: Row, other: Row) -> float | None:
+    found = _cost_ratio(one, other)
+    return None if found is None else 1 - found
+
+
+def _times_cheaper(one: Row, other: Row) -> float | None:
+    return _cost_ratio(other, one)
+
+
+def _times_faster(one: Row, other: Row) -> float | None:
+    times = one["tpot_s"]["p50"], other["tpot_s"]["p50"]
+    return times[1] / times[0] if times[0] and times[1] else None
 
 
 def _memory_bound(own: OwnFigures) -> Measured:
-    rows = [row for row in own.scenarios if row.get("mfu") is not None and row.get("mbu") is not None]
-    if not rows:
-        return _missing("no replay states its use of memory and arithmetic")
-    row = rows[0]
+    if not own.roofline or not own.roofline["machines"]:
+        return _missing("no call was replayed, so its arithmetic per byte is not known")
+    machine = own.roofline["machines"][0]
+    values = {point["name"]: point["flop_per_byte"] for point in own.roofline["points"]}
     return Measured(
-        {"mbu": row["mbu"], "mfu": row["mfu"]},
-        f"replayed on {row['scenario'].get('hardware')}: share of memory bandwidth and of arithmetic in use",
+        {**values, "ridge": machine["ridge_flop_per_byte"]},
+        f"FLOP per byte of your calls on {own.roofline['model']}, {machine['name']}; memory bound below the ridge",
     )
 
 
@@ -155,9 +188,11 @@ MEASURES: dict[str, Callable[[OwnFigures], Measured]] = {
     "calls_10": _calls_per_request,
     "util_15_30": _utilisation,
     "gb_140": _bytes_per_token,
-    "trillium_30_70": lambda own: _hardware(own, "tpu_v6e", "h100_sxm"),
-    "sn50_5x": lambda own: _hardware(own, "sambanova_sn50", "b200_sxm"),
-    "sram_100x": lambda own: _hardware(own, "cerebras_cs3", "b200_sxm"),
+    "trillium_30_70": lambda own: _compared(own, "tpu_v6e", "h100_sxm", {"cost reduction": _cost_reduction}),
+    "sn50_5x": lambda own: _compared(
+        own, "sambanova_sn50", "b200_sxm", {"times faster": _times_faster, "times cheaper": _times_cheaper}
+    ),
+    "sram_100x": lambda own: _compared(own, "cerebras_cs3", "b200_sxm", {"times faster": _times_faster}),
     "decode_membound": _memory_bound,
 }
 

@@ -26,9 +26,11 @@ class RunShape:
 
     Attributes:
         depth: agents nested in each other, 1 for a lone agent; None where its spans were not read.
-        width: model and tool calls open at once, at most.
+        width: model and tool calls open at once, at most; None where none has times.
+        input_tokens: of all its calls; None where none of them states any.
+        cost_usd: of its calls that have a price; None where it made calls and none has one.
+        unpriced: how many of its calls have no price.
         amplification: tokens processed per token of the user's; None where the user's tokens are unknown.
-        is_priced: whether any of its calls has a price; True where it made none.
         resend: input tokens per token of the largest single input: how often the context went over the wire.
         path_ns: critical path by kind; None where times are unknown.
     """
@@ -36,15 +38,15 @@ class RunShape:
     run: Run
     inferences: int
     tool_calls: int
-    input_tokens: int
-    total_tokens: int
-    cost_usd: Decimal
-    is_priced: bool
+    input_tokens: int | None
+    cost_usd: Decimal | None
+    unpriced: int
     depth: int | None
-    width: int
+    width: int | None
     amplification: float | None
     resend: float | None
     path_ns: dict[str, int] | None
+    version: str | None = None
 
     @property
     def agent(self) -> str:
@@ -70,29 +72,31 @@ def run_shapes(dataset: Dataset, limit: int = SPANS_READ_RUNS) -> list[RunShape]
         tools = dataset.tools_by_run.get(run.run_id, [])
         if calls or tools:
             spans = dataset.read_spans(run.run_id) if position % stride == 0 else None
-            shapes.append(_shape(run, calls, tools, spans, dataset.cost_by_run_usd.get(run.run_id, ZERO)))
+            shape = _shape(run, calls, tools, spans)
+            shape.version = dataset.version_of(run)
+            shapes.append(shape)
     return shapes
 
 
 def _shape(
-    run: Run, calls: Sequence[CostedCall], tools: Sequence[ToolCallRow], spans: Sequence[Span] | None, cost_usd: Decimal
+    run: Run, calls: Sequence[CostedCall], tools: Sequence[ToolCallRow], spans: Sequence[Span] | None
 ) -> RunShape:
-    inputs = [call.input_tokens for call in calls]
+    inputs = [tokens for call in calls if (tokens := call.inference.meters.input_total) is not None]
     largest = max(inputs, default=0)
     total = sum(inputs) + sum(call.output_tokens for call in calls)
     user = max((call.inference.composition.user or 0 for call in calls if call.inference.composition), default=0)
     work = _leaves(calls, tools)
+    prices = [cost for call in calls if (cost := call.cost_usd) is not None]
     return RunShape(
         run=run,
         inferences=len(calls),
         tool_calls=len(tools),
-        input_tokens=sum(inputs),
-        total_tokens=total,
-        cost_usd=cost_usd,
-        is_priced=not calls or any(call.cost_usd is not None for call in calls),
+        input_tokens=sum(inputs) if inputs or not calls else None,
+        cost_usd=sum(prices, ZERO) if prices or not calls else None,
+        unpriced=len(calls) - len(prices),
         depth=agent_depth(spans) if spans else None,
-        width=width((leaf.start_ns, leaf.end_ns) for leaf in work),
-        amplification=total / user if user else None,
+        width=width((leaf.start_ns, leaf.end_ns) for leaf in work) if work else None,
+        amplification=total / user if user and inputs else None,
         resend=sum(inputs) / largest if largest else None,
         path_ns=None if spans is None else _path(run, work, calls, spans),
     )
@@ -189,6 +193,7 @@ def fanout(shapes: Sequence[RunShape]) -> dict[str, Any]:
         "tool_calls_per_run": _over(shapes, weights, lambda shape: shape.tool_calls),
         "input_tokens_per_run": _over(shapes, weights, lambda shape: shape.input_tokens),
         "cost_usd_per_run": _over(shapes, weights, _cost_usd),
+        **_unpriced_runs(shapes),
         "depth": _over(shapes, weights, lambda shape: shape.depth),
         "width": _over(shapes, weights, lambda shape: shape.width),
         "amplification": _over(shapes, weights, lambda shape: shape.amplification),
@@ -212,7 +217,16 @@ def _over(
 
 
 def _cost_usd(shape: RunShape) -> float | None:
-    return float(shape.cost_usd) if shape.is_priced else None
+    return None if shape.cost_usd is None else float(shape.cost_usd)
+
+
+def _unpriced_runs(shapes: Iterable[RunShape]) -> dict[str, int]:
+    """Return how many runs have no cost, and of how many it is a lower bound."""
+    counts = {"unpriced_runs": 0.0, "partly_priced_runs": 0.0}
+    for shape in shapes:
+        if shape.unpriced:
+            counts["unpriced_runs" if shape.cost_usd is None else "partly_priced_runs"] += shape.run.weight or 1.0
+    return {name: round(number) for name, number in counts.items()}
 
 
 def path_share(shapes: Iterable[RunShape]) -> dict[str, float | None]:
@@ -227,13 +241,18 @@ def path_share(shapes: Iterable[RunShape]) -> dict[str, float | None]:
 
 def _summary(shapes: Sequence[RunShape]) -> dict[str, Any]:
     weights = [shape.run.weight or 1.0 for shape in shapes]
-    cost = sum((shape.cost_usd * Decimal(repr(weight)) for shape, weight in zip(shapes, weights, strict=True)), ZERO)
+    costs = [
+        cost * Decimal(repr(weight))
+        for shape, weight in zip(shapes, weights, strict=True)
+        if (cost := shape.cost_usd) is not None
+    ]
     return {
         "runs": round(sum(weights)),
         "inferences_per_run": _over(shapes, weights, lambda shape: shape.inferences),
         "tool_calls_per_run": _over(shapes, weights, lambda shape: shape.tool_calls),
         "input_tokens_per_run": _over(shapes, weights, lambda shape: shape.input_tokens),
-        "cost_usd": cost,
+        "cost_usd": sum(costs, ZERO) if costs else None,
+        "unpriced": round(sum(shape.unpriced * weight for shape, weight in zip(shapes, weights, strict=True))),
         "cost_usd_per_run": _over(shapes, weights, _cost_usd),
     }
 
@@ -249,7 +268,7 @@ def _grouped(shapes: Iterable[RunShape], key: Callable[[RunShape], str | None]) 
 
 def _by_agent(shapes: Sequence[RunShape]) -> list[dict[str, Any]]:
     rows = [{"agent": agent, **_summary(group)} for agent, group in _grouped(shapes, lambda shape: shape.agent).items()]
-    return sorted(rows, key=lambda row: (-row["cost_usd"], row["agent"]))
+    return sorted(rows, key=lambda row: (-(row["cost_usd"] or ZERO), row["agent"]))
 
 
 def _by_session(shapes: Sequence[RunShape]) -> dict[str, Any]:
@@ -259,7 +278,11 @@ def _by_session(shapes: Sequence[RunShape]) -> dict[str, Any]:
         "runs_per_session": distribution([len(group) for group in sessions.values()]),
         "inferences_per_session": distribution([sum(shape.inferences for shape in g) for g in sessions.values()]),
         "cost_usd_per_session": distribution(
-            [float(sum((shape.cost_usd for shape in group), ZERO)) for group in sessions.values()]
+            [
+                float(sum(costs, ZERO))
+                for group in sessions.values()
+                if (costs := [shape.cost_usd for shape in group if shape.cost_usd is not None])
+            ]
         ),
     }
 
@@ -275,5 +298,7 @@ def _by_day(shapes: Sequence[RunShape]) -> list[dict[str, Any]]:
 
 
 def _by_version(shapes: Sequence[RunShape]) -> list[dict[str, Any]]:
-    versions = _grouped(shapes, lambda shape: shape.run.tags.get("version") or shape.run.tags.get("service.version"))
-    return [{"version": version, **_summary(group)} for version, group in sorted(versions.items())]
+    versions = _grouped(shapes, lambda shape: shape.version)
+    first = {version: min(shape.run.start_ns or 0 for shape in group) for version, group in versions.items()}
+    ordered = sorted(versions, key=lambda version: (first[version], version))
+    return [{"version": version, **_summary(versions[version])} for version in ordered]

@@ -20,6 +20,7 @@ from typing import Any
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
 from inferometer.analyzer.fanout import day_of
 from inferometer.analyzer.ledger import DAYS_PER_MONTH, Ledger, PublishedRun
+from inferometer.analyzer.spending import spending
 from inferometer.schema.records import Purpose
 
 Z80 = 1.2815515655446004
@@ -66,7 +67,7 @@ def by_purpose(dataset: Dataset) -> dict[str, dict[str, Any]]:
             "tokens": round(
                 sum((call.input_tokens + call.output_tokens) * call.weight for call in groups.get(name, []))
             ),
-            "cost_usd": sum((call.weighted_cost_usd for call in groups.get(name, [])), ZERO),
+            **spending(groups.get(name, [])).as_dict(),
         }
         for name in (*(purpose.value for purpose in Purpose), "unknown")
     }
@@ -174,7 +175,7 @@ def ratio(
     *,
     published: PublishedCost,
     params_active: Callable[[str], float | None],
-    own_hardware_usd_per_day: float | None = None,
+    own_hardware_usd_per_day: Range | None = None,
 ) -> dict[str, Any]:
     """Return the ``ratio`` part of the audit document.
 
@@ -183,46 +184,46 @@ def ratio(
         ledger: what the user states; growth and horizon come from it.
         published: gives the cost of an open model's published training.
         params_active: active parameters of an open model, None where closed or unknown.
-        own_hardware_usd_per_day: what serving the same calls on hardware of one's own costs, from a replay.
+        own_hardware_usd_per_day: what serving all calls on hardware of one's own costs, from a replay, at the low,
+            middle and high price of the hardware.
     """
     purposes = by_purpose(dataset)
     serving = dataset.with_calls(
         [call for call in dataset.calls if call.is_dated and call.placement.purpose is not Purpose.TRAIN]
     )
-    traced_training_usd = purposes["train"]["cost_usd"]
-    training = training_cost(ledger, published, traced_training_usd)
-    horizon = ledger.inference.horizon_days
+    training = training_cost(ledger, published, purposes["train"]["cost_usd"] or ZERO)
+    training_usd = float(training.cost_usd) if training else None
     billed = daily_rate(serving, lambda call: float(call.cost_usd or 0))
-    own = None if own_hardware_usd_per_day is None else _around(own_hardware_usd_per_day, billed)
-    flop_total = inference_flop(serving.calls, params_active) if serving.calls else None
-    flop = None if flop_total is None or not dataset.days else _around(flop_total / dataset.days, billed)
-    tokens = sum((call.input_tokens + call.output_tokens) * call.weight for call in serving.calls)
+    tokens = daily_rate(serving, _tokens)
+    own = None
+    if own_hardware_usd_per_day is not None and tokens is not None and tokens.mid:
+        # the replay's calls may hold undated ones and those made to train
+        part = sum(_tokens(call) * call.weight for call in serving.calls)
+        part /= sum(_tokens(call) * call.weight for call in dataset.calls)
+        own = _spread(own_hardware_usd_per_day, part, tokens)
+    flop = _flop_rate(serving, params_active)
+    tokens_per_day = tokens.mid if tokens else 0.0
     days = _break_even_days(billed, ledger, training)
     origin = dataset.span_ns[0] if dataset.span_ns else None
     return {
-        "billed_usd": _basis(
-            billed, float(training.cost_usd) if training else None, ledger, tokens / dataset.days if tokens else 0
-        ),
+        "billed_usd": _basis(billed, training_usd, ledger, tokens_per_day),
         "own_hardware_usd": _basis(
-            own,
-            float(training.cost_usd) if training else None,
-            ledger,
-            tokens / dataset.days if tokens else 0,
-            missing="no replay on hardware of one's own",
+            own, training_usd, ledger, tokens_per_day, missing="no replay on hardware of one's own"
         ),
         "flop": _basis(
             flop,
             float(training.flop) if training and training.flop is not None else None,
             ledger,
-            tokens / dataset.days if tokens else 0,
+            tokens_per_day,
             missing="a model is closed: its active parameters are not public",
             missing_training="the FLOP of some training stated is not known" if training else NO_TRAINING,
             unit="FLOP",
         ),
+        "rests_on": _rests_on(serving, dataset),
         "by_purpose": purposes,
         "break_even_date": _date_after(origin, days),
         "break_even_days": days,
-        "horizon_days": horizon,
+        "horizon_days": ledger.inference.horizon_days,
         "growth_per_month": float(ledger.inference.growth_per_month),
         "lifetime_days": float(ledger.training.lifetime_days) if ledger.training else None,
         "amortise": ledger.training.amortise if ledger.training else None,
@@ -232,11 +233,35 @@ def ratio(
     }
 
 
-def _around(mid: float, like: Range | None) -> Range:
-    """Return an interval around a figure, as wide in proportion as another."""
-    if like is None or not like.mid:
-        return Range(mid, mid, mid)
-    return Range(mid * like.low / like.mid, mid, mid * like.high / like.mid)
+def _tokens(call: CostedCall) -> float:
+    return call.input_tokens + call.output_tokens
+
+
+def _spread(price: Range, factor: float, like: Range) -> Range:
+    """Return a range of prices times a factor, widened in proportion to another range."""
+    return Range(
+        price.low * factor * like.low / like.mid, price.mid * factor, price.high * factor * like.high / like.mid
+    )
+
+
+def _flop_rate(dataset: Dataset, params_active: Callable[[str], float | None]) -> Range | None:
+    """Return FLOP per day; None where any call went to a closed model."""
+    if not dataset.calls or inference_flop(dataset.calls, params_active) is None:
+        return None
+    return daily_rate(dataset, lambda call: (inference_flop([call], params_active) or 0.0) / call.weight)
+
+
+def _rests_on(serving: Dataset, dataset: Dataset) -> dict[str, Any]:
+    """Return what the rates are taken from: dated calls; those without a price or usage make them lower bounds."""
+    undated = [call for call in dataset.calls if not call.is_dated and call.placement.purpose is not Purpose.TRAIN]
+    found, rest = spending(serving.calls), spending(undated)
+    return {
+        "inferences": round(sum(call.weight for call in serving.calls)),
+        **found.as_dict(),
+        "without_usage": round(sum(call.weight for call in serving.calls if not call.inference.meters.is_known)),
+        "undated": round(sum(call.weight for call in undated)),
+        "undated_cost_usd": rest.cost_usd,
+    }
 
 
 def _allocated(training: float, ledger: Ledger, rate: Range, horizon_days: float) -> float:

@@ -1,8 +1,8 @@
 """What a report's page is made of. Templates see these and nothing else, already worded and formatted.
 
-A page is a summary and chapters; a chapter is a title, a lead and blocks; a block is figures, a table, a chart, a
-timeline, an icicle, cards or a note. Every block can carry a `Why`: how its numbers came about and how to see the rest
-of them.
+A page is a summary and chapters; a chapter is a title, a lead and blocks; a block is a table, a chart, a timeline, an
+icicle, a divided bar, cards or a note. Every block can carry a `Why`: how its numbers came about and how to see the
+rest of them.
 """
 
 from __future__ import annotations
@@ -55,31 +55,33 @@ class Table:
 
 @dataclass(slots=True)
 class Why:
-    """How numbers came about: method, source, the command that lists the rest, the calls behind them."""
+    """How numbers came about: method, source, the command that lists the rest, the calls behind them.
+
+    Attributes:
+        costliest: where, in the page, the costliest of all calls are listed, for numbers that are made of all of them.
+    """
 
     method: str
     source: str | None = None
     command: str | None = None
     evidence: Table | None = None
+    costliest: str | None = None
 
 
 @dataclass(slots=True)
 class Figure:
-    """A headline number with what it means; ``tone`` is good, bad or plain."""
+    """A headline number with what it means.
+
+    Attributes:
+        tone: good, bad or plain.
+        anchor: where the page takes the number apart.
+    """
 
     label: str
     value: str
     note: str
     tone: str = "plain"
-
-
-@dataclass(slots=True)
-class Figures:
-    """Figures side by side."""
-
-    block: ClassVar[str] = "figures"
-    figures: list[Figure]
-    why: Why | None = None
+    anchor: str = "summary"
 
 
 @dataclass(slots=True)
@@ -152,22 +154,23 @@ class Icicle:
 
 @dataclass(slots=True)
 class Part:
-    """One part of a bar: width in per cent as text, its class number for colour, and its words."""
+    """One part of a bar: width in per cent as text, the class that colours it, and its words."""
 
     label: str
     width: str
-    colour: int
+    colour: str
     text: str
     share: str
 
 
 @dataclass(slots=True)
 class Split:
-    """A whole divided into parts."""
+    """A whole divided into parts; ``note`` says what is not in it."""
 
     block: ClassVar[str] = "split"
     title: str
     parts: list[Part]
+    note: str = ""
     why: Why | None = None
 
 
@@ -214,7 +217,7 @@ class Note:
     tone: str = "plain"
 
 
-Block = Figures | Table | Chart | Timeline | Icicle | Split | Cards | Note
+Block = Table | Chart | Timeline | Icicle | Split | Cards | Note
 
 
 @dataclass(slots=True)

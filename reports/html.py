@@ -13,10 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from inferometer.reports.contexts import AuditPage
+from inferometer.reports.environment import environment
 from inferometer.reports.evidence import Links
 from inferometer.reports.page import audit_page
 
@@ -39,18 +39,6 @@ def render_page(page: AuditPage) -> str:
         styles=_asset("audit.css"),
         script=_asset("audit.js"),
         vega=_vega() if page.charts else Markup(""),
-    )
-
-
-@lru_cache(maxsize=1)
-def environment() -> Environment:
-    """Return the environment of all templates: autoescape on, an undefined name is an error."""
-    return Environment(
-        loader=PackageLoader("inferometer.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 UNKNOWN = "unknown"
+NOT_PRICED = "not priced"
+GAP = "\N{NO-BREAK SPACE}"
+"""Between a number and its unit, so that no line ends between them."""
 
 Number = int | float | Decimal
 
@@ -26,6 +29,13 @@ def usd(amount: Number | str | None) -> str:
     return f"{sign}${size:.2g}" if size >= Decimal("0.0001") else f"{sign}under $0.0001"
 
 
+def bounded(amount: Number | str | None, unpriced: int) -> str:
+    """Return dollars of calls of which some may have no price: a lower bound where some have none."""
+    if amount is None:
+        return NOT_PRICED if unpriced else UNKNOWN
+    return f"≥{GAP}{usd(amount)}" if unpriced else usd(amount)
+
+
 def count(number: Number | None) -> str:
     """Return a count, grouped by thousands; one decimal where it is not whole."""
     if number is None:
@@ -42,7 +52,7 @@ def tokens(number: Number | None) -> str:
     for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             short = value / limit
-            return f"{short:.0f} {unit}" if short >= 100 else f"{short:.1f} {unit}"
+            return f"{short:.0f}{GAP}{unit}" if short >= 100 else f"{short:.1f}{GAP}{unit}"
     return f"{value:,.0f}"
 
 
@@ -52,10 +62,10 @@ def share(fraction: Number | None) -> str:
         return UNKNOWN
     value = float(fraction) * 100
     if value == 0:
-        return "0 %"
+        return f"0{GAP}%"
     if abs(value) < 0.1:
-        return "under 0.1 %"
-    return f"{value:.1f} %" if abs(value) < 10 else f"{value:.0f} %"
+        return f"under 0.1{GAP}%"
+    return f"{value:.1f}{GAP}%" if abs(value) < 10 else f"{value:.0f}{GAP}%"
 
 
 def times(factor: Number | None) -> str:
@@ -63,7 +73,10 @@ def times(factor: Number | None) -> str:
     if factor is None:
         return UNKNOWN
     value = float(factor)
-    return f"{value:,.0f}×" if abs(value) >= 100 else f"{value:.1f}×" if abs(value) >= 10 else f"{value:.2f}×"
+    size = abs(value)
+    if size == 0 or size >= 1:
+        return f"{value:,.0f}×" if size >= 100 else f"{value:.1f}×" if size >= 10 else f"{value:.2f}×"
+    return f"{value:.2g}×" if size >= 0.001 else "under 0.001×"
 
 
 def seconds(duration_s: Number | None) -> str:
@@ -72,12 +85,12 @@ def seconds(duration_s: Number | None) -> str:
         return UNKNOWN
     value = float(duration_s)
     if value < 1:
-        return f"{value * 1000:.0f} ms" if value >= 0.01 or value == 0 else f"{value * 1000:.2g} ms"
-    if value < 120:
-        return f"{value:.1f} s"
-    if value < 7200:
-        return f"{value / 60:.0f} min"
-    return f"{value / 3600:.1f} h" if value < 172_800 else f"{value / 86_400:.1f} days"
+        return f"{value * 1000:.0f}{GAP}ms" if value >= 0.01 or value == 0 else f"{value * 1000:.2g}{GAP}ms"
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if value < limit:
+            return f"{value / size:.0f}{GAP}{unit}" if unit == "min" else f"{value / size:.1f}{GAP}{unit}"
+    whole = value / 86_400
+    return f"{whole:.1f}{GAP}days" if whole < 100 else f"{whole:,.0f}{GAP}days"
 
 
 def days(number: Number | None) -> str:

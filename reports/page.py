@@ -15,7 +15,8 @@ from inferometer.reports.chapters.training import change_chapter, training_chapt
 from inferometer.reports.chapters.waste import record_chapter, waste_chapter
 from inferometer.reports.contexts import AuditPage, Chapter, Chart
 from inferometer.reports.evidence import Links
-from inferometer.reports.numbers import count, days
+from inferometer.reports.numbers import days
+from inferometer.schema.wording import counted
 
 
 def audit_page(document: Mapping[str, Any], links: Links | None = None) -> AuditPage:
@@ -29,11 +30,11 @@ def audit_page(document: Mapping[str, Any], links: Links | None = None) -> Audit
     chapters = [
         actions_chapter(document, links),
         cost_chapter(document, links),
-        fanout_chapter(document),
+        fanout_chapter(document, links),
         waste_chapter(document, links),
-        hardware_chapter(document),
-        training_chapter(document),
-        change_chapter(document),
+        hardware_chapter(document, links),
+        training_chapter(document, links),
+        change_chapter(document, links),
         record_chapter(document, links),
     ]
     return AuditPage(
@@ -56,12 +57,12 @@ def _day(moment: str) -> str:
 
 def _subtitle(document: Mapping[str, Any]) -> str:
     window, totals = document["window"], document["totals"]
-    parts = [f"{count(totals['inferences'])} model calls"]
+    parts = [counted(totals["inferences"], "model call")]
     if window["first"] and window["last"]:
         first, last = (datetime.fromisoformat(window[name]) for name in ("first", "last"))
         parts.append(f"{first:%-d %b %Y} to {last:%-d %b %Y} ({days(window['days'])})")
     else:
-        parts.append("undated calls")
+        parts.append("without a date")
     if document["prices_as_of"]:
         parts.append(f"prices as of {document['prices_as_of']}")
     return " · ".join(parts)

@@ -148,10 +148,18 @@ class Store:
         with self.reading() as connection:
             yield from queries.read_placed_charges(connection, selection or Selection())
 
-    def attribute_values(self, selection: Selection | None, name: str) -> dict[tuple[bytes, bytes], str]:
-        """Return, by (trace_id, span_id), an attribute's value: the span's own, its resource's, or its run's root's."""
+    def attribute_values(
+        self, selection: Selection | None, name: str, *, roots_only: bool = False
+    ) -> dict[tuple[bytes, bytes], str]:
+        """Return, by (trace_id, span_id), an attribute's value: the span's own, its resource's, or its run's root's.
+
+        Args:
+            selection: which spans; all where None.
+            name: of the attribute.
+            roots_only: only of the spans that are the root of a run.
+        """
         with self.reading() as connection:
-            return queries.read_attribute_values(connection, selection or Selection(), name)
+            return queries.read_attribute_values(connection, selection or Selection(), name, roots_only=roots_only)
 
     def outcomes(self, selection: Selection | None = None) -> list[Outcome]:
         """Return the outcomes on selected spans."""

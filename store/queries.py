@@ -100,7 +100,9 @@ def read_placed_charges(connection: Connection, selection: Selection) -> Iterato
             yield charge_of(row[:width]), _placement(row[width:-2], row[-2] or row[-1])
 
 
-def read_attribute_values(connection: Connection, selection: Selection, name: str) -> dict[tuple[bytes, bytes], str]:
+def read_attribute_values(
+    connection: Connection, selection: Selection, name: str, *, roots_only: bool = False
+) -> dict[tuple[bytes, bytes], str]:
     """Return, by span, the value of an attribute: the span's own, else its resource's, else its run's root's."""
     root = SPANS.alias("root_spans")
     joined = (
@@ -114,6 +116,7 @@ def read_attribute_values(connection: Connection, selection: Selection, name: st
         .select_from(joined)
         .where(
             or_(*(place.contains(dump_json(name), autoescape=True) for place in places)),
+            *((SPANS.c.span_id == RUNS.c.root_span_id, SPANS.c.trace_id == RUNS.c.trace_id) if roots_only else ()),
             *_window(SPANS.c.start_ns, selection),
             *_call_conditions(None, selection),
         )

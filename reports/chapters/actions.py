@@ -33,7 +33,7 @@ def actions_chapter(document: Document, links: Links) -> Chapter:
                     "Each change applied alone to the recorded calls and priced again, or replayed. Alone: the bars do "
                     "not add up.",
                     None,
-                    "inferometer audit --json -",
+                    links.commands.audit("--json", "-"),
                 ),
             )
         )
@@ -50,8 +50,7 @@ def _lead(document: Document) -> str:
     if len(best["ids"]) > 1:
         text += (
             f" The {count(len(best['ids']))} marked changes go together and save {usd(best['saving_usd']['mid'])}; "
-            "their "
-            f"single savings would add up to {usd(best['sum_of_parts_usd'])}."
+            f"their single savings would add up to {usd(best['sum_of_parts_usd'])}."
         )
     return text
 
@@ -87,7 +86,7 @@ def _card(one: dict[str, Any], highest: float, chosen: bool, links: Links) -> Ca
         why=Why(
             one["method"],
             None,
-            "inferometer audit --json -",
+            links.commands.listing(f"action-{one['id']}") if one["evidence"] else links.commands.audit("--json", "-"),
             evidence_table(f"action-{one['id']}", one["evidence"], links, "Saving"),
         ),
         chosen=chosen,

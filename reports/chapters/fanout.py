@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from inferometer.reports.chapters.summary import Document
 from inferometer.reports.charts.fanout_distribution import fanout_distribution
+from inferometer.reports.commands import Commands
 from inferometer.reports.contexts import (
     Block,
     Cell,
@@ -24,8 +26,20 @@ from inferometer.reports.contexts import (
     Timeline,
     Why,
 )
-from inferometer.reports.evidence import shortened
-from inferometer.reports.numbers import count, percent_width, seconds, share, times, tokens, usd
+from inferometer.reports.evidence import Links, shortened
+from inferometer.reports.numbers import (
+    GAP,
+    NOT_PRICED,
+    bounded,
+    count,
+    percent_width,
+    seconds,
+    share,
+    times,
+    tokens,
+    usd,
+)
+from inferometer.schema.wording import counted
 
 QUANTILE_METHOD = "Nearest-rank quantiles over runs, each run weighted by its inverse sampling probability."
 PATH_METHOD = (
@@ -37,94 +51,117 @@ PATH_NAMES = {"inference": "Model calls", "tool": "Tools", "agent": "Agent code"
 TIMELINE_ROWS = 120
 
 
-def fanout_chapter(document: Document) -> Chapter:
+def fanout_chapter(document: Document, links: Links) -> Chapter:
     """Return the chapter on fan-out."""
-    fan = document["fanout"]
+    fan, commands = document["fanout"], links.commands
     if fan["inferences_per_run"]["p50"] is None:
         return Chapter("fanout", "Fan-out", "What one request sets in motion", "No run holds a model call.", [])
-    blocks: list[Block] = [_quantiles(fan)]
+    why = Why(QUANTILE_METHOD, None, commands.reading("inferometer runs --sort inferences"))
+    blocks: list[Block] = [_quantiles(fan, why)]
     runs = document["runs"]
-    for field, title, form in (("inferences", "Model calls per run", "~s"), ("cost_usd", "US dollars per run", "$~g")):
-        if len({run[field] for run in runs if float(run[field]) > 0}) > 2:
+    for field, title, form, order in (
+        ("inferences", "Model calls per run", "~s", "inferences"),
+        ("cost_usd", "US dollars per run", "$~g", "cost"),
+    ):
+        if len({run[field] for run in runs if run[field] is not None and float(run[field]) > 0}) > 2:
             blocks.append(
                 Chart(
                     f"fanout-{field.replace('_', '-')}",
                     f"{title}: the whole distribution",
-                    f"Step curve: share of runs at or below each value of {title.lower()}, with P50, P90 and P99 "
-                    "marked.",
+                    f"Step curve: share of runs at or below each value, with P50, P90 and P99 marked.{_kept(document)}",
                     fanout_distribution(runs, field, title, form),
-                    Why(QUANTILE_METHOD, None, "inferometer runs --sort cost --json"),
+                    Why(QUANTILE_METHOD, None, commands.reading(f"inferometer runs --sort {order}")),
                 )
             )
-    blocks += _path(fan)
-    blocks.append(_agents(fan))
-    blocks += _run(document["costliest_run"])
-    return Chapter("fanout", "Fan-out", "What one request sets in motion", _lead(fan), blocks)
-
-
-def _lead(fan: dict[str, Any]) -> str:
-    calls, resend = fan["inferences_per_run"], fan["context_resend"]
-    text = (
-        f"Half of the runs make {count(calls['p50'])} model calls or fewer; one in a hundred makes "
-        f"{count(calls['p99'])} or more."
+    blocks += _path(document["costliest_run"], fan, commands)
+    blocks.append(
+        _breakdown(
+            "fanout-agents",
+            "Fan-out by the agent that a run began with, its sub-agents' calls included",
+            "Agent",
+            [(row["agent"], row) for row in fan["by_agent"]],
+            why,
+        )
     )
+    for id_, caption, key, rows in (
+        ("fanout-versions", "Fan-out by version, first seen first", "version", fan["by_version"]),
+        ("fanout-days", "Fan-out by day", "day", fan["by_day"]),
+    ):
+        if len(rows) > 1 or (rows and key == "version"):
+            blocks.append(_breakdown(id_, caption, key.title(), [(row[key], row) for row in rows], why))
+    blocks += _run(document["costliest_run"], commands)
+    return Chapter("fanout", "Fan-out", "What one request sets in motion", _lead(document), blocks)
+
+
+def _kept(document: Document) -> str:
+    kept, runs = len(document["runs"]), document["totals"]["runs"]
+    return f" Drawn are the {count(kept)} costliest of {counted(runs, 'run')}." if kept < runs else ""
+
+
+def _lead(document: Document) -> str:
+    fan = document["fanout"]
+    calls, resend = fan["inferences_per_run"], fan["context_resend"]
+    if document["totals"]["runs"] == 1:
+        text = f"One run made {counted(calls['p50'], 'model call')}."
+    else:
+        text = f"Half of the runs make {counted(calls['p50'], 'model call')} or fewer; "
+        few = document["totals"]["runs"] < 100
+        text += (
+            f"the most is {count(calls['max'])}." if few else f"one in a hundred makes {count(calls['p99'])} or more."
+        )
     if resend["p50"] is not None and resend["p50"] > 1.5:
         text += f" A median run sends its largest context {times(resend['p50'])} over the wire."
     if fan["amplification"]["p50"] is not None:
-        text += f" Each token that a user writes becomes {count(fan['amplification']['p50'])} tokens processed."
+        text += f" Each token that a user writes becomes {counted(fan['amplification']['p50'], 'token')} processed."
     return text
 
 
-def _quantiles(fan: dict[str, Any]) -> Table:
+def _quantiles(fan: dict[str, Any], why: Why) -> Table:
     lines = (
-        ("Model calls", "inferences_per_run", count),
-        ("Tool calls", "tool_calls_per_run", count),
-        ("Input tokens", "input_tokens_per_run", tokens),
-        ("Cost", "cost_usd_per_run", usd),
-        ("Agents nested", "depth", count),
-        ("Calls at once", "width", count),
-        ("Context sent again", "context_resend", times),
-        ("Tokens per user token", "amplification", times),
+        ("Model calls", fan["inferences_per_run"], count),
+        ("Tool calls", fan["tool_calls_per_run"], count),
+        ("Input tokens", fan["input_tokens_per_run"], tokens),
+        ("Cost", fan["cost_usd_per_run"], usd),
+        ("Agents nested", fan["depth"], count),
+        ("Calls at once", fan["width"], count),
+        ("Context sent again", fan["context_resend"], times),
+        ("Tokens per user token", fan["amplification"], times),
+        ("Runs per session", fan["by_session"]["runs_per_session"], count),
+        ("Model calls per session", fan["by_session"]["inferences_per_session"], count),
+        ("Cost per session", fan["by_session"]["cost_usd_per_session"], usd),
     )
     rows = [
-        [Cell(title), *(Cell(show(fan[key][name])) for name in ("p50", "p90", "p99", "mean", "max"))]
-        for title, key, show in lines
-        if fan[key]["p50"] is not None
+        [Cell(title), *(Cell(show(found[name]), sort=found[name]) for name in ("p50", "p90", "p99", "mean", "max"))]
+        for title, found, show in lines
+        if found["p50"] is not None
     ]
     columns = [Column("Per run"), *(Column(name, True) for name in ("Median", "P90", "P99", "Mean", "Most"))]
-    return Table("fanout-quantiles", "Fan-out per run", columns, rows, Why(QUANTILE_METHOD, None, "inferometer runs"))
+    method = why.method
+    if fan["unpriced_runs"] or fan["partly_priced_runs"]:
+        method += (
+            f" Cost: {counted(fan['unpriced_runs'], 'run')} without any price left out; of "
+            f"{count(fan['partly_priced_runs'])} it is a lower bound."
+        )
+    return Table("fanout-quantiles", "Fan-out per run", columns, rows, replace(why, method=method))
 
 
-def _path(fan: dict[str, Any]) -> list[Block]:
+def _path(run: dict[str, Any] | None, fan: dict[str, Any], commands: Commands) -> list[Block]:
     found = fan["critical_path_share"]
     if found["inference"] is None:
         return [Note("The runs carry no times, so what they waited for is unknown.")]
     parts = [
-        Part(PATH_NAMES[kind], percent_width(found[kind]), index + 1, "", share(found[kind]))
-        for index, kind in enumerate(PATH_NAMES)
+        Part(PATH_NAMES[kind], percent_width(found[kind]), kind, "", share(found[kind]))
+        for kind in PATH_NAMES
         if found[kind]
     ]
-    return [Split("What runs wait for", parts, Why(PATH_METHOD, None, "inferometer show RUN"))]
+    title = f"What runs wait for, over {counted(fan['critical_path_runs'], 'run')} with times"
+    command = commands.showing(run["run_id"]) if run else commands.reading("inferometer runs --sort duration")
+    return [Split(title, parts, why=Why(PATH_METHOD, None, command))]
 
 
-def _agents(fan: dict[str, Any]) -> Table:
-    rows = [
-        [
-            Cell(shortened(row["agent"])),
-            Cell(count(row["runs"]), sort=row["runs"]),
-            *(_number(row["inferences_per_run"][name]) for name in ("p50", "p90", "p99")),
-            Cell(tokens(row["input_tokens_per_run"]["p50"]), sort=float(row["input_tokens_per_run"]["p50"] or 0)),
-            Cell(usd(row["cost_usd_per_run"]["p50"]), sort=row["cost_usd_per_run"]["p50"]),
-            Cell(usd(row["cost_usd_per_run"]["p99"]), sort=row["cost_usd_per_run"]["p99"]),
-            Cell(
-                usd(row["cost_usd"] if row["cost_usd_per_run"]["max"] is not None else None),
-                sort=float(row["cost_usd"]),
-            ),
-        ]
-        for row in fan["by_agent"][:200]
-    ]
+def _breakdown(id_: str, caption: str, first: str, rows: Sequence[tuple[Any, dict[str, Any]]], why: Why) -> Table:
     columns = [
-        Column("Agent"),
+        Column(first),
         Column("Runs", True),
         Column("Calls, median", True),
         Column("P90", True),
@@ -134,37 +171,58 @@ def _agents(fan: dict[str, Any]) -> Table:
         Column("Cost, P99", True),
         Column("Cost, all", True),
     ]
-    return Table(
-        "fanout-agents",
-        "Fan-out by agent",
+    table = Table(
+        id_,
+        caption,
         columns,
-        rows,
-        Why(QUANTILE_METHOD, None, "inferometer cost --by agent"),
+        [_shape(str(name), row) for name, row in rows[:200]],
+        why,
         filterable=len(rows) > 8,
+        folded=len(rows) > 20,
     )
+    if len(rows) > len(table.rows):
+        table.caption += f" (the first {count(len(table.rows))} of {count(len(rows))})"
+    return table
+
+
+def _shape(name: str, row: dict[str, Any]) -> list[Cell]:
+    per_run, whole = row["cost_usd_per_run"], row["cost_usd"]
+    return [
+        Cell(shortened(name)),
+        Cell(count(row["runs"]), sort=row["runs"]),
+        *(_number(row["inferences_per_run"][quantile]) for quantile in ("p50", "p90", "p99")),
+        Cell(tokens(row["input_tokens_per_run"]["p50"]), sort=float(row["input_tokens_per_run"]["p50"] or 0)),
+        *(
+            Cell(NOT_PRICED if per_run[quantile] is None else usd(per_run[quantile]), sort=per_run[quantile] or 0.0)
+            for quantile in ("p50", "p99")
+        ),
+        Cell(bounded(whole, row["unpriced"]), sort=float(whole or 0)),
+    ]
 
 
 def _number(value: float | None) -> Cell:
     return Cell(count(value), sort=float(value or 0))
 
 
-def _run(run: dict[str, Any] | None) -> list[Block]:
+def _run(run: dict[str, Any] | None, commands: Commands) -> list[Block]:
     if run is None or not run["bars"]:
         return []
     whole = run["duration_s"] or 0.0
     bars: Sequence[dict[str, Any]] = run["bars"][:TIMELINE_ROWS]
     hidden = len(run["bars"]) - len(bars) + run["bars_left_out"]
-    title = f"The costliest run: {shortened(run['agent'] or run['name'], 60)}, {usd(run['cost_usd'])}"
-    why = Why("Spans of the run in order, indented by who called whom.", None, f"inferometer show {run['run_id']}")
+    name = shortened(run["agent"] or run["name"], 60)
+    title = f"The costliest run: {name}, {bounded(run['cost_usd'], run['unpriced'])}"
+    if run["cost_usd"] is None:
+        title = f"The run with the most model calls: {name}"
+    why = Why("Spans of the run in order, indented by who called whom.", None, commands.showing(run["run_id"]))
     timeline = Timeline(
         "costliest-run",
         title,
-        f"{count(run['inferences'])} model calls and {count(run['tool_calls'])} tool calls in {seconds(whole)}; each "
-        "row is a span, "
-        "each bar the time it took.",
+        f"{counted(run['inferences'], 'model call')} and {counted(run['tool_calls'], 'tool call')} in "
+        f"{seconds(whole)}; each row is a span, each bar the time it took.",
         [_span(bar, whole) for bar in bars],
-        [seconds(whole * part / 4) if part else "0" for part in range(5)],
-        f"{count(hidden)} more spans are left out here" if hidden else None,
+        _scale(whole),
+        f"{counted(hidden, 'more span')} left out here" if hidden else None,
         why,
     )
     plates = _plates(run["bars"])
@@ -184,6 +242,15 @@ def _run(run: dict[str, Any] | None) -> list[Block]:
     ]
 
 
+def _scale(whole_s: float) -> list[str]:
+    """Return five marks from 0 to the whole, in one unit."""
+    size, unit = next(
+        ((size, unit) for limit, size, unit in ((2, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min")) if whole_s < limit),
+        (3600, "h"),
+    )
+    return ["0", *(f"{whole_s * part / 4 / size:.3g}{GAP}{unit}" for part in range(1, 5))]
+
+
 def _span(bar: dict[str, Any], whole: float) -> Span:
     used = [tokens(bar[name]) for name in ("input_tokens", "output_tokens") if bar[name] is not None]
     return Span(
@@ -193,7 +260,7 @@ def _span(bar: dict[str, Any], whole: float) -> Span:
         left=percent_width(bar["start_s"] / whole if whole else 0),
         width=percent_width(bar["duration_s"] / whole if whole else 0),
         time=seconds(bar["duration_s"]),
-        model=shortened(bar["model"] or "", 40),
+        model="" if (bar["model"] or "") in bar["name"] else shortened(bar["model"], 40),
         tokens=" → ".join(used),
         cost=usd(bar["cost_usd"]) if bar["cost_usd"] is not None else "",
         failed=bar["status"] == "error",

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 
 from inferometer.reports.chapters.summary import Document
 from inferometer.reports.charts.break_even import break_even
 from inferometer.reports.charts.hardware_pareto import hardware_pareto
 from inferometer.reports.charts.roofline import roofline_chart
+from inferometer.reports.commands import Commands
 from inferometer.reports.contexts import Block, Cell, Chapter, Chart, Column, Note, Table, Why
+from inferometer.reports.evidence import Links
 from inferometer.reports.numbers import count, seconds, share, usd
 
 METHOD = (
     "The recorded calls with their dependencies, tool times and shared prefixes, replayed through a model of a "
-    "continuously "
-    "batching engine. Shared: the hours in which the machine worked on these calls, on a fleet in use for the share of "
-    "its time "
-    "that the scenario states. Dedicated: every hour from the first call to the last. Both at the low, middle and high "
-    "price of the hardware's profile."
+    "continuously batching engine. Shared: the hours in which the machine worked on these calls, on a fleet in use for "
+    "the share of its time that the scenario states. Dedicated: every hour from the first call to the last. Both at "
+    "the low, middle and high price of the hardware's profile."
 )
 
 
-def hardware_chapter(document: Document) -> Chapter:
+def hardware_chapter(document: Document, links: Links) -> Chapter:
     """Return the chapter on replays."""
     scenarios = document["scenarios"]
     if not scenarios:
         note = Note("No replay was made: the calls carry no usage, or the command ran with --no-replay.", "empty")
         return Chapter("hardware", "Hardware", "The same calls on other hardware", "", [note])
     lead = scenarios[0].get("note") or "These calls, replayed on hardware of one's own."
-    why = Why(METHOD, None, "inferometer replay --hardware H --engine E --model M")
+    why = Why(METHOD, None, _command(scenarios[0], links.commands))
     blocks: list[Block] = []
     points = [point for row in scenarios if (point := _point(row)) is not None]
     if len(points) > 1:
@@ -36,14 +37,14 @@ def hardware_chapter(document: Document) -> Chapter:
             Chart(
                 "hardware-pareto",
                 "Cost against speed",
-                "Points: each machine's cost on a shared fleet and its median run; lines run from the low to the high "
-                "price.",
+                "Points: each machine's cost on a shared fleet and its median run; thin lines run from the low to the "
+                "high price. The stepped line is the front: nothing is both cheaper and faster.",
                 hardware_pareto(points),
                 why,
             )
         )
     blocks += _break_even(scenarios, why)
-    blocks += _roofline(document.get("roofline"))
+    blocks += _roofline(document.get("roofline"), why)
     rows = [_row(row) for row in scenarios]
     columns = [
         Column("Scenario"),
@@ -83,14 +84,12 @@ def _break_even(scenarios: list[dict[str, Any]], why: Why) -> list[Block]:
         Chart(
             "break-even",
             "Self-hosting against the bill",
-            "Lines: what these calls cost on each machine by the share of its time in use; the dashed line is what "
-            "they were "
-            f"billed. {words[0].upper()}{words[1:]}.",
+            "Lines: what the replayed calls cost on each machine by the share of its time in use; the dashed line is "
+            f"the {usd(billed)} that they were billed. {words[0].upper()}{words[1:]}.",
             break_even(machines, billed),
             Why(
                 f"{METHOD} Here the hours of work divided by the share of time in use, at the middle price; {words}. "
-                "People "
-                "who run the machines are not in it.",
+                "People who run the machines are not in it.",
                 None,
                 why.command,
             ),
@@ -98,7 +97,18 @@ def _break_even(scenarios: list[dict[str, Any]], why: Why) -> list[Block]:
     ]
 
 
-def _roofline(found: dict[str, Any] | None) -> list[Block]:
+def _command(row: dict[str, Any], commands: Commands) -> str:
+    """Return the command that replays all calls of the selection as one row did."""
+    scenario = row["scenario"]
+    options = [
+        f"--{option} {quote(str(scenario[option]))}"
+        for option in ("hardware", "engine", "model", "precision", "tp")
+        if scenario.get(option) not in (None, "")
+    ]
+    return commands.reading(" ".join(["inferometer replay", *options]))
+
+
+def _roofline(found: dict[str, Any] | None, why: Why) -> list[Block]:
     """Return the roofline; nothing where no call was replayed or no machine computes at the precision."""
     if not found or not found["machines"]:
         return []
@@ -106,7 +116,7 @@ def _roofline(found: dict[str, Any] | None) -> list[Block]:
     bound = [point["name"] for point in found["points"] if point["flop_per_byte"] < first["ridge_flop_per_byte"]]
     words = f"On {first['name']} memory limits {'; '.join(bound) or 'none of them'}"
     if found["training"]:
-        words += ". Dashed: what each chip of a training run reached; its FLOP per byte is not stated"
+        words += ". Dashed: what each chip of a training run in the ledger reached; its FLOP per byte is not stated"
     return [
         Chart(
             "roofline",
@@ -118,9 +128,9 @@ def _roofline(found: dict[str, Any] | None) -> list[Block]:
                 f"Weights are read once a step, keys and values once a sequence: a context of "
                 f"{count(round(found['context_tokens']))} tokens when decoding, "
                 f"{count(round(found['prefill_tokens_per_call']))} uncached prompt tokens a call, both averages of the "
-                "replay. Roofs are data-sheet rates.",
+                "replay. Roofs are data-sheet rates; points lie under the roof of the first machine.",
                 None,
-                "inferometer replay --hardware H --engine E --model M",
+                why.command,
             ),
         )
     ]

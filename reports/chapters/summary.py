@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from inferometer.reports.contexts import Figure, Part, Split, Step, Summary
-from inferometer.reports.numbers import UNKNOWN, count, days, percent_width, share, times, tokens, usd
+from inferometer.reports.contexts import Figure, Part, Split, Step, Summary, Why
+from inferometer.reports.numbers import UNKNOWN, bounded, count, days, percent_width, share, times, tokens, usd
+from inferometer.schema.wording import counted
 
 METER_NAMES = {
     "input_fresh": "Fresh input",
@@ -44,6 +45,20 @@ def summary(document: Document) -> Summary:
     )
 
 
+def spent(document: Document) -> Decimal | None:
+    """Return what the calls and the tools and fees beside them cost, as contracted; None where nothing is priced."""
+    totals = document["totals"]
+    known = [Decimal(str(amount)) for amount in (totals["contracted_cost_usd"], totals["charges_usd"]) if amount]
+    if totals["contracted_cost_usd"] is None and not known:
+        return None
+    return sum(known, Decimal(0))
+
+
+def unpriced(document: Document) -> int:
+    """Return how many calls and charges have no price."""
+    return int(document["totals"]["unpriced"]) + int(document["totals"]["charges_unpriced"])
+
+
 def _reconciliation(document: Document) -> str:
     found = document["reconciliation"]
     if not found["reconciled"]:
@@ -55,58 +70,125 @@ def _reconciliation(document: Document) -> str:
 
 
 def _lead(document: Document) -> str:
-    totals, window = document["totals"], document["window"]
+    totals = document["totals"]
     if not totals["inferences"]:
         return (
             "There is nothing to audit yet. Import traces with inferometer import PATH, or point an OTLP exporter at "
             "inferometer sidecar."
         )
-    over = f" over {days(window['days'])}" if window["days"] else ""
-    spent = usd(totals["cost_usd"])
-    text = f"{count(totals['inferences'])} model calls in {count(totals['runs'])} runs cost {spent}{over}."
+    calls = f"{counted(totals['inferences'], 'model call')} in {counted(totals['runs'], 'run')}"
+    amount = spent(document)
+    if amount is None:
+        return f"{calls}. None of them has a price, so what they cost is unknown; the record chapter says why."
+    least = "at least " if unpriced(document) else ""
+    text = f"{calls} cost {least}{usd(amount)}{_over(document)}."
+    return f"{text} {_prospect(document)}".rstrip()
+
+
+def _over(document: Document) -> str:
+    window, undated = document["window"], document["coverage"]["undated"]
+    if not window["days"]:
+        return ""
+    if undated:
+        return f", {count(undated)} of them without a date and the others over {days(window['days'])}"
+    return f" over {days(window['days'])}"
+
+
+def _prospect(document: Document) -> str:
     best = document["best_set"]
-    if best["ids"]:
-        saved = best["saving_usd"]
-        text += (
-            f" The same work could have cost {usd(best['remaining_usd'])}: the best compatible changes save "
-            f"{usd(saved['mid'])} ({share(best['saving_share'])})"
-        )
-        if float(saved["low"]) < 0.75 * float(saved["mid"]):
-            text += f", or between {usd(saved['low'])} and {usd(saved['high'])}: the traces leave part of it open"
-        text += "."
-    elif totals["cost_usd"] is not None:
-        text += " No change that was priced would have made it cheaper by a tenth of a per cent."
-    return text
+    if not best["ids"]:
+        if document["totals"]["cost_usd"] is None:
+            return ""
+        return "No change that was priced would have made it cheaper by a tenth of a per cent."
+    saved = best["saving_usd"]
+    text = (
+        f"What is priced could have cost {usd(best['remaining_usd'])}"
+        if unpriced(document)
+        else f"The same work could have cost {usd(best['remaining_usd'])}"
+    )
+    text += f": the best compatible changes save {usd(saved['mid'])} ({share(best['saving_share'])})"
+    if float(saved["low"]) < 0.75 * float(saved["mid"]):
+        text += f", or between {usd(saved['low'])} and {usd(saved['high'])}: the traces leave part of it open"
+    return f"{text}."
 
 
 def _spend(document: Document) -> Figure:
     totals = document["totals"]
-    unpriced = totals["unpriced"]
-    note = f"list price, {document['price_list'] or 'price list unknown'}"
-    if unpriced:
-        note = f"{count(unpriced)} of {count(totals['inferences'])} calls have no price and are left out"
-    return Figure("Spend", usd(totals["cost_usd"]), note, "bad" if unpriced else "plain")
+    left_out = unpriced(document)
+    notes = []
+    if totals["contracted_cost_usd"] != totals["cost_usd"]:
+        notes.append(f"as contracted; {usd(totals['cost_usd'])} by list")
+    elif not left_out:
+        notes.append(f"list price, {document['price_list'] or 'price list unknown'}")
+    if totals["charges_usd"] and float(totals["charges_usd"]):
+        notes.append(f"{usd(totals['charges_usd'])} of it for tools and fees")
+    if totals["unpriced"]:
+        notes.append(f"{count(totals['unpriced'])} of {counted(totals['inferences'], 'call')} have no price")
+    if totals["charges_unpriced"]:
+        notes.append(f"{counted(totals['charges_unpriced'], 'fee')} without a price")
+    return Figure(
+        "Spend", bounded(spent(document), left_out), "; ".join(notes), "bad" if left_out else "plain", "table-by-model"
+    )
 
 
 def _run_cost(document: Document) -> Figure:
-    found = document["fanout"]["cost_usd_per_run"]
-    if document["totals"]["cost_usd"] is None:
-        return Figure("Cost of a run", UNKNOWN, "no call has a price")
-    return Figure("Cost of a run", usd(found["p50"]), f"median; one in a hundred costs {usd(found['p99'])} or more")
+    fan = document["fanout"]
+    found = fan["cost_usd_per_run"]
+    if found["p50"] is None:
+        return Figure("Cost of a run", UNKNOWN, "no call has a price", anchor="fanout")
+    note = f"median; {_tail(document, usd(found['p99']))}"
+    left_out = [
+        f"{count(fan[key])} {words}"
+        for key, words in (("unpriced_runs", "have no price"), ("partly_priced_runs", "have one in part"))
+        if fan[key]
+    ]
+    if left_out:
+        note += f"; of {counted(document['totals']['runs'], 'run')}, {' and '.join(left_out)}"
+    return Figure("Cost of a run", usd(found["p50"]), note, anchor="table-fanout-quantiles")
+
+
+def _tail(document: Document, amount: str) -> str:
+    if document["totals"]["runs"] < 100:
+        return f"the costliest {amount}"
+    return f"one in a hundred costs {amount} or more"
 
 
 def _fanout(document: Document) -> Figure:
     found = document["fanout"]["inferences_per_run"]
+    if found["p50"] is None:
+        return Figure("Model calls per run", UNKNOWN, "no run holds a model call", anchor="fanout")
     tail = f"median; P90 {count(found['p90'])}, P99 {count(found['p99'])}, mean {count(found['mean'])}"
-    return Figure("Model calls per run", count(found["p50"]), tail)
+    return Figure("Model calls per run", count(found["p50"]), tail, anchor="table-fanout-quantiles")
 
 
 def _success(document: Document) -> Figure:
     found = document["outcomes"]
     if not found["known"]:
-        return Figure("Cost of a success", UNKNOWN, "no run says how it ended; record one with inferometer.outcome()")
-    note = f"{count(found['succeeded'])} of {count(found['known'])} runs with a known outcome succeeded"
-    return Figure("Cost of a success", usd(found["cost_usd_per_success"]), note)
+        return Figure(
+            "Cost of a success",
+            UNKNOWN,
+            "no run says how it ended; record one with inferometer.outcome()",
+            anchor="cost",
+        )
+    note = (
+        f"{count(found['succeeded'])} of {counted(found['known'], 'run')} with a known outcome succeeded"
+        f"{_open_outcomes(found)}"
+    )
+    value = (
+        UNKNOWN
+        if found["cost_usd_per_success"] is None
+        else bounded(found["cost_usd_per_success"], found["unpriced"] if not found["unpriced_runs"] else 0)
+    )
+    return Figure("Cost of a success", value, note, anchor="table-outcomes")
+
+
+def _open_outcomes(found: Mapping[str, Any]) -> str:
+    parts = []
+    if found["runs"] > found["known"]:
+        parts.append(f"{share(1 - found['known'] / found['runs'])} of runs do not say")
+    if found["unpriced_runs"]:
+        parts.append(f"{counted(found['unpriced_runs'], 'run')} without a price left out")
+    return "".join(f"; {part}" for part in parts)
 
 
 def _reuse(document: Document) -> Figure:
@@ -115,42 +197,51 @@ def _reuse(document: Document) -> Figure:
     again = "what was sent before is unknown: no prefix hashes"
     if sent is not None:
         again = f"{share(sent)} of it had been sent before"
+    anchor = "table-by-meter" if document["by_meter"] else "cost"
     if read is None:
-        return Figure("Input from cache", UNKNOWN, f"the traces do not say; {again}")
+        return Figure("Input from cache", UNKNOWN, f"the traces do not say; {again}", anchor=anchor)
     stated, calls = found["cache_read_calls"], document["coverage"]["inferences"]
     if stated < calls:
-        again = f"in the {count(stated)} calls that state it; of all input, {again.replace(' of it', '')}"
-    return Figure("Input from cache", share(read), again, "good" if read >= 0.8 else "plain")
+        verb = "state" if stated != 1 else "states"
+        again = f"in the {counted(stated, 'call')} that {verb} it; of all input, {again.replace(' of it', '')}"
+    return Figure("Input from cache", share(read), again, "good" if read >= 0.8 else "plain", anchor)
 
 
 def _ratio(document: Document) -> Figure:
     found = document["ratio"]["billed_usd"]
     if found["ratio"] is None:
-        return Figure("Inference to training", "undefined", str(found["reason"]))
+        return Figure("Inference to training", "undefined", str(found["reason"]), anchor="training")
     interval = f"{times(found['ratio']['low'])} to {times(found['ratio']['high'])}"
-    text = f"over {document['ratio']['horizon_days']} days; 80 % interval {interval}"
-    return Figure("Inference to training", times(found["ratio"]["mid"]), text)
+    text = f"over {document['ratio']['horizon_days']} days; 80\N{NO-BREAK SPACE}% interval {interval}"
+    if document["ratio"]["rests_on"]["undated"]:
+        text += "; undated calls left out"
+    return Figure("Inference to training", times(found["ratio"]["mid"]), text, anchor="table-ratio-bases")
 
 
-def meter_split(document: Document) -> Split | None:
+def meter_split(document: Document, why: Why | None = None) -> Split | None:
     """Return where the dollars go by kind of token; None where nothing is priced."""
-    meters = [meter for meter in document["by_meter"] if Decimal(str(meter["cost_usd"])) > 0]
+    meters = [meter for meter in document["by_meter"] if meter["cost_usd"] is not None and float(meter["cost_usd"]) > 0]
     total = sum((Decimal(str(meter["cost_usd"])) for meter in meters), Decimal(0))
     if not total:
         return None
     order = list(METER_NAMES)
+    left_out = sum(meter["tokens"] - meter["priced_tokens"] for meter in document["by_meter"])
     return Split(
         "Where the money goes, by kind of token",
         [
             Part(
                 METER_NAMES[meter["meter"]],
                 percent_width(float(Decimal(str(meter["cost_usd"])) / total)),
-                order.index(meter["meter"]) + 1,
-                f"{usd(meter['cost_usd'])} for {tokens(meter['tokens'])} tokens",
+                f"c{order.index(meter['meter']) + 1}",
+                f"{usd(meter['cost_usd'])} for {tokens(meter['priced_tokens'])} tokens"
+                if meter["priced_tokens"]
+                else usd(meter["cost_usd"]),
                 share(Decimal(str(meter["cost_usd"])) / total),
             )
             for meter in meters
         ],
+        f"{tokens(left_out)} more tokens have no price." if left_out else "",
+        why,
     )
 
 
@@ -185,19 +276,22 @@ def _together(document: Document) -> str:
 def _sampled(best: Mapping[str, Any]) -> str:
     if best["sampled_calls"] is None:
         return ""
-    return f" Priced together on whole sessions of {count(best['sampled_calls'])} calls and scaled."
+    return f" Priced together on whole sessions of {counted(best['sampled_calls'], 'call')} and scaled."
 
 
 def _warnings(document: Document) -> list[str]:
     coverage = document["coverage"]
     found = []
     if coverage["absent"]:
-        of = f"{count(coverage['absent'])} of {count(coverage['inferences'])}"
-        found.append(f"{of} calls carry no usage: their cost is unknown, not zero.")
+        of = f"{count(coverage['absent'])} of {counted(coverage['inferences'], 'call')}"
+        found.append(f"{of} carry no usage: their cost is unknown, not zero.")
     if document["price_findings"]:
         calls = sum(finding["calls"] for finding in document["price_findings"])
-        found.append(f"{count(calls)} calls carry a recorded cost that the price list does not explain.")
+        verb = "carries" if calls == 1 else "carry"
+        found.append(f"{counted(calls, 'call')} {verb} a recorded cost that the price list does not explain.")
     if coverage["open_runs"]:
-        still = "1 run is" if coverage["open_runs"] == 1 else f"{count(coverage['open_runs'])} runs are"
-        found.append(f"{still} still open; the numbers of open runs are provisional.")
+        verb = "is" if coverage["open_runs"] == 1 else "are"
+        found.append(
+            f"{counted(coverage['open_runs'], 'run')} {verb} still open; the numbers of open runs are provisional."
+        )
     return found

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+from inferometer.reports.chapters.cost import money
 from inferometer.reports.chapters.summary import Document
 from inferometer.reports.charts.bill_bridge import bill_bridge
 from inferometer.reports.charts.ratio_over_horizon import ratio_over_horizon
-from inferometer.reports.contexts import Block, Cell, Chapter, Chart, Column, Table, Why
-from inferometer.reports.numbers import UNKNOWN, count, share, times, tokens, usd
+from inferometer.reports.commands import Commands
+from inferometer.reports.contexts import Block, Cell, Chapter, Chart, Column, Note, Table, Why
+from inferometer.reports.evidence import Links
+from inferometer.reports.numbers import GAP, UNKNOWN, bounded, count, share, times, tokens, usd
+from inferometer.schema.wording import counted
 
 RATIO_METHOD = (
     "R = inference over the horizon / training allocated to it. Inference is the traced rate, with an 80 % interval "
-    "from the "
-    "spread of runs and days, grown as the ledger says; training is the ledger's, written off over the model's "
-    "lifetime. "
-    "Dollars billed, dollars of own hardware and FLOP are three bases and are never mixed."
+    "from the spread of runs and days, grown as the ledger says, and on own hardware from its low to its high price; "
+    "training is the ledger's, written off over the model's lifetime. Dollars billed, dollars of own hardware and FLOP "
+    "are three bases and are never mixed."
 )
 BRIDGE_METHOD = (
     "Spend = runs × calls per run × tokens per call × share of models × share of meters × price. Each step is the "
-    "factor's "
-    "Shapley value, the mean over all orders in which the factors could have changed; the steps sum to the change "
-    "exactly."
+    "factor's Shapley value, the mean over all orders in which the factors could have changed; the steps sum to the "
+    "change exactly."
 )
+STEPS = {"runs": "the number of runs", "charges": "charges other than tokens", "model_mix": "the choice of model"}
+LABELS = {"p50": "median", "p90": "P90", "p99": "P99"}
 STATUS = {
     "holds": "holds",
     "holds_narrower": "holds in a narrower sense",
@@ -40,9 +45,10 @@ STATUS = {
 }
 
 
-def training_chapter(document: Document) -> Chapter:
+def training_chapter(document: Document, links: Links) -> Chapter:
     """Return the chapter on the inference-to-training ratio."""
-    ratio = document["ratio"]
+    ratio, commands = document["ratio"], links.commands
+    why = Why(RATIO_METHOD, "Sardana et al., arXiv 2401.00448", commands.audit("--json", "-"))
     blocks: list[Block] = []
     if ratio["by_horizon"]:
         blocks.append(
@@ -52,14 +58,34 @@ def training_chapter(document: Document) -> Chapter:
                 "Line: cumulated inference over the whole cost of training; the band is its 80 % interval, the dashed "
                 "line parity.",
                 ratio_over_horizon(ratio["by_horizon"]),
-                Why(RATIO_METHOD, "Sardana et al., arXiv 2401.00448", "inferometer audit --ledger ledger.toml"),
+                why,
             )
         )
-    blocks.append(_bases(ratio))
-    blocks.append(_purposes(ratio))
+    blocks.append(_bases(ratio, why))
+    blocks += _rests_on(ratio)
+    blocks.append(_purposes(document, commands))
     if document["claims"]:
-        blocks.append(_claims(document["claims"]))
+        blocks.append(_claims(document["claims"], commands))
     return Chapter("training", "Training", "Inference against training", _lead(ratio), blocks)
+
+
+def _rests_on(ratio: dict[str, Any]) -> list[Block]:
+    """Return what the rates leave out; nothing where that is nothing."""
+    found = ratio["rests_on"]
+    parts = []
+    if found["undated"]:
+        cost = "" if found["undated_cost_usd"] is None else f" ({usd(found['undated_cost_usd'])})"
+        parts.append(f"{counted(found['undated'], 'call')} without a date{cost} are in no rate")
+    if found["unpriced"]:
+        parts.append(
+            f"{count(found['unpriced'])} of the dated calls have no price, so dollars billed are a lower bound"
+        )
+    if found["without_usage"]:
+        parts.append(f"{count(found['without_usage'])} state no usage, so tokens and FLOP are lower bounds")
+    if not parts:
+        return []
+    amount = bounded(found["cost_usd"], found["unpriced"])
+    return [Note(f"The rates rest on {counted(found['inferences'], 'call')} ({amount}): {'; '.join(parts)}.")]
 
 
 def _lead(ratio: dict[str, Any]) -> str:
@@ -67,9 +93,8 @@ def _lead(ratio: dict[str, Any]) -> str:
     if billed["ratio"] is None:
         return f"The ratio is undefined: {billed['reason']}. State training in a ledger and pass it with --ledger."
     text = (
-        f"Over {ratio['horizon_days']} days inference costs {times(billed['ratio']['mid'])} of the training allocated "
-        "to them "
-        f"(80 % interval {times(billed['ratio']['low'])} to {times(billed['ratio']['high'])})."
+        f"Over {ratio['horizon_days']} days inference costs {times(billed['ratio']['mid'])} the training allocated to "
+        f"them (80 % interval {times(billed['ratio']['low'])} to {times(billed['ratio']['high'])})."
     )
     if ratio["break_even_date"]:
         text += f" Cumulated inference passes training on {ratio['break_even_date']}."
@@ -77,13 +102,13 @@ def _lead(ratio: dict[str, Any]) -> str:
     if research["ratio"]:
         text += (
             f" Counting the research behind final runs ({research['multiplier_low']} to {research['multiplier_high']} "
-            "times them), "
-            f"it is {times(research['ratio']['low'])} to {times(research['ratio']['high'])}."
+            f"times them), it is {times(research['ratio']['low'])} to {times(research['ratio']['high'])}"
+            + (f" and passed on {research['break_even_date']}." if research["break_even_date"] else ".")
         )
     return text
 
 
-def _bases(ratio: dict[str, Any]) -> Table:
+def _bases(ratio: dict[str, Any], why: Why) -> Table:
     names = (("billed_usd", "Dollars billed"), ("own_hardware_usd", "Dollars, own hardware"), ("flop", "FLOP"))
     rows = [_basis(title, ratio[key]) for key, title in names]
     columns = [
@@ -96,7 +121,6 @@ def _bases(ratio: dict[str, Any]) -> Table:
         Column("Parity at", True),
         Column("Why not"),
     ]
-    why = Why(RATIO_METHOD, "Sardana et al., arXiv 2401.00448", "inferometer audit --ledger ledger.toml --json -")
     return Table("ratio-bases", "The ratio on three bases", columns, rows, why)
 
 
@@ -119,7 +143,9 @@ def _basis(title: str, basis: dict[str, Any]) -> list[Cell]:
     ]
 
 
-def _purposes(ratio: dict[str, Any]) -> Table:
+def _purposes(document: Document, commands: Commands) -> Table:
+    found = document["ratio"]["by_purpose"]
+    total = Decimal(str(document["totals"]["contracted_cost_usd"] or 0))
     names = {
         "serve": "Serving users",
         "develop": "Development",
@@ -130,29 +156,36 @@ def _purposes(ratio: dict[str, Any]) -> Table:
     rows = [
         [
             Cell(title),
-            Cell(count(ratio["by_purpose"][key]["inferences"]), sort=ratio["by_purpose"][key]["inferences"]),
-            Cell(tokens(ratio["by_purpose"][key]["tokens"]), sort=ratio["by_purpose"][key]["tokens"]),
-            Cell(usd(ratio["by_purpose"][key]["cost_usd"]), sort=float(ratio["by_purpose"][key]["cost_usd"])),
+            Cell(count(found[key]["inferences"]), sort=found[key]["inferences"]),
+            Cell(tokens(found[key]["tokens"]), sort=found[key]["tokens"]),
+            *money(found[key]["cost_usd"], found[key]["unpriced"], total),
         ]
         for key, title in names.items()
-        if ratio["by_purpose"][key]["inferences"]
+        if found[key]["inferences"]
     ]
-    columns = [Column("Purpose"), Column("Calls", True), Column("Tokens", True), Column("Cost", True)]
+    columns = [
+        Column("Purpose"),
+        Column("Calls", True),
+        Column("Tokens", True),
+        Column("Cost", True),
+        Column("Share", True),
+    ]
     why = Why(
         "By the purpose that runs state (inferometer.purpose); runs that state none are not guessed.",
         None,
-        "inferometer cost --by purpose",
+        commands.pricing("inferometer cost --by purpose"),
     )
     return Table("purposes", "Inference by purpose", columns, rows, why)
 
 
-def _claims(claims: list[dict[str, Any]]) -> Table:
+def _claims(claims: list[dict[str, Any]], commands: Commands) -> Table:
     rows = [
         [
-            Cell(claim["claim"]),
+            Cell(_capitalised(claim["claim"])),
             Cell(_measured(claim)),
             Cell(STATUS.get(claim["status"], str(claim["status"]).replace("_", " "))),
-            Cell(claim["scope"] or ""),
+            Cell(claim["unit"]),
+            Cell(_capitalised(claim["scope"] or "")),
             Cell(claim["source"] or ""),
         ]
         for claim in claims
@@ -161,48 +194,80 @@ def _claims(claims: list[dict[str, Any]]) -> Table:
         Column("What is said"),
         Column("Your figure"),
         Column("How far it holds"),
+        Column("Unit"),
         Column("Scope"),
         Column("Best source"),
     ]
-    why = Why("Each claim on its own unit; where your traces do not hold that unit, what is missing is named.")
+    why = Why(
+        "Each claim on its own unit; where your traces do not hold that unit, what is missing is named.",
+        None,
+        commands.audit("--json", "-"),
+    )
     return Table("claims", "What is said in the industry, beside your figures", columns, rows, why)
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _measured(claim: dict[str, Any]) -> str:
     value = claim["measured"]
     if value is None:
-        note = str(claim["note"])
-        return note[:1].upper() + note[1:]
+        return _capitalised(str(claim["note"]))
     if isinstance(value, dict):
-        shown = ", ".join(f"{name.replace('_', ' ')} {_short(number)}" for name, number in value.items())
+        shown = "; ".join(f"{LABELS.get(name, name)}: {_short(number)}" for name, number in value.items())
         return f"{shown} ({claim['note']})"
-    return f"{share(value)} ({claim['note']})"
+    figure = share(value) if claim["unit"] == "share" else f"{_short(value)}{GAP}{claim['unit']}"
+    return f"{figure} ({claim['note']})"
 
 
 def _short(number: Any) -> str:
-    return f"{number:,.3g}" if isinstance(number, float) else f"{number:,}" if isinstance(number, int) else str(number)
+    """Return a number of three digits, without an exponent."""
+    if not isinstance(number, float):
+        return f"{number:,}" if isinstance(number, int) else str(number)
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
-def change_chapter(document: Document) -> Chapter:
+def change_chapter(document: Document, links: Links) -> Chapter:
     """Return the chapter on why the bill changed."""
     steps = document["bridge"]
     if not steps:
         text = "The selection is too short, or its calls carry too few dates, to be halved and compared."
         return Chapter("change", "Change", "Why the bill changed", text, [])
     before, after = steps[0]["amount_usd"], steps[-1]["amount_usd"]
-    moved = sorted(steps[1:-1], key=lambda step: -abs(float(step["amount_usd"])))
+    moved = max(steps[1:-1], key=lambda step: abs(float(step["amount_usd"])))
+    middle = str(document["window"]["middle"])[:10]
     lead = (
-        f"From the first half of the window to the second, spend went from {usd(before)} to {usd(after)}; the largest "
-        "step is "
-        f"{moved[0]['title'].lower()} ({_signed(moved[0]['amount_usd'])})."
+        f"Before and after {middle}, the middle of the window, spend was {usd(before)} and {usd(after)}; the largest "
+        f"step is {STEPS.get(moved['step'], moved['title'].lower())} ({_signed(moved['amount_usd'])})."
     )
-    why = Why(BRIDGE_METHOD, None, "inferometer diff A.json B.json")
+    rest = document["ratio"]["rests_on"]
+    left_out = [
+        f"{counted(number, 'call')} {words}"
+        for number, words in ((rest["undated"], "without a date"), (rest["unpriced"], "without a price"))
+        if number
+    ]
+    if left_out:
+        lead += f" {_capitalised(' and '.join(left_out))} are in neither."
     rows = [[Cell(step["title"]), Cell(_change(step), sort=float(step["amount_usd"]))] for step in steps]
+    why = Why(BRIDGE_METHOD, "Shapley, A value for n-person games, 1953", _halved(document, links.commands))
     chart = Chart(
-        "bill-bridge", "Bill bridge", "Waterfall from the spend before to the spend after.", bill_bridge(steps), why
+        "bill-bridge",
+        "Bill bridge",
+        "Waterfall from the spend before to the spend after; each step begins where the one above it ended.",
+        bill_bridge(steps),
+        why,
     )
     table = Table("bridge-steps", "The same in figures", [Column("Step"), Column("US dollars", True)], rows, why)
     return Chapter("change", "Change", "Why the bill changed", lead, [chart, table])
+
+
+def _halved(document: Document, commands: Commands) -> str:
+    """Return the commands that audit both halves and compare them."""
+    middle = document["window"]["middle"]
+    before = commands.audit("--no-replay", "--json", "before.json", "--until", middle)
+    after = commands.audit("--no-replay", "--json", "after.json", "--since", middle)
+    return f"{before} && {after} && inferometer diff before.json after.json"
 
 
 def _change(step: dict[str, Any]) -> str:

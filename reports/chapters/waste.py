@@ -5,10 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from inferometer.reports.chapters.cost import listed, source
 from inferometer.reports.chapters.summary import Document
 from inferometer.reports.contexts import Block, Card, Cards, Cell, Chapter, Column, Fact, Note, Table, Why
 from inferometer.reports.evidence import Links, evidence_table, shortened
-from inferometer.reports.numbers import count, percent_width, seconds, share, times, tokens, usd
+from inferometer.reports.numbers import NOT_PRICED, count, percent_width, seconds, share, times, tokens, usd
+from inferometer.schema.wording import counted
 
 
 def waste_chapter(document: Document, links: Links) -> Chapter:
@@ -18,11 +20,10 @@ def waste_chapter(document: Document, links: Links) -> Chapter:
         text = "None of the passes found anything in these calls."
         return Chapter("waste", "Waste", "What bought nothing", text, [])
     largest = max((float(found["cost_usd"] or 0) for found in findings), default=0.0)
-    total = float(document["totals"]["cost_usd"] or 0)
+    total = float(document["totals"]["contracted_cost_usd"] or 0)
     lead = (
-        f"{count(len(findings))} kinds of waste. They overlap (a call that failed may also have sent its context "
-        "again), so "
-        "they do not add up; what can be saved together is in the next chapter."
+        f"{counted(len(findings), 'kind of waste', 'kinds of waste')}. They overlap (a call that failed may also have "
+        "sent its context again), so they do not add up; what can be saved together is under What to do."
     )
     cards = [_card(found, largest, total, links) for found in findings]
     return Chapter("waste", "Waste", "What bought nothing", lead, [Cards(cards)])
@@ -37,7 +38,7 @@ def _card(found: dict[str, Any], largest: float, total: float, links: Links) -> 
         facts.append(Fact("Time", seconds(found["duration_s"])))
     if found["estimated"]:
         facts.append(Fact("Certainty", "estimated: the traces leave part of it open"))
-    amount = "no price"
+    amount = NOT_PRICED
     if cost is not None:
         amount = usd(cost)
     elif found["duration_s"] is not None:
@@ -51,13 +52,13 @@ def _card(found: dict[str, Any], largest: float, total: float, links: Links) -> 
         bar=width,
         bar_low=width,
         bar_high=width,
-        text="",
+        text=found["method"],
         facts=facts,
         conditions=[],
         why=Why(
-            found["method"],
+            "The calls that show it, by what each of them wasted.",
             None,
-            "inferometer audit --json -",
+            links.commands.listing(f"waste-{found['id']}"),
             evidence_table(f"waste-{found['id']}", found["evidence"], links, "Waste"),
         ),
     )
@@ -65,26 +66,32 @@ def _card(found: dict[str, Any], largest: float, total: float, links: Links) -> 
 
 def record_chapter(document: Document, links: Links) -> Chapter:
     """Return the chapter on how far the record can be trusted."""
-    blocks: list[Block] = [_coverage(document)]
+    blocks: list[Block] = [_coverage(document, links), *_reconciled(document, links)]
     for found in document["data_findings"]:
         table = evidence_table(f"data-{found['id']}", found["evidence"], links)
         card = Card(
             id=f"data-{found['id']}",
             title=found["title"],
             amount=count(found["calls"]),
-            amount_note="calls",
+            amount_note="call" if found["calls"] == 1 else "calls",
             bar="0",
             bar_low="0",
             bar_high="0",
             text=found["detail"],
             facts=[],
             conditions=[],
-            why=Why(found["detail"], None, "inferometer show RUN --why", table),
+            why=Why(
+                "Decided call by call on import; inferometer show RUN --why gives the reasons of a run.",
+                None,
+                links.commands.listing(f"data-{found['id']}"),
+                table,
+            ),
         )
         blocks.append(Cards([card]))
     if document["price_findings"]:
         blocks.append(_prices(document, links))
-        blocks += [_price_card(found, index, links) for index, found in enumerate(document["price_findings"])]
+        for index, found in enumerate(document["price_findings"]):
+            blocks += _price_calls(found, index, links)
     if len(blocks) == 1:
         blocks.append(Note("Nothing is wrong with it: every call has usage, a price and a date, and is counted once."))
     return Chapter("record", "Record", "How far the record can be trusted", _lead(document), blocks)
@@ -99,7 +106,39 @@ def _lead(document: Document) -> str:
     return f"{share(known)} of the calls carry the provider's own usage, {share(priced)} could be priced."
 
 
-def _coverage(document: Document) -> Table:
+def _reconciled(document: Document, links: Links) -> list[Block]:
+    """Return the bill beside the traces by model; nothing where no bill was given."""
+    found = document["reconciliation"]
+    if not found["reconciled"]:
+        return []
+    columns = [
+        Column("Model"),
+        Column("Days", True),
+        *(
+            Column(name, True)
+            for name in ("Billed", "Traced", "Matched", "Untraced", "Over-traced", "Price difference")
+        ),
+    ]
+    keys = ("billed_usd", "traced_usd", "matched_usd", "untraced_usd", "over_traced_usd", "price_difference_usd")
+    rows = [
+        [
+            Cell(shortened(row["model"])),
+            Cell(count(row["days"]), sort=row["days"]),
+            *(Cell("" if row[key] is None else usd(row[key]), sort=float(row[key] or 0)) for key in keys),
+        ]
+        for row in found["models"]
+    ]
+    why = Why(
+        "Tokens of each day and model compared where bill and traces both state them, dollars elsewhere. Matched: what "
+        "both hold. Untraced: more on the bill. Over-traced: more in the traces. Price difference: matched dollars on "
+        "the bill less those by the list." + (f" Note: {found['note']}." if found["note"] else ""),
+        ", ".join(f"{shortened(file['path'])} ({file['kind']})" for file in found["files"]),
+        links.commands.reconciling(),
+    )
+    return [Table("reconciliation", "The bill beside the traces", columns, rows, why)]
+
+
+def _coverage(document: Document, links: Links) -> Table:
     coverage = document["coverage"]
     lines = (
         ("Billable calls", "inferences", "each model call once"),
@@ -124,7 +163,9 @@ def _coverage(document: Document) -> Table:
         for title, key, note in lines
     ]
     columns = [Column("Calls"), Column("Number", True), Column("Share", True), Column("What it means")]
-    return Table("coverage", "Coverage", columns, rows, Why("Counted over all billable calls of the selection."))
+    return Table(
+        "coverage", "Coverage", columns, rows, listed(document, links.commands.pricing("inferometer cost --by model"))
+    )
 
 
 def _prices(document: Document, links: Links) -> Table:
@@ -152,7 +193,11 @@ def _prices(document: Document, links: Links) -> Table:
         "Recorded costs that the list does not explain",
         columns,
         rows,
-        Why("Recorded and list cost of each call compared; the reason is the mistake that gives the recorded figure."),
+        Why(
+            "Recorded and list cost of each call compared; the reason is the mistake that gives the recorded figure.",
+            source(document),
+            links.commands.listing("prices"),
+        ),
     )
 
 
@@ -161,6 +206,10 @@ def _factor(found: dict[str, Any]) -> float | None:
     return float(Decimal(str(found["recorded_usd"])) / listed) if listed else None
 
 
-def _price_card(found: dict[str, Any], index: int, links: Links) -> Block:
+def _price_calls(found: dict[str, Any], index: int, links: Links) -> list[Block]:
     table = evidence_table(f"price-{index}", found["evidence"], links, "Difference")
-    return table or Note("")
+    if table is None:
+        return []
+    table.caption = f"{shortened(found['model'])}: {table.caption.replace('costliest', 'largest difference')}"
+    table.folded = True
+    return [table]

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from inferometer.reports.charts.frame import rows, specification
+from inferometer.reports.charts.frame import CHANGE, rows, specification
 
 
 def bill_bridge(steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def bill_bridge(steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
     bars = base.mark_bar(height={"band": 0.66}).encode(
         x=alt.X("from:Q", title="US dollars", axis=alt.Axis(format="$~s", tickCount=6)),
         x2="to:Q",
-        color=alt.Color("kind:N", scale=alt.Scale(domain=["spend", "more", "less"]), legend=None),
+        color=alt.Color("kind:N", scale=alt.Scale(domain=["spend", "more", "less"], range=CHANGE), legend=None),
         tooltip=[alt.Tooltip("title:N", title="Step"), alt.Tooltip("amount:Q", title="Change", format="+$,.4f")],
     )
     return specification(bars, height=28 * len(values) + 40)

@@ -39,7 +39,7 @@ def break_even(machines: Sequence[dict[str, Any]], billed_usd: float) -> dict[st
                 scale=alt.Scale(type="log"),
                 axis=alt.Axis(format="$~s", tickCount=5, grid=False),
             ),
-            color=alt.Color("machine:N", title=None, legend=alt.Legend(orient="top", columns=3)),
+            color=alt.Color("machine:N", title=None, legend=alt.Legend(orient="top", columns=3, symbolType="stroke")),
             tooltip=[
                 alt.Tooltip("machine:N", title="Machine"),
                 alt.Tooltip("share:Q", title="In use", format=".0%"),
@@ -47,7 +47,7 @@ def break_even(machines: Sequence[dict[str, Any]], billed_usd: float) -> dict[st
             ],
         )
     )
-    level = alt.Chart(rows([{"usd": billed_usd, "label": "the bill"}])).encode(y="usd:Q")
+    level = alt.Chart(rows([{"usd": billed_usd, "label": "billed"}])).encode(y="usd:Q")
     rule = level.mark_rule(strokeDash=[4, 4])
     label = level.mark_text(align="right", dx=-4, dy=-6).encode(text="label:N", x=alt.value("width"))
     return specification(alt.layer(lines, rule, label), height=280)

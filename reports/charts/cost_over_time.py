@@ -28,9 +28,11 @@ def cost_over_time(days: Sequence[dict[str, Any]], largest: int = 6) -> dict[str
         alt.Chart(rows(values))
         .mark_bar()
         .encode(
-            x=alt.X("day:T", timeUnit="utcyearmonthdate", title=None),
+            x=alt.X("day:T", timeUnit="utcyearmonthdate", title=None, axis=alt.Axis(format="%-d %b %Y", tickCount=6)),
             y=alt.Y("sum(usd):Q", title="US dollars a day", axis=alt.Axis(format="$~s", tickCount=5)),
-            color=alt.Color("model:N", sort=[*named, "other models"], title=None, legend=alt.Legend(orient="top")),
+            color=alt.Color(
+                "model:N", sort=[*named, "other models"], title=None, legend=alt.Legend(orient="top", columns=3)
+            ),
             tooltip=[
                 alt.Tooltip("day:T", title="Day"),
                 alt.Tooltip("model:N", title="Model"),

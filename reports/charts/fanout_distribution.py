@@ -21,7 +21,7 @@ def fanout_distribution(
         title: of the horizontal axis.
         number_format: of its labels, in d3's notation.
     """
-    ordered = sorted(float(run[field]) for run in runs if float(run[field]) > 0)
+    ordered = sorted(value for run in runs if run[field] is not None and (value := float(run[field])) > 0)
     steps = len(ordered)
     values = [{"value": value, "share": (index + 1) / steps} for index, value in enumerate(ordered)]
     base = alt.Chart(rows(values)).encode(

@@ -7,6 +7,8 @@ from typing import Any
 import altair as alt
 
 HEIGHT = 240
+CHANGE = "ordinal"
+"""The range of colours, which the page's theme sets, for a level, what raises it and what lowers it."""
 
 
 def specification(chart: alt.Chart | alt.LayerChart | alt.FacetChart, height: int = HEIGHT) -> dict[str, Any]:

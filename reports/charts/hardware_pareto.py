@@ -1,13 +1,26 @@
-"""Hardware compared: cost against speed."""
+"""Hardware compared: cost against speed, and the front that nothing beats in both."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 
 from inferometer.reports.charts.frame import rows, specification
+from inferometer.reports.charts.labels import offsets
+
+HEIGHT = 340
+
+
+def front(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the points that no other is both cheaper and faster than, the fastest first."""
+    kept: list[dict[str, Any]] = []
+    for point in sorted(points, key=lambda point: (point["seconds"], point["usd"])):
+        if not kept or point["usd"] < kept[-1]["usd"]:
+            kept.append(point)
+    return kept
 
 
 def hardware_pareto(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -16,10 +29,15 @@ def hardware_pareto(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Args:
         points: ``name``, ``seconds``, ``usd``, ``usd_low``, ``usd_high`` and ``confidence`` of each scenario.
     """
-    base = alt.Chart(rows([dict(point) for point in points])).encode(
-        x=alt.X("seconds:Q", title="Median run, seconds", scale=alt.Scale(type="log", nice=False, padding=40))
+    places = [(math.log(max(point["seconds"], 1e-9)), math.log(max(point["usd"], 1e-9))) for point in points]
+    lows, highs = (
+        math.log(max(pick(point[key] for point in points), 1e-9)) for pick, key in ((min, "usd_low"), (max, "usd_high"))
     )
-    bars = base.mark_rule(opacity=0.6).encode(
+    shifts = offsets(places, [point["name"] for point in points], HEIGHT, (lows, highs))
+    labelled = [{**point, "dy": dy} for point, dy in zip(points, shifts, strict=True)]
+    across = alt.X("seconds:Q", title="Median run, seconds", scale=alt.Scale(type="log", nice=False, padding=40))
+    base = alt.Chart(rows(labelled)).encode(x=across)
+    bars = base.mark_rule(opacity=0.45).encode(
         y=alt.Y(
             "usd_low:Q",
             title="US dollars for these calls",
@@ -27,6 +45,11 @@ def hardware_pareto(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
             axis=alt.Axis(format="$~s", tickCount=5, grid=False),
         ),
         y2="usd_high:Q",
+    )
+    line = (
+        alt.Chart(rows([dict(point) for point in front(points)]))
+        .mark_line(interpolate="step-after", strokeDash=[2, 3], strokeWidth=1.5, opacity=0.6)
+        .encode(x=across, y="usd:Q")
     )
     dots = base.mark_point(filled=True, size=90, opacity=1).encode(
         y="usd:Q",
@@ -38,5 +61,10 @@ def hardware_pareto(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
             alt.Tooltip("confidence:N", title="Confidence"),
         ],
     )
-    names = base.mark_text(align="left", dx=9, dy=-6).encode(y="usd:Q", text="name:N")
-    return specification(alt.layer(bars, dots, names), height=320)
+    names = [
+        alt.Chart(rows([point for point in labelled if point["dy"] == dy]))
+        .mark_text(align="left", dx=9, dy=dy)
+        .encode(x=across, y="usd:Q", text="name:N")
+        for dy in sorted(set(shifts))
+    ]
+    return specification(alt.layer(bars, line, dots, *names), height=HEIGHT)

@@ -14,7 +14,10 @@ def ratio_over_horizon(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return cumulated inference over the whole of training, with its 80 % interval and the line of parity."""
     base = alt.Chart(rows([dict(point) for point in points])).encode(
         x=alt.X(
-            "days:Q", title="Days from the first traced call", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=6)
+            "days:Q",
+            title="Days from the first traced call",
+            scale=alt.Scale(type="log", nice=False),
+            axis=alt.Axis(values=[7, 14, 30, 60, 90, 180, 365, 730, 1095], format="d"),
         )
     )
     band = base.mark_area(opacity=0.25).encode(
@@ -26,5 +29,5 @@ def ratio_over_horizon(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     )
     parity = alt.Chart(rows([{"one": 1, "label": "parity"}])).encode(y="one:Q")
     rule = parity.mark_rule(strokeDash=[4, 4])
-    label = parity.mark_text(align="left", dx=4, dy=-6).encode(text="label:N", x=alt.value(0))
+    label = parity.mark_text(align="left", dx=4, dy=10).encode(text="label:N", x=alt.value(0))
     return specification(alt.layer(band, line, rule, label))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import altair as alt
 
 from inferometer.reports.charts.frame import rows, specification
+from inferometer.reports.charts.labels import offsets
 
 TERA = 1e12
 LEAST, MOST = 0.5, 20_000.0
+HEIGHT = 360
 
 
 def roofline_chart(roofline: dict[str, Any]) -> dict[str, Any]:
@@ -37,12 +40,16 @@ def roofline_chart(roofline: dict[str, Any]) -> dict[str, Any]:
         "tflops:Q",
         title="TFLOP/s of one chip",
         scale=alt.Scale(type="log"),
-        axis=alt.Axis(format="~s", tickCount=5, grid=False),
+        axis=alt.Axis(format=",~r", tickCount=5, grid=False),
     )
     lines = (
         alt.Chart(rows(roofs))
         .mark_line(strokeWidth=2)
-        .encode(x=x, y=y, color=alt.Color("machine:N", title=None, legend=alt.Legend(orient="top", columns=3)))
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("machine:N", title=None, legend=alt.Legend(orient="top", columns=3, symbolType="stroke")),
+        )
     )
     points = [
         {
@@ -60,19 +67,41 @@ def roofline_chart(roofline: dict[str, Any]) -> dict[str, Any]:
             alt.Tooltip("tflops:Q", title="TFLOP/s at most", format=",.3~g"),
         ]
     )
-    labels = base.mark_text(align="left", dx=9, dy=8).encode(text="name:N")
-    layers: list[alt.Chart] = [lines, dots, labels]
+    layers = [lines, dots, *_names(points, least, most)]
     if roofline["training"]:
         layers += _training(roofline["training"])
-    return specification(alt.layer(*layers), height=320)
+    return specification(alt.layer(*layers), height=HEIGHT)
+
+
+def _names(points: list[dict[str, Any]], least: float, most: float) -> list[alt.Chart]:
+    """Return the points' labels: under the roof, to the left of what lies in the right third of the chart."""
+    layers = []
+    for point in points:
+        is_right = math.log(point["intensity"] / least) > 0.7 * math.log(most / least)
+        layers.append(
+            alt.Chart(rows([point]))
+            .mark_text(align="right" if is_right else "left", dx=-4 if is_right else 11, dy=16 if is_right else 7)
+            .encode(x="intensity:Q", y="tflops:Q", text="name:N")
+        )
+    return layers
 
 
 def _training(runs: list[dict[str, Any]]) -> list[alt.Chart]:
-    levels = [{"name": f"training: {run['name']}", "tflops": run["flop_per_s"] / TERA} for run in runs]
-    base = alt.Chart(rows(levels)).encode(y="tflops:Q")
-    rule = base.mark_rule(strokeDash=[4, 4])
-    label = base.mark_text(align="right", dx=-4, dy=-6).encode(text="name:N", x=alt.value("width"))
-    return [rule, label]
+    levels = sorted(
+        ({"name": f"training: {run['name']}", "tflops": run["flop_per_s"] / TERA} for run in runs),
+        key=lambda level: -level["tflops"],
+    )
+    rule = alt.Chart(rows(levels)).mark_rule(strokeDash=[4, 4]).encode(y="tflops:Q")
+    places = [(0.0, math.log(level["tflops"])) for level in levels]
+    span = (math.log(0.1), math.log(10_000))
+    shifts = offsets(places, [level["name"] for level in levels], HEIGHT, span)
+    labels = [
+        alt.Chart(rows([level]))
+        .mark_text(align="left", dx=4, dy=dy)
+        .encode(y="tflops:Q", text="name:N", x=alt.value(0))
+        for level, dy in zip(levels, shifts, strict=True)
+    ]
+    return [rule, *labels]
 
 
 def reached(machine: dict[str, Any], flop_per_byte: float) -> float:

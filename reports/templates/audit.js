@@ -47,6 +47,15 @@
     if (sorter) { sortBy(sorter.closest("th")); }
   });
 
+  // what a link leads to may be folded away
+  function unfold() {
+    const place = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const fold = place && place.closest("details");
+    if (fold && !fold.open) { fold.open = true; place.scrollIntoView(); }
+  }
+  window.addEventListener("hashchange", unfold);
+  unfold();
+
   document.addEventListener("input", function (event) {
     const id = event.target.dataset && event.target.dataset.filter;
     if (!id) { return; }
@@ -69,7 +78,7 @@
       axisX: { grid: false },
       legend: { labelColor: ink, titleColor: soft, labelFontSize: 12, symbolType: "square", labelLimit: 260 },
       view: { stroke: null },
-      range: { category: palette },
+      range: { category: palette, ordinal: ["--c1", "--bad", "--good"].map(color) },
       mark: { color: color("--c1") },
       bar: { color: color("--c1") }, line: { color: color("--c1") }, area: { color: color("--c1") },
       point: { color: color("--c1"), fill: color("--c1") },

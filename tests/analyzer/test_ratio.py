@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from inferometer.analyzer.ledger import Ledger, PublishedRun, load_ledger
-from inferometer.analyzer.ratio import TrainingCost, accumulated, days_until, ratio, training_cost
+from inferometer.analyzer.ratio import Range, TrainingCost, accumulated, days_until, ratio, training_cost
 from inferometer.schema.errors import ProfileError
 from inferometer.schema.records import Purpose
 from inferometer.testing.workload import Workload
@@ -108,7 +108,7 @@ def test_flop_counts_fresh_and_output_tokens_of_open_models_only(tmp_path: Path)
 
 def test_own_hardware_is_a_basis_of_its_own(tmp_path: Path) -> None:
     stated = ledger('[training]\n[[training.run]]\nname = "a"\nusd = 365\n', tmp_path)
-    found = audited(ten_days(), stated, own_hardware_usd_per_day=1.0)
+    found = audited(ten_days(), stated, own_hardware_usd_per_day=Range(1.0, 1.0, 1.0))
     assert found["own_hardware_usd"]["ratio"]["mid"] == pytest.approx(1)
     assert found["billed_usd"]["ratio"]["mid"] == pytest.approx(10)
     assert audited(ten_days(), stated)["own_hardware_usd"]["ratio"] is None

@@ -18,8 +18,9 @@ from inferometer.analyzer.audit import Knowledge, build_audit
 from inferometer.reports import html
 from inferometer.reports.contexts import AuditPage, Block, Cards, Chart, Table
 from inferometer.reports.document import document_text
+from inferometer.reports.environment import environment
 from inferometer.reports.evidence import Links
-from inferometer.reports.html import environment, render_audit
+from inferometer.reports.html import render_audit
 from inferometer.reports.page import audit_page
 from inferometer.testing.workload import Workload
 
