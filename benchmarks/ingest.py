@@ -1,7 +1,8 @@
 # ruff: noqa: E501 - spans are written as they are sent
-"""Import against its gates: CPU in multiples of ``orjson.loads``, calls a second, memory over a large folder.
+"""Import against its gates: CPU in multiples of ``orjson.loads``, calls a second, memory over a large folder
+and over one large document.
 
-    python benchmarks/ingest.py [--calls 50000] [--folder-mb 500] [--with-content]
+    python benchmarks/ingest.py [--calls 50000] [--folder-mb 500] [--document-mb 350] [--with-content]
     python benchmarks/ingest.py --tracecost VENV/bin/tracecost [--files FILE ...]
 
 All CPU figures are of one process and one run of it, so that they compare on a busy machine. The second form prints
@@ -153,21 +154,29 @@ def measure_cpu(calls: int, with_content: bool) -> list[tuple[str, str, str, boo
     return rows
 
 
-def measure_memory(folder_mb: int) -> tuple[str, str, str, bool]:
-    """Peak memory of a process of its own that imports a folder."""
+def write_document(path: Path, limit_bytes: int) -> int:
+    """Write one OTLP/JSON document of one resource and scope on one line and return its size in bytes."""
+    head, tail = orjson.dumps({"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [{"scope": {"name": "opentelemetry.util.genai.handler"}, "spans": [None]}]}]}).split(b"null")  # fmt: skip
+    with path.open("wb") as file:
+        written, run = file.write(head), 0
+        while written < limit_bytes:
+            written += file.write(b"," * (run > 0) + orjson.dumps(run_spans(run, False))[1:-1])
+            run += 1
+        return written + file.write(tail)
+
+
+def measure_memory(what: str, path: Path, size: int) -> tuple[str, str, str, bool]:
+    """Peak memory of a process of its own that imports a file or a folder."""
+    code = (
+        "import sys, resource; from inferometer.ingest.importing import import_paths; from inferometer.store import open_store\n"
+        "with open_store(sys.argv[2]) as store: import_paths(store, [sys.argv[1]])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name, "in")
-        folder.mkdir()
-        size = write_folder(folder, 0, False, folder_mb * 1_000_000)
-        code = (
-            "import sys, resource; from inferometer.ingest.importing import import_paths; from inferometer.store import open_store\n"
-            "with open_store(sys.argv[2]) as store: import_paths(store, [sys.argv[1]])\n"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-        )
-        words = [sys.executable, "-c", code, str(folder), str(Path(name, "store.db"))]
+        words = [sys.executable, "-c", code, str(path), str(Path(name, "store.db"))]
         peak_mb = int(subprocess.run(words, check=True, capture_output=True, text=True).stdout) / 1024
     return (
-        f"peak memory, folder of {size / 1e6:.0f} MB",
+        f"peak memory, {what} of {size / 1e6:.0f} MB",
         f"{peak_mb:.0f} MB",
         f"{MEMORY_GATE_MB} MB",
         peak_mb <= MEMORY_GATE_MB,
@@ -224,7 +233,8 @@ def compare(tracecost: str, files: list[Path], calls: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=50_000)
-    parser.add_argument("--folder-mb", type=int, default=500, help="0 leaves memory out")
+    parser.add_argument("--folder-mb", type=int, default=500, help="0 leaves its memory out")
+    parser.add_argument("--document-mb", type=int, default=350, help="0 leaves its memory out")
     parser.add_argument("--with-content", action="store_true", help="also measure spans that carry their messages")
     parser.add_argument("--tracecost", metavar="COMMAND", help="compare with this tracecost, and measure nothing else")
     parser.add_argument("--files", nargs="*", type=Path, default=[], help="files to compare on")
@@ -236,7 +246,14 @@ def main() -> int:
     if options.with_content:
         rows += measure_cpu(max(1000, options.calls // 10), True)
     if options.folder_mb:
-        rows.append(measure_memory(options.folder_mb))
+        with tempfile.TemporaryDirectory() as name:
+            rows.append(
+                measure_memory("folder", Path(name), write_folder(Path(name), 0, False, options.folder_mb * 10**6))
+            )
+    if options.document_mb:
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name, "document.json")
+            rows.append(measure_memory("one document", path, write_document(path, options.document_mb * 10**6)))
     width = max(len(row[0]) for row in rows)
     for what, found, gate, met in rows:
         print(f"{what:<{width}}  {found:<40}  gate {gate:<20}  {'met' if met else 'MISSED'}")

@@ -111,7 +111,9 @@ def _commit(
     complete(batch, tx.load_prefixes)
     sessions = sessions_to_join(batch)
     linked = set(tx.linked_trace_ids(sessions)) if sessions else set()
-    before = tx.load_traces(touched | linked) if touched else RecordBatch()
+    # most traces of most batches are new: that costs one look at an index, and nothing is loaded
+    earlier = tx.known_trace_ids(touched | linked) if touched else set()
+    before = tx.load_traces(earlier) if earlier else RecordBatch()
     joined = tx.joined_trace_ids(RecordBatch(spans=[*before.spans, *batch.spans])) - touched - linked
     if joined:
         before.extend(tx.load_traces(joined))

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inferometer.schema.errors import UserError
 from inferometer.schema.messages import Origin, Part, parts_of
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import Composition, Inference, PrefixChain, ToolOffered, UsageSource
+
+if TYPE_CHECKING:
+    from inferometer.tokens.key import HashKey
+    from inferometer.tokens.tokenizer import Encoding
 
 VOCABULARY = "o200k_base"
 """Of prefix hashes and compositions; a model's own count scales them."""
@@ -40,25 +44,43 @@ class Described:
     prefix: PrefixChain
 
 
-def describe(parts: Sequence[Part]) -> Described | None:
-    """Return what the texts of one input weigh and which prefixes they have; None where there are none."""
+def describe(parts: Sequence[Part], key: HashKey | None = None) -> Described | None:
+    """Return what the texts of one input weigh and which prefixes they have; None where there are none.
+
+    Args:
+        parts: the texts.
+        key: the secret that prefixes are hashed under; the user's own where None.
+    """
     texts = [part.text for part in parts if part.text]
     if not texts:
         return None
-    from inferometer.tokens import encoding
-
-    tokens, prefix = encoding(VOCABULARY).prefix_chain(texts)
+    tokens, prefix = _encoding().prefix_chain(texts, key=key)
     sums: dict[str, int] = {}
     offered = []
+    left, last = tokens, len(texts)
     for part in parts:
-        count = count_text(part.text, VOCABULARY) if part.text else 0
-        sums[part.origin.value] = sums.get(part.origin.value, 0) + count
+        count = 0
+        if part.text:
+            last -= 1
+            # each text is encoded on its own, so the last, mostly the one that is new, need not be counted again
+            count = count_text(part.text, VOCABULARY) if last else left
+            left -= count
+        sums[part.origin] = sums.get(part.origin, 0) + count
         if part.origin is Origin.TOOLS:
             offered.append(ToolOffered(part.name, count))
     return Described(tokens, Composition(**sums), offered, prefix)
 
 
-def describe_input(call: Inference, system: Any, messages: Any, tools: Any) -> list[Part]:
+@lru_cache(maxsize=1)
+def _encoding() -> Encoding:
+    from inferometer.tokens import encoding
+
+    return encoding(VOCABULARY)
+
+
+def describe_input(
+    call: Inference, system: Any, messages: Any, tools: Any, key: HashKey | None = None
+) -> list[Part]:
     """Set an inference's composition, tools offered and prefix from its input; return the input's parts.
 
     Args:
@@ -66,9 +88,10 @@ def describe_input(call: Inference, system: Any, messages: Any, tools: Any) -> l
         system: system instructions in any shape.
         messages: the messages in any provider's shape.
         tools: tool definitions in any shape.
+        key: the secret that prefixes are hashed under; the user's own where None.
     """
     parts = parts_of(system, messages, tools)
-    described = describe(parts)
+    described = describe(parts, key)
     if described is not None:
         call.composition = call.composition or described.composition
         call.tools_offered = call.tools_offered or described.tools_offered

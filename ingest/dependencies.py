@@ -41,9 +41,10 @@ def infer_dependencies(calls: list[Span], tools: list[Span], depth: dict[bytes, 
                 break
             if by_end[place].span_id != call.span_id:
                 edges.append(Dependency(by_end[place].span_id, gap_ns=start_ns - ends[place]))
-        followers.update(edge.span_id for edge in edges)
         if edges:
             found[call.span_id] = edges
+            for edge in edges:
+                followers[edge.span_id] += 1
     tool_ends = sorted(tool.end_ns for tool in tools if tool.end_ns is not None)
     for call in timed:
         for edge in found.get(call.span_id, ()):

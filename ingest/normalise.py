@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from inferometer.ingest.charges import charges_of
@@ -17,7 +16,7 @@ from inferometer.ingest.inputs import input_of
 from inferometer.ingest.plans import Plan, plan_of
 from inferometer.ingest.prefixes import complete, keep_hashes
 from inferometer.ingest.raw import RawSpan
-from inferometer.ingest.retention import MAX_NAME, clean, is_name, retain
+from inferometer.ingest.retention import MAX_NAME, clean, is_name, retain, retain_values
 from inferometer.ingest.sampling import weight_of
 from inferometer.ingest.usage import USAGE_FIELDS, usage_of
 from inferometer.ingest.users import current_key, user_of
@@ -103,6 +102,8 @@ class _Reading:
     source: str | None
     batch: RecordBatch = field(default_factory=RecordBatch)
     _key: HashKey | None = None
+    _resource: Resource | None = None
+    _purpose: Purpose | None = None
 
     @property
     def key(self) -> HashKey:
@@ -110,6 +111,14 @@ class _Reading:
         if self._key is None:
             self._key = current_key()
         return self._key
+
+    def purpose_of(self, resource: Resource | None) -> Purpose | None:
+        """What a resource says all its spans are for."""
+        if resource is not self._resource:
+            self._resource = resource
+            pairs = resource.attributes if resource is not None else ()
+            self._purpose = next((_purpose(value) for key, value in pairs if key == ours.PURPOSE), None)
+        return self._purpose
 
 
 def _normalise_one(raw: RawSpan, reading: _Reading) -> None:
@@ -144,7 +153,7 @@ def _normalise_one(raw: RawSpan, reading: _Reading) -> None:
         elif plan.holds_input and (call.composition is None or call.prefix is None):
             said = input_of(raw.attributes, fields)
             if said is not None:
-                _describe(call, said, batch.warnings)
+                _describe(call, said, reading)
     elif kind is SpanKind.TOOL:
         batch.tool_calls.append(_tool_call(raw, fields, span, reading))
     if raw.events:
@@ -170,7 +179,10 @@ def _read_wrapper(
 
 def _span(raw: RawSpan, plan: Plan, fields: Fields, kind: SpanKind, reading: _Reading) -> Span:
     dialect, keep_content = plan.dialect, reading.keep_content
-    attributes, cut = retain(raw.attributes, dialect, keep_content)
+    if keep_content:
+        attributes, cut = retain(raw.attributes, dialect, keep_content)
+    else:
+        attributes, cut = retain_values(raw.attributes.values(), plan.verdicts)
     user_id, user_hash = fields.get("user_id"), fields.get("user_hash")
     return Span(
         raw.trace_id,
@@ -182,9 +194,9 @@ def _span(raw: RawSpan, plan: Plan, fields: Fields, kind: SpanKind, reading: _Re
         raw.start_ns,
         raw.end_ns,
         raw.status,
-        _error_type(raw, fields),
+        _error_type(raw, fields) if raw.events or "error_type" in fields else None,
         raw.resource,
-        clean(raw.scope, MAX_NAME) if raw.scope else None,
+        plan.scope,
         dialect.name if dialect else None,
         raw.otel_kind,
         _agent_name(raw, fields, kind),
@@ -193,7 +205,7 @@ def _span(raw: RawSpan, plan: Plan, fields: Fields, kind: SpanKind, reading: _Re
         _tags(raw, fields, plan) if plan.tags or "tag_list" in fields or "tags" in fields else {},
         _links(raw, dialect, keep_content) if raw.links else [],
         weight_of(raw, fields) if raw.trace_state or plan.holds_sampling else None,
-        _purpose(raw, fields),
+        _purpose(fields["purpose"]) if "purpose" in fields else reading.purpose_of(raw.resource),
         attributes,
         cut,
     )
@@ -210,44 +222,49 @@ def _inference(
 ) -> Inference:
     assert dialect is not None
     usage = usage_of(fields, dialect.semantics, warnings)
-    has_rare = not _RARE.isdisjoint(fields)
+    get = fields.get
     call = Inference(
-        trace_id=raw.trace_id,
-        span_id=raw.span_id,
-        provider=_provider(fields.get("provider")),
-        request_model=as_name(fields.get("request_model")),
-        response_model=as_name(fields.get("response_model")),
-        response_id=as_name(fields.get("response_id")),
-        operation=operation,
-        meters=usage.meters,
+        raw.trace_id,
+        raw.span_id,
+        _provider(get("provider")),
+        as_name(get("request_model")),
+        as_name(get("response_model")),
+        as_name(get("response_id")),
+        operation,
+        usage.meters,
         usage_semantics=usage.semantics,
-        raw_usage=_raw_usage(fields) if has_rare else None,
-        service_tier=as_name(fields.get("service_tier")),
-        batch=as_truth(fields.get("batch")),
-        stream=as_truth(fields.get("stream")),
-        attempts=_attempts(fields) if has_rare else [],
-        ttft_ns=_duration(fields, "ttft") if has_rare else None,
-        inter_token_p50_ns=_duration(fields, "inter_token_p50") if has_rare else None,
-        inter_token_p95_ns=_duration(fields, "inter_token_p95") if has_rare else None,
-        finish_reason=_finish_reason(fields.get("finish_reason")),
-        tools_offered=_tools_offered(fields) if has_rare else [],
-        composition=_composition(fields) if has_rare else None,
-        recorded_cost_usd=as_money(fields.get("cost_usd")),
-        queue_ns=_duration(fields, "queue") if has_rare else None,
-        prefill_ns=_duration(fields, "prefill") if has_rare else None,
-        decode_ns=_duration(fields, "decode") if has_rare else None,
+        service_tier=as_name(get("service_tier")),
+        batch=as_truth(fields["batch"]) if "batch" in fields else None,
+        stream=as_truth(fields["stream"]) if "stream" in fields else None,
+        finish_reason=_finish_reason(get("finish_reason")),
+        recorded_cost_usd=as_money(fields["cost_usd"]) if "cost_usd" in fields else None,
         reasons=usage.reasons,
     )
+    if not _RARE.isdisjoint(fields):
+        _add_rare(call, fields)
     call.usage_source = _usage_source(call, fields)
     return call
 
 
-def _describe(call: Inference, said: tuple[Any, Any, Any], warnings: Counter[str]) -> None:
+def _add_rare(call: Inference, fields: Fields) -> None:
+    call.raw_usage = _raw_usage(fields)
+    call.attempts = _attempts(fields)
+    call.ttft_ns = _duration(fields, "ttft")
+    call.inter_token_p50_ns = _duration(fields, "inter_token_p50")
+    call.inter_token_p95_ns = _duration(fields, "inter_token_p95")
+    call.tools_offered = _tools_offered(fields)
+    call.composition = _composition(fields)
+    call.queue_ns = _duration(fields, "queue")
+    call.prefill_ns = _duration(fields, "prefill")
+    call.decode_ns = _duration(fields, "decode")
+
+
+def _describe(call: Inference, said: tuple[Any, Any, Any], reading: _Reading) -> None:
     """Count and hash what was said; a shape that nobody foresaw must not cost the call itself."""
     try:
-        describe_input(call, *said)
+        describe_input(call, *said, reading.key)
     except (ValueError, TypeError, AttributeError, RecursionError):
-        warnings["unreadable_content"] += 1
+        reading.batch.warnings["unreadable_content"] += 1
 
 
 def _usage_source(call: Inference, fields: Fields) -> UsageSource:
@@ -331,17 +348,8 @@ def _tags(raw: RawSpan, fields: Fields, plan: Plan) -> dict[str, str]:
     return tags
 
 
-def _purpose(raw: RawSpan, fields: Fields) -> Purpose | None:
-    stated = fields.get("purpose")
-    if stated is None and raw.resource is not None:
-        return _purpose_of(raw.resource)
+def _purpose(stated: Any) -> Purpose | None:
     return _PURPOSES.get(stated) if isinstance(stated, str) else None
-
-
-@lru_cache(maxsize=1024)
-def _purpose_of(resource: Resource) -> Purpose | None:
-    stated = next((value for key, value in resource.attributes if key == ours.PURPOSE), None)
-    return _PURPOSES.get(stated) if stated is not None else None
 
 
 def _attempts(fields: Fields) -> list[Attempt]:

@@ -50,7 +50,10 @@ def decode_traces(body: bytes, encoding: Encoding = "protobuf", warnings: Counte
     """
     counts = Counter[str]() if warnings is None else warnings
     if encoding == "protobuf":
-        return list(_spans_of_protobuf(body, counts))
+        from inferometer.ingest import _otlp
+
+        clean = _otlp.decode_spans(body, RawSpan, RawEvent, SpanLink, resource_of, _KINDS, tuple(Status))
+        return list(_spans_of_protobuf(body, counts)) if clean is None else clean
     import orjson
 
     try:
@@ -346,7 +349,7 @@ def message_attributes(pairs: Iterable[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for pair in pairs:
         value = pair.value
-        # the common kinds first: this loop is the hot one of the sidecar
+        # the common kinds first: this loop is the hot one of requests that the native reader leaves to us
         kind = value.WhichOneof("value")
         if kind == "string_value":
             found[pair.key] = value.string_value

@@ -12,6 +12,7 @@ from typing import Any
 
 from inferometer.ingest.dialects import dialect_of, wrapper_of
 from inferometer.ingest.dialects.dialect import Dialect, Fields
+from inferometer.ingest.retention import MAX_NAME, Verdict, clean, verdicts_of
 from inferometer.ingest.sampling import SAMPLER_KEYS
 from inferometer.schema.attributes import TAG
 
@@ -31,6 +32,8 @@ class Plan:
         tags: key, name of the tag, and whether it is a tag of ours, which needs no judging.
         holds_input: whether the messages of a call may be among the attributes.
         holds_sampling: whether a sampler's own keys are among them.
+        scope: the scope's name as it is stored.
+        verdicts: what becomes of each attribute.
     """
 
     dialect: Dialect | None
@@ -39,6 +42,8 @@ class Plan:
     tags: tuple[tuple[str, str, bool], ...]
     holds_input: bool
     holds_sampling: bool
+    scope: str | None
+    verdicts: tuple[Verdict, ...]
 
     def read(self, attributes: Mapping[str, Any]) -> Fields:
         """Return the fields of one span."""
@@ -83,4 +88,6 @@ def _make(scope: str | None, attributes: Mapping[str, Any]) -> Plan:
     holds_input = not names.isdisjoint(_INPUT_FIELDS) or any(key.startswith(_INDEXED_INPUT) for key in attributes)
     holds_sampling = "weight" in names or not SAMPLER_KEYS.isdisjoint(attributes)
     other = wrapper if wrapper is not dialect else None
-    return Plan(dialect, other, reads, tuple(tags), holds_input, holds_sampling)
+    stored_scope = clean(scope, MAX_NAME) if scope else None
+    verdicts = verdicts_of(attributes, dialect)
+    return Plan(dialect, other, reads, tuple(tags), holds_input, holds_sampling, stored_scope, verdicts)

@@ -6,7 +6,7 @@ any other key it stays while it looks like a name (short, few words) and the key
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -110,7 +110,10 @@ _KEEP, _DROP, _JUDGE, _PRIVATE = 0, 1, 2, 3
 _PERSONS = ("user.", "enduser.", "client.address", "net.peer.ip")
 """Beginnings of keys that name a person: of them a span keeps a pseudonym alone."""
 
-_VERDICTS: dict[str, dict[str, tuple[int, str]]] = {}
+Verdict = tuple[int, str]
+"""What becomes of a key's values, and the name under which they stay."""
+
+_VERDICTS: dict[str, dict[str, Verdict]] = {}
 _VERDICTS_REMEMBERED = 8192
 _NUMBERS = frozenset({int, float, bool})
 
@@ -125,22 +128,36 @@ def retain(attributes: Mapping[str, Any], dialect: Dialect | None, keep_content:
     """
     if keep_content:
         return _retain_all(attributes)
+    return retain_values(attributes.values(), verdicts_of(attributes, dialect))
+
+
+def verdicts_of(keys: Iterable[str], dialect: Dialect | None) -> tuple[Verdict, ...]:
+    """Return what becomes of the values of each key, for `retain_values`."""
+    known = _VERDICTS.setdefault(dialect.name if dialect is not None else "", {})
+    return tuple([known.get(key) or _judge(key, dialect, known) for key in keys])
+
+
+def retain_values(values: Iterable[Any], verdicts: Iterable[Verdict]) -> tuple[dict[str, Any], int]:
+    """Return what `retain` does without content, from the values of attributes and the verdicts on their keys."""
     kept: dict[str, Any] = {}
     cut = 0
-    verdicts = _verdicts_of(dialect)
-    for key, value in attributes.items():
-        known = verdicts.get(key)
-        verdict, name = known if known is not None else _judge(key, dialect, verdicts)
+    for value, (verdict, name) in zip(values, verdicts, strict=True):
         kind = type(value)
         if kind is str:
-            if verdict in (_DROP, _PRIVATE) or (verdict == _JUDGE and not is_name(value)):
+            # `is_name` and `clean` in place: nearly every value of nearly every span comes by here
+            if verdict != _KEEP and (
+                verdict != _JUDGE
+                or len(value) > MAX_UNKNOWN_TEXT
+                or value.count(" ") >= MAX_WORDS
+                or "\n" in value
+            ):
                 continue
             kept[name] = (
                 value if len(value) <= MAX_TEXT and value.isascii() and "\0" not in value else clean(value, MAX_TEXT)
             )
         elif kind in _NUMBERS:
             if verdict != _PRIVATE:
-                kept[name] = _number(value)
+                kept[name] = value if kind is int and -(2**63) <= value < 2**63 else _number(value)
         elif verdict == _KEEP or (verdict == _JUDGE and is_name(value)):
             plain = _plain(value)
             if plain is not None:
@@ -163,8 +180,7 @@ def _retain_all(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
 
 def is_content(key: str, dialect: Dialect | None) -> bool:
     """Return whether a key holds what people or models said, or may."""
-    verdicts = _verdicts_of(dialect)
-    return (verdicts.get(key) or _judge(key, dialect, verdicts))[0] == _DROP
+    return verdicts_of((key,), dialect)[0][0] == _DROP
 
 
 def clean(text: str, limit: int) -> str:
@@ -176,11 +192,7 @@ def clean(text: str, limit: int) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _verdicts_of(dialect: Dialect | None) -> dict[str, tuple[int, str]]:
-    return _VERDICTS.setdefault(dialect.name if dialect is not None else "", {})
-
-
-def _judge(key: str, dialect: Dialect | None, verdicts: dict[str, tuple[int, str]]) -> tuple[int, str]:
+def _judge(key: str, dialect: Dialect | None, verdicts: dict[str, Verdict]) -> Verdict:
     """Return what becomes of a key and the name under which it stays."""
     fields = dialect.by_key.get(key, ()) if dialect is not None else ()
     if key.startswith(_PERSONS) or any(field == "user_id" for field, _ in fields):

@@ -12,7 +12,7 @@ from inferometer.schema.records import UsageSemantics
 from inferometer.schema.usage.arithmetic import all_output, fitted, is_inclusive
 from inferometer.schema.usage.body import count_of
 
-_SPLITS = (
+_SPLITS_IN_ORDER = (
     "input_text",
     "input_audio",
     "input_image",
@@ -21,9 +21,10 @@ _SPLITS = (
     "output_audio",
     "output_image",
 )
+_SPLITS = frozenset(_SPLITS_IN_ORDER)
 USAGE_FIELDS = frozenset(
     {
-        *_SPLITS,
+        *_SPLITS_IN_ORDER,
         *("input", "output", "total", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning"),
         *("semantics", "reasoning_beside"),
     }
@@ -65,7 +66,7 @@ def usage_of(fields: Fields, declared: UsageSemantics, warnings: Counter[str]) -
         inclusive, why = is_inclusive(given, cached, output, total, reasoning, inclusive)
         usage.reasons += [why] if why else []
     cache_read = counts.get("cache_read")
-    if inclusive and given is not None:
+    if inclusive and given is not None and cached > given:
         (cache_read, five_minutes, one_hour), why = fitted(given, cache_read, five_minutes, one_hour)
         usage.reasons += [why] if why else []
         cached = min(cached, given)
@@ -79,23 +80,17 @@ def usage_of(fields: Fields, declared: UsageSemantics, warnings: Counter[str]) -
     if reasoning is not None and output is not None and reasoning > output:
         warnings["reasoning_over_output"] += 1
         reasoning = None
-    splits = {
-        name: value
-        for name in _SPLITS
-        if name in fields and (value := read_count(fields[name], name, warnings, usage.reasons)) is not None
-    }
+    splits: dict[str, int] = {}
+    if not _SPLITS.isdisjoint(fields):
+        splits = {
+            name: value
+            for name in _SPLITS_IN_ORDER
+            if name in fields and (value := read_count(fields[name], name, warnings, usage.reasons)) is not None
+        }
     if given is not None:
         usage.semantics = UsageSemantics.INCLUSIVE if inclusive else UsageSemantics.EXCLUSIVE
     fresh = None if all_input is None else max(0, all_input - cached)
-    usage.meters = Meters(
-        input_fresh=fresh,
-        cache_read=cache_read,
-        cache_write_5m=five_minutes,
-        cache_write_1h=one_hour,
-        output=output,
-        reasoning=reasoning,
-        **splits,
-    )
+    usage.meters = Meters(fresh, cache_read, five_minutes, one_hour, output, reasoning, **splits)
     return usage
 
 

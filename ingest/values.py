@@ -27,6 +27,8 @@ def as_name(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
+        if len(value) <= MAX_NAME and value.isascii() and "\0" not in value:
+            return value or None
         return clean(value, MAX_NAME) or None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 

@@ -1,0 +1,342 @@
+"""Large documents read in parts: they say what the whole says, and take the memory of a part."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import orjson
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inferometer.ingest.importers import lines, opening, parts
+from inferometer.ingest.importers.parts import Cuts, read_parts, sketch
+from inferometer.ingest.importing import ImportReport, import_paths
+from inferometer.store import open_store
+
+NOW_NS = 1_800_000_000_000_000_000
+SMALL_BYTES = 2000
+
+LEAVES = Cuts({"leaves": Cuts(needs=frozenset({"branch"}))}, frozenset({"tree"}))
+FOREST = Cuts({"trees": LEAVES, "around": Cuts({"trees": LEAVES})})
+
+text = st.text(st.sampled_from('ab"\\[]{},: é\n\x07'), max_size=8)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(-1e300, 1e300) | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@st.composite
+def branches(draw: st.DrawFn) -> dict[str, Any]:
+    """An object in any order of its members, of which one is to be cut."""
+    members = {"branch": draw(values), "leaves": draw(st.lists(values, max_size=4)), "note": draw(values)}
+    return {key: members[key] for key in draw(st.permutations(list(members)))}
+
+
+@st.composite
+def forests(draw: st.DrawFn) -> Any:
+    trees = {"trees": draw(st.lists(branches(), max_size=4))}
+    shape = draw(st.sampled_from(["plain", "inside", "list"]))
+    if shape == "inside":
+        return {"note": draw(values), "around": trees}
+    return trees if shape == "plain" else [trees, draw(branches()), {}]
+
+
+def leaves_of(document: Any) -> Iterator[str]:
+    """Each leaf with the branch that it is on."""
+    if isinstance(document, list):
+        for part in document:
+            yield from leaves_of(part)
+        return
+    for tree in document.get("around", document).get("trees", ()):
+        for leaf in tree["leaves"]:
+            yield json.dumps([tree["branch"], leaf], sort_keys=True)
+
+
+@given(forests(), st.sampled_from([1, 7, 30, 100, 5000]), st.sampled_from([None, 2]), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_parts_say_what_the_whole_says(forest: Any, part_bytes: int, indent: int | None, ascii_only: bool) -> None:
+    body = json.dumps(forest, indent=indent, ensure_ascii=ascii_only).encode()
+    read = [leaf for part in read_parts(io.BytesIO(body), FOREST, part_bytes) for leaf in leaves_of(part)]
+    assert read == list(leaves_of(json.loads(body)))
+
+
+@given(forests(), st.data())
+@settings(max_examples=300, deadline=None)
+def test_what_is_no_json_whole_is_none_in_parts(forest: Any, data: st.DataObject) -> None:
+    body = json.dumps(forest).encode()
+    cut = data.draw(st.integers(0, len(body) - 1))
+    broken = body[:cut] + data.draw(st.sampled_from([b"", b"{", b"]", b'"', b",", b"\\"])) + body[cut + 1 :]
+    try:
+        orjson.loads(broken)
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011 - what it says is the parser's affair
+            list(read_parts(io.BytesIO(broken), FOREST, 20))
+    else:
+        assert list(read_parts(io.BytesIO(broken), FOREST, 20))
+
+
+@pytest.mark.parametrize(
+    "document", [{"trees": []}, {"trees": [{}]}, [{}], {}, {"trees": 1}, {"around": {"trees": []}}]
+)
+def test_objects_without_what_may_be_cut_are_told_whole(document: Any) -> None:
+    assert list(read_parts(io.BytesIO(json.dumps(document).encode()), FOREST, 4)) == [document]
+
+
+def test_what_is_deeper_than_a_pattern_is_read() -> None:
+    deep: Any = 1
+    for _ in range(150):
+        deep = [{"[": deep}]
+    document = {"trees": [{"branch": 1, "leaves": [1, deep, 2]}]}
+    body = json.dumps(document).encode()
+    for part_bytes in (3, 100, 10_000):
+        assert list(leaves_of(list(read_parts(io.BytesIO(body), FOREST, part_bytes)))) == list(leaves_of(document))
+
+
+def test_sketch_ends_what_is_open() -> None:
+    body = b'\xef\xbb\xbf{"a": [{"b": "x, ]", "c": {"d": [1, 2, {"e": "never'
+    assert sketch(body) == {"a": [{"b": "x, ]", "c": {"d": [1, 2]}}]}
+    assert sketch(b'{"a": 1}}, ') is None
+    assert sketch(b'{"a"') is None
+
+
+def told(database: Path, path: Path) -> tuple[ImportReport, dict[str, Any]]:
+    """All that a new store holds after an import."""
+    with open_store(str(database)) as store:
+        report = import_paths(store, [path], now_ns=NOW_NS)
+        runs = sorted(store.runs(), key=lambda run: run.run_id)
+        found = {
+            "runs": runs,
+            "spans": [sorted(store.spans_of_run(run.run_id), key=lambda span: span.span_id) for run in runs],
+            "calls": sorted(
+                (row.inference for row in store.inferences(billable_only=False, with_prefix=True)),
+                key=lambda call: (call.trace_id, call.span_id),
+            ),
+            "tools": sorted(
+                (row.tool_call for row in store.tool_calls()), key=lambda tool: (tool.trace_id, tool.span_id)
+            ),
+            "outcomes": sorted(store.outcomes(), key=repr),
+            "charges": sorted(store.charges(), key=repr),
+            "samples": sorted(store.serving_samples(), key=repr),
+        }
+    return report, found
+
+
+def compare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Path, whole_bytes: int = SMALL_BYTES
+) -> ImportReport:
+    """Import a file whole and in parts; both must add the same."""
+    whole = told(tmp_path / f"{path.name}.whole.db", path)
+    with monkeypatch.context() as patch:
+        call_large(patch, whole_bytes)
+        read = Mock(side_effect=partial(read_parts, part_bytes=1000))
+        patch.setattr(lines, "read_parts", read)
+        in_parts = told(tmp_path / f"{path.name}.parts.db", path)
+    assert read.called, path
+    assert in_parts == whole
+    return whole[0]
+
+
+def call_large(patch: pytest.MonkeyPatch, whole_bytes: int = SMALL_BYTES) -> None:
+    """Let documents be large that have that many bytes."""
+    patch.setattr(opening, "HEAD_BYTES", whole_bytes // 20)
+    patch.setattr(opening, "WHOLE_BYTES", whole_bytes)
+    patch.setattr(parts, "SKETCH_BYTES", whole_bytes)
+
+
+def attribute(key: str, value: object) -> dict[str, Any]:
+    return {"key": key, "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value}}
+
+
+def span(number: int, parent: int | None, begin_s: float, took_s: float, **attributes: object) -> dict[str, Any]:
+    begin_ns = 1_750_000_000_000_000_000 + round(begin_s * 1e9)
+    return {
+        "traceId": "ab" * 16,
+        "spanId": f"{number:016x}",
+        "parentSpanId": f"{parent:016x}" if parent else "",
+        "name": f'span {number} {{[\\"',
+        "kind": 3,
+        "startTimeUnixNano": str(begin_ns),
+        "endTimeUnixNano": str(begin_ns + round(took_s * 1e9)),
+        "attributes": [attribute(key.replace("__", "."), value) for key, value in attributes.items()],
+    }
+
+
+def chat(number: int, parent: int, begin_s: float, given: int) -> dict[str, Any]:
+    return span(
+        number, parent, begin_s, 2, gen_ai__operation__name="chat", gen_ai__request__model="gpt-4o",
+        gen_ai__usage__input_tokens=given, gen_ai__usage__output_tokens=7,
+    )  # fmt: skip
+
+
+def group(service: str, spans: list[dict[str, Any]], *, late: bool = False) -> dict[str, Any]:
+    scope = {"name": "opentelemetry.util.genai.handler", "version": "1"}
+    resource = {"attributes": [attribute("service.name", service)]}
+    if late:
+        return {"scopeSpans": [{"spans": spans, "scope": scope}], "schemaUrl": "x", "resource": resource}
+    return {"resource": resource, "scopeSpans": [{"scope": scope, "spans": spans}], "schemaUrl": "x"}
+
+
+def one_trace_of_many_groups() -> dict[str, Any]:
+    """An agent in one service, its calls in another, a server's view of each in a third, all in one trace."""
+    agent = span(1, None, 0, 500, gen_ai__operation__name="invoke_agent", gen_ai__agent__name="planner")
+    calls = [chat(10 + number, 1, number * 3, 100 + number) for number in range(40)]
+    served = [{**chat(100 + number, 10 + number, number * 3 + 0.1, 100 + number), "kind": 2} for number in range(40)]
+    spread = [group(f"serving-{number % 3}", [each]) for number, each in enumerate(served)]
+    log = {
+        "timeUnixNano": "1750000000000000000",
+        "eventName": "gen_ai.evaluation.result",
+        "traceId": "ab" * 16,
+        "spanId": f"{1:016x}",
+        "attributes": [attribute("gen_ai.evaluation.name", "helpful"), attribute("gen_ai.evaluation.score.value", 1)],
+    }
+    gauge = {
+        "name": "vllm:num_requests_running",
+        "gauge": {"dataPoints": [{"timeUnixNano": "1750000000000000000", "asInt": "3"}]},
+    }
+    return {
+        "resourceSpans": [group("calls", calls, late=True), *spread, group("agent", [agent]), {"resource": {}}, None],
+        "resourceLogs": [{"scopeLogs": [{"logRecords": [log]}], "resource": {}}],
+        "resourceMetrics": [{"resource": {}, "scopeMetrics": [{"metrics": [gauge]}]}],
+    }  # fmt: skip
+
+
+def test_trace_of_several_resources_is_decided_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps(one_trace_of_many_groups(), indent=1))
+    report = compare(tmp_path, monkeypatch, path)
+    assert (report.runs, report.inferences, report.spans) == (1, 40, 81)
+    assert report.warnings["not_an_object"] == 1
+
+
+def langfuse_trace(observations: int, *, scored: bool = True) -> dict[str, Any]:
+    """A trace as Langfuse exports it: inner observations first, all of them twice, one an orphan."""
+    found = [
+        {
+            "id": f"o{number}",
+            "traceId": "t",
+            "type": "GENERATION" if number else "AGENT",
+            "parentObservationId": "gone" if number == 7 else "o0" if number else None,
+            "startTime": f"2026-01-01T00:00:{number % 60:02}.000Z",
+            "endTime": f"2026-01-01T00:01:{number % 60:02}.000Z",
+            "model": "gpt-4o",
+            "usageDetails": {"input": 100 + number, "output": 9, "total": 109 + number},
+            "input": "what is it? " * 9,
+        }
+        for number in reversed(range(observations))
+    ]
+    scores = [{"name": "ok", "value": 1, "source": "API"}] if scored else []
+    trace = {"id": "t", "userId": "me", "sessionId": "s", "tags": ["x"], "scores": scores, "observations": found}
+    return {"trace": trace, "observations": found}
+
+
+@pytest.mark.parametrize("shape", ["one", "list", "bare", "late"])
+def test_langfuse_trace_is_whole_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
+    document: Any = langfuse_trace(50)
+    if shape == "list":
+        document = [document, {"trace": {**document["trace"], "id": "u"}, "observations": []}]
+    elif shape == "bare":
+        document = document["trace"]
+    elif shape == "late":
+        document = dict(reversed(document.items()))
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps(document))
+    report = compare(tmp_path, monkeypatch, path)
+    assert (report.inferences, report.spans, report.warnings["orphan_span"]) == (49, 50, 1)
+
+
+def test_real_files_are_whole_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: Path) -> None:
+    folders = ("spans/langfuse", "spans/monocle", "spans/agent-prism", "sessions/tau-bench")
+    files = [path for folder in folders for path in sorted((shared / "data" / folder).glob("*.json"))]
+    large = [path for path in files if path.stat().st_size > 20_000]
+    assert len(large) > 10
+    for path in large:
+        assert compare(tmp_path, monkeypatch, path, path.stat().st_size * 3 // 4).files == 1
+
+
+@pytest.mark.parametrize(
+    "pack", [bytes, gzip.compress, zstandard.ZstdCompressor().compress], ids=["plain", "gzip", "zstd"]
+)
+def test_parts_come_out_of_every_packing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    body = json.dumps(one_trace_of_many_groups()).encode()
+    path = tmp_path / "trace.json"
+    path.write_bytes(pack(body))
+    assert compare(tmp_path, monkeypatch, path).inferences == 40
+
+
+def test_broken_large_document_adds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call_large(monkeypatch)
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps(one_trace_of_many_groups())[:-10])
+    report, found = told(tmp_path / "store.db", path)
+    assert [failure.reason.partition(":")[0] for failure in report.failed] == ["not JSON"]
+    assert not any(found.values())
+
+
+def test_format_that_has_no_parts_is_held_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call_large(monkeypatch)
+    messages = [
+        {"id": str(n), "type": "gemini", "model": "gemini-3-pro", "tokens": {"input": 9, "output": 1}}
+        for n in range(99)
+    ]
+    path = tmp_path / "session.json"
+    path.write_text(json.dumps({"sessionId": "s", "messages": messages, "projectHash": "x"}))
+    assert told(tmp_path / "store.db", path)[0].inferences == 99
+
+
+IMPORT = """
+import resource, sys
+from inferometer.ingest.importing import import_paths
+from inferometer.store import open_store
+with open_store(sys.argv[1]) as store:
+    report = import_paths(store, sys.argv[2:])
+print(report.inferences, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def imported_mb(database: Path, name: str, body: Path | None = None) -> tuple[int, int]:
+    """Import in a process of its own; return the calls added and the peak of its memory."""
+    with (body or Path("/dev/null")).open("rb") as given:
+        words = [sys.executable, "-c", IMPORT, str(database), name]
+        done = subprocess.run(words, check=True, capture_output=True, text=True, stdin=given)
+    calls, peak_mb = map(int, done.stdout.split())
+    return calls, peak_mb
+
+
+def write_large(path: Path, spans: int, padding: int) -> int:
+    """Write one document of one scope on one line; return its size."""
+    pad = {"attributes": [attribute("http.response.body", "x" * padding)]}
+    with path.open("wb") as file:
+        file.write(orjson.dumps({"resourceSpans": [group("agent", [])]})[: -len(b']}],"schemaUrl":"x"}]}')])
+        for number in range(1, spans + 1):
+            each = chat(number, 0, number, 9)
+            file.write(
+                b"," * (number > 1) + orjson.dumps({**each, "attributes": each["attributes"] + pad["attributes"]})
+            )
+        file.write(b']}],"schemaUrl":"x"}]}')
+    return path.stat().st_size
+
+
+@pytest.mark.parametrize("way", ["file", "stdin"])
+def test_memory_does_not_grow_with_the_document(tmp_path: Path, way: str) -> None:
+    """A document of 120 MB that would take some 150 MB more if only its bytes were held."""
+    path = tmp_path / "large.json"
+    assert write_large(path, 1200, 100_000) > 120_000_000
+    name = str(path) if way == "file" else "-"
+    calls, peak_mb = imported_mb(tmp_path / "store.db", name, path)
+    assert calls == 1200
+    assert peak_mb < 200
