@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 venv: $(STAMP)
 
-$(STAMP): pyproject.toml setup.py $(wildcard tokens/csrc/*.[ch]) $(wildcard analyzer/csrc/*.[ch])
+$(STAMP): pyproject.toml setup.py $(wildcard tokens/csrc/*.[ch]) $(wildcard analyzer/csrc/*.[ch]) $(wildcard ingest/csrc/*.[ch])
 	@$(PYTHON) -c 'import sys, venv, ensurepip, sysconfig, pathlib; \
 	  sys.exit(sys.version_info < (3, 11) or not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' \
 	  2>/dev/null && command -v cc >/dev/null || { \

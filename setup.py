@@ -48,5 +48,6 @@ setup(
     ext_modules=[
         extension("inferometer.tokens._native", "tokens/csrc"),
         extension("inferometer.analyzer._replay", "analyzer/csrc"),
+        extension("inferometer.ingest._otlp", "ingest/csrc"),
     ]
 )

@@ -78,9 +78,7 @@ def _encoding() -> Encoding:
     return encoding(VOCABULARY)
 
 
-def describe_input(
-    call: Inference, system: Any, messages: Any, tools: Any, key: HashKey | None = None
-) -> list[Part]:
+def describe_input(call: Inference, system: Any, messages: Any, tools: Any, key: HashKey | None = None) -> list[Part]:
     """Set an inference's composition, tools offered and prefix from its input; return the input's parts.
 
     Args:

@@ -146,10 +146,7 @@ def retain_values(values: Iterable[Any], verdicts: Iterable[Verdict]) -> tuple[d
         if kind is str:
             # `is_name` and `clean` in place: nearly every value of nearly every span comes by here
             if verdict != _KEEP and (
-                verdict != _JUDGE
-                or len(value) > MAX_UNKNOWN_TEXT
-                or value.count(" ") >= MAX_WORDS
-                or "\n" in value
+                verdict != _JUDGE or len(value) > MAX_UNKNOWN_TEXT or value.count(" ") >= MAX_WORDS or "\n" in value
             ):
                 continue
             kept[name] = (

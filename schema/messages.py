@@ -54,7 +54,9 @@ def parts_of(system: Any, messages: Any, tools: Any) -> list[Part]:
         parts.append(Part(Origin.SYSTEM, text))
     if isinstance(messages, str):
         return [*parts, Part(Origin.USER, messages)]
-    turns = [part for message in _sequence(messages) for part in _message_parts(message)]
+    turns: list[Part] = []
+    for message in _sequence(messages):
+        turns += _message_parts(message)
     # what the user said before the last answer of the model is history; what came after it is the question at hand
     answered = max((place for place, part in enumerate(turns) if part.name == "assistant"), default=-1)
     for place, part in enumerate(turns):
@@ -132,10 +134,9 @@ def text_of(content: Any, depth: int = 0) -> str:
         return ""
     if isinstance(content, (list, tuple)):
         return "\n".join(filter(None, (text_of(item, depth + 1) for item in content)))
-    for key in ("text", "thinking", "content", "parts", "output"):
-        value = _get(content, key)
-        if value is not None and not callable(value):
-            return text_of(value, depth + 1)
+    value = _first(content, "text", "thinking", "content", "parts", "output")
+    if value is not None:
+        return text_of(value, depth + 1)
     if (data := _get(content, "json")) is not None and not callable(data):
         return json.dumps(data, default=str)
     if isinstance(content, Mapping) and "type" not in content and "inline_data" not in content:
@@ -158,6 +159,13 @@ def _sequence(value: Any) -> list[Any]:
 
 
 def _first(value: Any, *keys: str) -> Any:
+    if type(value) is dict:
+        # nearly all are; asking the abstract class about each costs more than everything else here
+        for key in keys:
+            found = value.get(key)
+            if found is not None and not callable(found):
+                return found
+        return None
     for key in keys:
         found = _get(value, key)
         if found is not None and not callable(found):
@@ -166,6 +174,6 @@ def _first(value: Any, *keys: str) -> Any:
 
 
 def _get(value: Any, key: str) -> Any:
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         return value.get(key)
     return getattr(value, key, None) if not isinstance(value, (str, bytes, int, float)) else None

@@ -54,7 +54,7 @@ def load_json(text: str) -> Any:
     """Return what `dump_json` was given; tuples come back as lists."""
     if _BYTES_KEY in text:
         return json.loads(text, object_hook=_revive)
-    return _load_plainly(text)
+    return parse_json(text)
 
 
 def _choose_load() -> Callable[[str], Any]:
@@ -72,7 +72,8 @@ def _choose_load() -> Callable[[str], Any]:
     return load
 
 
-_load_plainly: Callable[[str], Any] = _choose_load()
+parse_json: Callable[[str], Any] = _choose_load()
+"""Returns what any JSON text says; `ValueError` where it says nothing."""
 
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
 

@@ -94,8 +94,8 @@ class Transaction:
         decided = decisions or Decisions()
         run_ids = decided.run_ids
 
-        def row_of_span(span: Span) -> Row:
-            return span_row(span, run_ids.get((span.trace_id, span.span_id)))
+        def row_of_span(key: Key, span: Span) -> Row:
+            return span_row(span, run_ids.get(key))
 
         spans, enriched_spans = self._write_keyed(tables.SPANS, batch.spans, row_of_span, self._load_spans, merge_spans)
         calls, enriched_calls = self._write_inferences(batch.inferences, decided)
@@ -152,6 +152,16 @@ class Transaction:
         wanted = set(trace_ids)
         self._writer.lock_traces(wanted)
         return load_traces(self.connection, wanted)
+
+    def known_trace_ids(self, trace_ids: Iterable[bytes]) -> set[bytes]:
+        """Return those of some traces of which the store holds a span, as of now until the transaction ends."""
+        wanted = set(trace_ids)
+        self._writer.lock_traces(wanted)
+        column = tables.SPANS.c.trace_id
+        found: set[bytes] = set()
+        for chunk in _chunks(sorted(wanted)):
+            found.update(self.connection.scalars(select(column).where(column.in_(chunk)).distinct()))
+        return found
 
     def load_prefixes(self, keys: Iterable[Key]) -> dict[Key, PrefixChain]:
         """Return the prefix chains of the calls that have one."""
@@ -250,16 +260,17 @@ class Transaction:
         self.connection.execute(delete(tables.JOURNAL_ENTRIES).where(column < before_ns))
 
     def _write_resources(self, batch: RecordBatch) -> None:
-        resources = {span.resource for span in batch.spans} | {sample.resource for sample in batch.serving_samples}
-        rows = [resource_row(resource) for resource in resources if resource is not None]
+        # spans of one request share theirs: told apart by identity first, which costs no look inside
+        shared = {id(span.resource): span.resource for span in batch.spans}
+        shared |= {id(sample.resource): sample.resource for sample in batch.serving_samples}
+        rows = [resource_row(resource) for resource in set(shared.values()) if resource is not None]
         self._writer.insert_new(tables.RESOURCES, rows)
 
     def _write_inferences(self, calls: Sequence[Inference], decisions: Decisions) -> tuple[int, int]:
         placed: dict[Key, tuple[bytes | None, int | None]] = {}
         decided = {(decision.trace_id, decision.span_id): decision for decision in decisions.inferences}
 
-        def row_of(call: Inference) -> Row:
-            key = (call.trace_id, call.span_id)
+        def row_of(key: Key, call: Inference) -> Row:
             if call.prefix is not None and key not in placed:
                 placed[key] = self._segments.place(call.prefix)
             return inference_row(call, *placed.get(key, (None, None)), decided.get(key))
@@ -279,8 +290,8 @@ class Transaction:
     def _write_tool_calls(self, calls: Sequence[ToolCall], decisions: Decisions) -> tuple[int, int]:
         decided = {(decision.trace_id, decision.span_id): decision for decision in decisions.tool_calls}
 
-        def row_of(call: ToolCall) -> Row:
-            return tool_call_row(call, decided.get((call.trace_id, call.span_id)))
+        def row_of(key: Key, call: ToolCall) -> Row:
+            return tool_call_row(call, decided.get(key))
 
         return self._write_keyed(tables.TOOL_CALLS, calls, row_of, _load_tool_calls, merge_tool_calls)
 
@@ -288,27 +299,26 @@ class Transaction:
         self,
         table: Table,
         records: Sequence[Record],
-        row_of: Callable[[Record], Row],
+        row_of: Callable[[Key, Record], Row],
         load: Callable[[Sequence[Any]], dict[Key, Record]],
         merge: Callable[[Record, Record], Record],
     ) -> tuple[int, int]:
         """Insert records and merge those that are there; return (inserted, enriched)."""
-        unique: dict[Key, Record] = {}
-        for record in records:
-            key = (record.trace_id, record.span_id)
-            known = unique.get(key)
-            unique[key] = record if known is None else merge(known, record)
-        rows = {key: row_of(record) for key, record in unique.items()}
-        inserted = self._writer.insert_new(table, list(rows.values()))
-        if inserted == len(rows):
+        unique = {(record.trace_id, record.span_id): record for record in records}
+        if len(unique) < len(records):
+            unique = _merged(records, merge)
+        written = list(map(row_of, unique.keys(), unique.values()))
+        inserted = self._writer.insert_new(table, written)
+        if inserted == len(written):
             return inserted, 0
+        rows = dict(zip(unique, written, strict=True))
         said = _SAID_BY_SOURCES[table.name]
         stored = {
             (row[0], row[1]): row for row in self._rows(table, list(rows)) if said(row) != said(rows[row[0], row[1]])
         }
         changed = []
         for key, known in load(list(stored.values())).items():
-            merged = row_of(merge(known, unique[key]))
+            merged = row_of(key, merge(known, unique[key]))
             if said(merged) != said(stored[key]):
                 changed.append(merged)
         self._writer.upsert(table, changed)
@@ -354,6 +364,15 @@ class Transaction:
             gone.extend(run_id for run_id in self.connection.scalars(query) if run_id not in kept)
         for names in _chunks(gone):
             self.connection.execute(delete(tables.RUNS).where(tables.RUNS.c.run_id.in_(names)))
+
+
+def _merged(records: Iterable[Record], merge: Callable[[Record, Record], Record]) -> dict[Key, Record]:
+    unique: dict[Key, Record] = {}
+    for record in records:
+        key = (record.trace_id, record.span_id)
+        known = unique.get(key)
+        unique[key] = record if known is None else merge(known, record)
+    return unique
 
 
 def _load_tool_calls(rows: Sequence[Any]) -> dict[Key, ToolCall]:

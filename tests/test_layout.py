@@ -42,11 +42,12 @@ def test_import_is_light() -> None:
     assert not {name for name in loaded if name.startswith("inferometer.")}
 
 
-def test_both_extensions_are_compiled() -> None:
+def test_all_extensions_are_compiled() -> None:
     from inferometer.analyzer import _replay
+    from inferometer.ingest import _otlp
     from inferometer.tokens import _native
 
-    for module in (_native, _replay):
+    for module in (_native, _replay, _otlp):
         assert module.__file__ is not None
         assert Path(module.__file__).suffix in {".so", ".pyd"}
 

@@ -37,7 +37,7 @@ class HashKey:
     @property
     def key_id(self) -> str:
         """Sixteen hex digits that name the key and do not give it away."""
-        return self.digest(b"", b"key id", 8).hex()
+        return _key_id(self.secret)
 
     def digest(self, message: bytes, purpose: bytes, size: int) -> bytes:
         """Return the keyed BLAKE2b of a message; ``purpose`` (at most 16 bytes) keeps uses apart."""
@@ -46,6 +46,11 @@ class HashKey:
     def pseudonym(self, user_id: str) -> str:
         """Return the 16 hex digits that stand for a user, the same wherever the user is met under this key."""
         return self.digest(user_id.encode("utf-8", "replace"), b"user", PSEUDONYM_BYTES).hex()
+
+
+@lru_cache(maxsize=16)
+def _key_id(secret: bytes) -> str:
+    return blake2b(digest_size=8, key=secret, person=b"key id").hexdigest()
 
 
 def load_key() -> HashKey:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
-from hashlib import sha256
+from functools import cache, lru_cache
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Literal, cast
 
@@ -108,7 +108,9 @@ class Encoding:
         if block < 1:
             raise ValueError(f"a block holds at least one token, not {block}")
         key = key or load_key()
-        texts = [self._normalise(text)] if isinstance(text, (str, bytes)) else [self._normalise(part) for part in text]
+        texts: Sequence[Text] = [text] if isinstance(text, (str, bytes)) else text
+        if self._form is not None:
+            texts = [self._normalise(part) for part in texts]
         tokens, hashes, _, _ = self._vocabulary.chain(texts, block, self.chain_secret(block, key))
         return tokens, PrefixChain(hashes, block, self.name, key.key_id)
 
@@ -124,7 +126,7 @@ class Encoding:
 
     def chain_secret(self, block: int, key: HashKey) -> bytes:
         """Return the 16 bytes that chains of this vocabulary and block size are hashed under."""
-        return key.digest(f"{self.name}\x1f{block}".encode(), b"prefix", 16)
+        return _chain_secret(self.name, block, key.secret)
 
     def _normalise(self, text: Text) -> Text:
         if self._form is None:
@@ -136,6 +138,11 @@ class Encoding:
             if text.isascii() or unicodedata.is_normalized(self._form, text)
             else unicodedata.normalize(self._form, text)
         )
+
+
+@lru_cache(maxsize=256)
+def _chain_secret(name: str, block: int, secret: bytes) -> bytes:
+    return blake2b(f"{name}\x1f{block}".encode(), digest_size=16, key=secret, person=b"prefix").digest()
 
 
 @cache

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "inferometer"
 SHIPPED = {".py", ".pyi", ".toml", ".json", ".j2", ".css", ".js", ".mako", ".typed"}
-EXTENSIONS = ("inferometer/tokens/_native.", "inferometer/analyzer/_replay.")
+EXTENSIONS = ("inferometer/tokens/_native.", "inferometer/analyzer/_replay.", "inferometer/ingest/_otlp.")
 
 
 def expected_files() -> set[str]:
