@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from inferometer.integrations.base import Integration, Patches, field
-from inferometer.integrations.stainless import StainlessIntegration
+from inferometer.integrations.stainless import StainlessIntegration, given
 from inferometer.integrations.streams import Accumulator
 from inferometer.schema import attributes as names
 from inferometer.schema.usage.anthropic import read_usage
@@ -62,9 +62,9 @@ class AnthropicIntegration(StainlessIntegration):
             ),
             body.get("model"),
             parameters=_parameters(body),
-            system=body.get("system"),
+            system=given(body.get("system")),
             messages=body["messages"],
-            tools=body.get("tools"),
+            tools=given(body.get("tools")),
             stream=stream,
             address=(url.host, url.port),
         )

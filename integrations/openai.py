@@ -40,10 +40,10 @@ class OpenAIIntegration(StainlessIntegration):
         """Return what puts the chunks of a stream together."""
         return openai_bodies.accumulator_for(url)
 
-    def adapt(self, client: Any, options: Any, stream: bool) -> tuple[Any, Hidden] | None:
+    def adapt(self, client: Any, options: Any) -> tuple[Any, Hidden] | None:
         """Ask for a stream's usage where the program does not say whether it wants it."""
         body = options.json_data
-        if not stream or not options.url.endswith("/completions") or not isinstance(body, dict):
+        if not options.url.endswith("/completions") or not isinstance(body, dict):
             return None
         wanted = body.get("stream_options")
         if isinstance(wanted, dict) and "include_usage" in wanted:

@@ -73,12 +73,13 @@ _servers: WeakKeyDictionary[Any, tuple[Any, str, tuple[str, int | None]]] = Weak
 
 def _server_of(client: Any) -> tuple[str, tuple[str, int | None]]:
     """Return the provider and address of a client's server, worked out once for each base URL that it has."""
-    url = client.base_url
+    set_url = client.__dict__.get("_base_url")  # the property imports a module each time it is read
     known = _servers.get(client)
-    if known is None or known[0] is not url:
+    if known is None or known[0] is not set_url or set_url is None:
+        url = client.base_url
         host = url.host
         provider = next((provider for ending, provider in _PROVIDERS if host.endswith(ending)), "openai")
-        known = _servers[client] = (url, provider, (host, url.port))
+        known = _servers[client] = (set_url, provider, (host, url.port))
     return known[1], known[2]
 
 

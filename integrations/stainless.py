@@ -44,8 +44,8 @@ class StainlessIntegration(Integration):
     def accumulator_for(self, url: str) -> Accumulator:
         """Return what puts the chunks of a stream together."""
 
-    def adapt(self, client: Any, options: Any, stream: bool) -> tuple[Any, Hidden] | None:
-        """Return changed options, and which chunks to hide for it; None to send what the program wrote."""
+    def adapt(self, client: Any, options: Any) -> tuple[Any, Hidden] | None:
+        """Return changed options of a stream, and which chunks to hide for it; None to send what the program wrote."""
         return None
 
     def refused(self, client: Any, error: Exception) -> bool:
@@ -57,7 +57,7 @@ class StainlessIntegration(Integration):
             call = self._begin(client, options, stream)
             if call is None:
                 return original(client, cast_to, options, stream=stream, stream_cls=stream_cls)
-            adapted = self._adapt(client, options, stream)
+            adapted = self._adapt(client, options) if stream else None
             tokens = call.enter()
             try:
                 try:
@@ -84,7 +84,7 @@ class StainlessIntegration(Integration):
             call = self._begin(client, options, stream)
             if call is None:
                 return await original(client, cast_to, options, stream=stream, stream_cls=stream_cls)
-            adapted = self._adapt(client, options, stream)
+            adapted = self._adapt(client, options) if stream else None
             tokens = call.enter()
             try:
                 try:
@@ -113,9 +113,9 @@ class StainlessIntegration(Integration):
             return None
         return None if request is None else begin(request)
 
-    def _adapt(self, client: Any, options: Any, stream: bool) -> tuple[Any, Hidden] | None:
+    def _adapt(self, client: Any, options: Any) -> tuple[Any, Hidden] | None:
         try:
-            return self.adapt(client, options, stream)
+            return self.adapt(client, options)
         except Exception as error:
             report(f"{self.name} options", error)
             return None
@@ -148,6 +148,11 @@ def _watch_stream(call: InferenceCall, stream: Any, accumulator: Accumulator, hi
         AsyncStreamWatch(call, accumulator, hidden).attach(stream, "_iterator", stream.response, "aclose")
     else:
         StreamWatch(call, accumulator, hidden).attach(stream, "_iterator", stream.response, "close")
+
+
+def given(value: Any) -> Any:
+    """Return a parameter of a request, None where the program left it out: some methods send the SDK's mark of that."""
+    return None if type(value).__name__ in ("Omit", "NotGiven") else value
 
 
 def is_raw(options: Any) -> bool:

@@ -33,7 +33,7 @@ from inferometer.tracer.guard import report
 from inferometer.tracer.privacy import Privacy
 from inferometer.tracer.recording import SPAN_KEY, Recording
 from inferometer.tracer.span import LeanSpan
-from inferometer.tracer.suppression import enter_suppressed, is_suppressed
+from inferometer.tracer.suppression import SUPPRESSING, is_suppressed
 
 current_call: ContextVar[InferenceCall | None] = ContextVar("inferometer-call", default=None)
 """The call whose HTTP attempts are being sent in this context."""
@@ -73,11 +73,10 @@ class InferenceCall:
     def enter(self) -> tuple[Token[Context] | None, Token[InferenceCall | None] | None]:
         """Make the call's span current while its request is sent; give what it returns to `leave`."""
         try:
-            values = dict(otel_context.get_current())
+            context = otel_context.get_current()
             if self._recording is not None:
-                values[SPAN_KEY] = self.span
-                enter_suppressed(values)
-            return otel_context.attach(Context(values)), current_call.set(self)
+                context = Context(context, **{SPAN_KEY: self.span, **SUPPRESSING})
+            return otel_context.attach(context), current_call.set(self)
         except Exception as error:
             report("call context", error)
             return None, None

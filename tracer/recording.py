@@ -31,7 +31,7 @@ Price = Callable[[str | None, str | None, Any], Any]
 def global_provider() -> TracerProvider | None:
     """Return the program's own tracer provider, None where none was set; never sets one."""
     provider = getattr(trace, "_TRACER_PROVIDER", None)
-    return provider if isinstance(provider, TracerProvider) else None
+    return provider if provider is not None and isinstance(provider, TracerProvider) else None
 
 
 class Recording:

@@ -29,8 +29,15 @@ from inferometer.tracer import guard
 GOLDENS = Path(__file__).parent / "goldens"
 SECRET = "Xyzzy-4711"
 REGENERATE = bool(os.environ.get("INFEROMETER_REGENERATE"))
-VOLATILE = ("_ns", "time_to_first_chunk", "server.port", "server.address", "session.id", "jsonrpc.request.id")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+VOLATILE = (
+    *("_ns", ".duration", "time_to_first_chunk", "time_to_first_token"),
+    *("server.port", "server.address", "session.id", "jsonrpc.request.id"),
+)
+_RANDOM = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"  # a UUID
+    r"|(?<=127\.0\.0\.1:)\d+"  # the model server's port
+    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*(Z|[+-]\d\d:\d\d)?"  # a time
+)
 
 Scenario = Callable[[ModelStub], None]
 
@@ -88,13 +95,13 @@ def hold(path: Path, package: str, spans: list[ReadableSpan], served: list[Reply
         "served": [[one.input_tokens, one.output_tokens, one.cached_tokens or 0] for one in served],
         "spans": [
             {
-                "name": _UUID.sub("*", span.name),
+                "name": _steady(span.name),
                 "kind": span.kind.name,
                 "parent": numbers.get(span.parent.span_id) if span.parent else None,
                 "scope": span.instrumentation_scope.name if span.instrumentation_scope else None,
                 "status": span.status.status_code.name,
                 "attributes": {
-                    key: value
+                    key: _steady(value)
                     for key, value in sorted((span.attributes or {}).items())
                     if not key.endswith(VOLATILE) and not key.startswith("inferometer.prefix.base")
                 },
@@ -110,6 +117,11 @@ def hold(path: Path, package: str, spans: list[ReadableSpan], served: list[Reply
     golden = json.loads(path.read_text(encoding="utf-8"))
     found = json.loads(text)
     assert _shape(found) == _shape(golden)
+
+
+def _steady(value: Any) -> Any:
+    """Return a value without what differs from run to run, so that a golden written anew differs by what matters."""
+    return _RANDOM.sub("*", value) if isinstance(value, str) else value
 
 
 def _shape(document: dict[str, Any]) -> Any:
