@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from inferometer.analyzer.doubles import possible_doubles
 from inferometer.profiles.prices import Priced, PriceList
 from inferometer.schema.errors import UnknownNameError
 from inferometer.schema.records import Run, Span, ToolCall
@@ -154,12 +155,16 @@ def _matches(summary: RunSummary, wanted: str) -> bool:
 
 @dataclass(slots=True)
 class Node:
-    """One span of a run with what is known of it; children in order of their start."""
+    """One span of a run with what is known of it; children in order of their start.
+
+    ``possible_double`` is a call of another trace that may be the same one.
+    """
 
     span: Span
     inference: InferenceRow | None = None
     priced: Priced | None = None
     tool_call: ToolCall | None = None
+    possible_double: InferenceRow | None = None
     children: list[Node] = field(default_factory=list)
 
     @property
@@ -203,6 +208,12 @@ class Node:
         }
         if self.inference is not None:
             document["inference"] = _inference_document(self.inference, self.priced)
+            double = self.possible_double
+            document["inference"]["possible_double"] = double and {
+                "run_id": double.placement.run_id,
+                "trace_id": double.inference.trace_id,
+                "span_id": double.inference.span_id,
+            }
         if self.tool_call is not None:
             tool = self.tool_call
             document["tool_call"] = {
@@ -292,6 +303,9 @@ def load_tree(store: Store, prices: PriceList, run_id: str) -> RunTree:
             if tool.tool_call.merged_into is None:
                 summary.tool_calls += 1
                 summary.errors += tool.tool_call.error is not None
+    counted = [node.inference for node in nodes.values() if node.inference is not None and node.is_counted]
+    for key, double in possible_doubles(store, counted).items():
+        nodes[key].possible_double = double
     return RunTree(summary, _linked(list(nodes.values())))
 
 

@@ -206,6 +206,9 @@ def print_tree(tree: RunTree, *, why: bool = False, console: Console | None = No
     console.print(top)
     if summary.unpriced:
         _print_lines(console, [f"{summary.unpriced:,} calls are unpriced; --why says why"])
+    doubles = sum(node.possible_double is not None for root in tree.roots for node in root.walk())
+    if doubles:
+        _print_lines(console, [f"{doubles:,} calls may be counted twice; --why names their possible doubles"])
 
 
 def _label(node: Node) -> Text:
@@ -240,6 +243,10 @@ def _why(node: Node) -> Iterable[str]:
         yield f"usage: {call.usage_source.value}, written {call.usage_semantics.value} of cached tokens"
         if call.merged_into is not None:
             yield f"merged into span {call.merged_into.hex()}"
+        if node.possible_double is not None:
+            double = node.possible_double
+            yield f"possible double of span {double.inference.span_id.hex()} in run {double.placement.run_id}: "
+            yield "  other trace and instrumentation, same service, time, model and tokens; both count"
         if priced is not None and priced.reason:
             yield f"unpriced: {priced.reason}"
         elif priced is not None and priced.card is not None:
