@@ -11,21 +11,26 @@
 /* Whether merging the bytes of both tokens leaves exactly these two: undo their merges, latest first, and see whether any
  * pair across the border would have merged before. Single bytes are the lowest tokens and thus the last. A version without
  * branches was slower: guessing which one is undone lets the next look-ups begin early. */
-static inline int stay_apart(const struct vocabulary *v, uint32_t left, uint32_t right)
+static inline int stay_apart(const struct vocabulary *v, uint32_t left, uint32_t right, uint32_t seam)
 {
+    uint64_t left_split = v->splits[left], right_split = v->splits[right];
     for (uint32_t limit = UINT32_MAX;;) {
         if (find_pair(v, left, right) < limit)
             return 0;
+        if (seam && !(left_split >> JOINS_SHIFT & seam) && !(right_split >> JOINS_SHIFT & JOINS_RIGHT))
+            return 1;
         if (left > right) {
             if (left < BYTE_TOKENS)
                 return 1;
             limit = left;
-            left = (uint32_t)(v->splits[left] >> 32);
+            left = SPLIT_RIGHT(left_split);
+            left_split = v->splits[left];
         } else {
             if (right < BYTE_TOKENS)
                 return 1;
             limit = right + 1; /* of equal merges the one further left comes first */
-            right = (uint32_t)v->splits[right];
+            right = SPLIT_LEFT(right_split);
+            right_split = v->splits[right];
         }
     }
 }
@@ -36,7 +41,8 @@ size_t backtrack_piece(const struct vocabulary *v, const uint8_t *piece, size_t 
     uint32_t length, token = longest_token(v, piece, size, &length);
     for (;;) {
         size_t end = at + length;
-        if (!(dead[end >> 6] >> (end & 63) & 1) && (!count || stay_apart(v, tokens[count - 1], token))) {
+        if (!(dead[end >> 6] >> (end & 63) & 1) &&
+            (!count || stay_apart(v, tokens[count - 1], token, seam_bit(piece[at - 1], piece[at])))) {
             tokens[count++] = token;
             at = end;
             if (at == size)

@@ -12,21 +12,22 @@
 #include "backtrack.h"
 
 #define HUGE_PAGE ((size_t)2 << 20)
+#define LONG_PIECES 32768u
 
-/* Zeroed memory on large pages where the system has them: a table is probed all over. The advice must come before the
- * first touch. */
-static void *allocate_table(size_t size)
+/* A copy of `content`, zeros where it is NULL, on large pages where the system has them: a table is probed all over. The
+ * advice must come before the first touch. */
+static void *allocate_table(size_t size, const void *content)
 {
     size_t alignment = size >= HUGE_PAGE ? HUGE_PAGE : 64;
-    size = (size + alignment - 1) / alignment * alignment;
-    void *table = aligned_alloc(alignment, size);
+    size_t room = (size + alignment - 1) / alignment * alignment;
+    void *table = aligned_alloc(alignment, room);
     if (!table)
         return 0;
 #if defined(MADV_HUGEPAGE)
-    if (size >= HUGE_PAGE)
-        madvise(table, size, MADV_HUGEPAGE);
+    if (room >= HUGE_PAGE)
+        madvise(table, room, MADV_HUGEPAGE);
 #endif
-    return memset(table, 0, size);
+    return content ? memcpy(table, content, size) : memset(table, 0, size);
 }
 
 size_t encoder_bytes(const struct vocabulary *v)
@@ -45,16 +46,14 @@ struct encoder *encoder_create(const struct vocabulary *v, const struct kernel *
         long_lines = long_lines > 1 ? long_lines / 2 : 1;
     }
     encoder->kernel = kernel;
-    encoder->line_mask = lines - 1;
-    encoder->long_mask = long_lines - 1;
-    encoder->keys = allocate_table((size_t)lines * 64);
-    encoder->long_pieces = allocate_table(long_lines * sizeof(struct long_piece));
-    if (!encoder->keys || !encoder->long_pieces) {
+    encoder->cache.line_mask = lines - 1;
+    encoder->cache.long_mask = long_lines - 1;
+    encoder->cache.keys = allocate_table((size_t)lines * 64, lines == v->seed_lines ? v->seed : 0);
+    encoder->cache.long_pieces = allocate_table(long_lines * sizeof(struct long_piece), 0);
+    if (!encoder->cache.keys || !encoder->cache.long_pieces) {
         encoder_destroy(encoder);
         return 0;
     }
-    if (lines == v->seed_lines)
-        memcpy(encoder->keys, v->seed, (size_t)lines * 64);
     return encoder;
 }
 
@@ -62,9 +61,9 @@ void encoder_destroy(struct encoder *encoder)
 {
     if (!encoder)
         return;
-    free(encoder->keys);
-    free(encoder->ids);
-    free(encoder->long_pieces);
+    free(encoder->cache.keys);
+    free(encoder->cache.ids);
+    free(encoder->cache.long_pieces);
     free(encoder->tokens);
     free(encoder->dead);
     free(encoder->out);
@@ -99,58 +98,64 @@ static size_t work_out(struct encoder *encoder, const struct vocabulary *v, cons
     return backtrack_piece(v, piece, size, encoder->tokens, encoder->dead);
 }
 
+static struct piece_key *line_of(const struct piece_cache *cache, struct piece_key key)
+{
+    return cache->keys + LINE_KEYS * (size_t)key_line(key.low, key.high, cache->line_mask);
+}
+
 static void remember_short(struct encoder *encoder, const struct vocabulary *v, struct piece_key key, size_t count)
 {
-    struct piece_key *line = encoder->keys + LINE_KEYS * (size_t)key_line(key.low, key.high, encoder->line_mask);
+    struct piece_cache *cache = &encoder->cache;
+    struct piece_key *line = line_of(cache, key);
     unsigned slot = 0;
     while (slot < LINE_KEYS && line[slot].high)
         slot++;
     if (slot == LINE_KEYS)
-        slot = 2 + (encoder->clock++ & 1);
+        slot = 2 + (cache->clock++ & 1);
     key.high |= (uint64_t)count << 60;
     line[slot] = key;
-    for (size_t at = 0; encoder->ids && at < 4 && at < count; at++)
-        encoder->ids[line - encoder->keys + slot].ids[at] = v->ids[encoder->tokens[at]];
+    for (size_t at = 0; cache->ids && at < SLOT_IDS && at < count; at++)
+        cache->ids[line - cache->keys + slot].ids[at] = v->ids[encoder->tokens[at]];
 }
 
-static struct long_piece *find_long(struct encoder *encoder, const uint8_t *piece, size_t size)
+/* The entry of a long piece by its hash, the lower word of its key; NULL where another or none is there. */
+static struct long_piece *find_long(const struct piece_cache *cache, uint64_t hash, const uint8_t *piece, size_t size)
 {
-    struct long_piece *entry = encoder->long_pieces + (hash_bytes(piece, size) & encoder->long_mask);
+    struct long_piece *entry = cache->long_pieces + (hash & cache->long_mask);
     return entry->size == size && !memcmp(entry->bytes, piece, size) ? entry : 0;
 }
 
-static void remember_long(struct encoder *encoder, const struct vocabulary *v, const uint8_t *piece, size_t size,
-                          size_t count)
+static void remember_long(struct encoder *encoder, const struct vocabulary *v, uint64_t hash, const uint8_t *piece,
+                          size_t size, size_t count)
 {
-    struct long_piece *entry = encoder->long_pieces + (hash_bytes(piece, size) & encoder->long_mask);
+    struct long_piece *entry = encoder->cache.long_pieces + (hash & encoder->cache.long_mask);
     memcpy(entry->bytes, piece, size);
     entry->size = (uint8_t)size;
-    entry->count = (uint32_t)count;
+    entry->count = (uint8_t)count;
     for (size_t at = 0; at < LONG_IDS && at < count; at++)
         entry->ids[at] = v->ids[encoder->tokens[at]];
 }
 
-static size_t count_piece(struct encoder *encoder, const struct vocabulary *v, const uint8_t *piece, size_t size)
+static size_t count_piece(struct encoder *encoder, const struct vocabulary *v, struct piece_key key, const uint8_t *piece,
+                          size_t size)
 {
     if (size <= SHORT_PIECE) {
-        struct piece_key key = make_key(piece, size);
-        const struct piece_key *line = encoder->keys + LINE_KEYS * (size_t)key_line(key.low, key.high, encoder->line_mask);
+        const struct piece_key *line = line_of(&encoder->cache, key);
         unsigned slot = find_slot(line, key); /* another piece of this batch may have brought it */
         if (slot < LINE_KEYS)
             return line[slot].high >> 60;
-        size_t count = work_out(encoder, v, piece, size);
-        if (count != SIZE_MAX)
-            remember_short(encoder, v, key, count);
-        return count;
+    } else if (size <= LONG_PIECE) {
+        const struct long_piece *entry = find_long(&encoder->cache, key.low, piece, size);
+        if (entry)
+            return entry->count;
     }
-    if (size > LONGEST_CACHED)
-        return work_out(encoder, v, piece, size);
-    const struct long_piece *entry = find_long(encoder, piece, size);
-    if (entry)
-        return entry->count;
     size_t count = work_out(encoder, v, piece, size);
-    if (count != SIZE_MAX)
-        remember_long(encoder, v, piece, size, count);
+    if (count == SIZE_MAX)
+        return SIZE_MAX;
+    if (size <= SHORT_PIECE)
+        remember_short(encoder, v, key, count);
+    else if (size <= LONG_PIECE)
+        remember_long(encoder, v, key.low, piece, size, count);
     return count;
 }
 
@@ -161,11 +166,11 @@ size_t encoder_count(struct encoder *encoder, const struct vocabulary *v, const 
     for (size_t at = 0; at < size && total <= limit; at = batch->ends[batch->count - 1]) {
         batch->start = (uint32_t)at;
         encoder->kernel->cut(v, text, size, batch);
-        encoder->kernel->prepare(encoder->keys, encoder->line_mask, text, size, batch);
-        total += encoder->kernel->count(encoder->keys, batch);
+        encoder->kernel->prepare(&encoder->cache, text, size, batch);
+        total += encoder->kernel->count(&encoder->cache, batch);
         for (uint32_t miss = 0; miss < batch->missed; miss++) {
             uint32_t piece = batch->misses[miss], start = piece ? batch->ends[piece - 1] : (uint32_t)at;
-            size_t count = count_piece(encoder, v, text + start, batch->ends[piece] - start);
+            size_t count = count_piece(encoder, v, batch->keys[piece], text + start, batch->ends[piece] - start);
             if (count == SIZE_MAX)
                 return SIZE_MAX;
             total += count;
@@ -174,27 +179,28 @@ size_t encoder_count(struct encoder *encoder, const struct vocabulary *v, const 
     return total;
 }
 
-/* Room for the ids of cached pieces, made when ids are first asked for. */
+/* Room for the ids beside the slots, made when ids are first asked for. */
 static int reserve_ids(struct encoder *encoder, const struct vocabulary *v)
 {
-    if (encoder->ids)
+    struct piece_cache *cache = &encoder->cache;
+    if (cache->ids)
         return 0;
-    size_t slots = LINE_KEYS * ((size_t)encoder->line_mask + 1);
-    encoder->ids = allocate_table(slots * sizeof *encoder->ids);
-    if (!encoder->ids)
+    size_t slots = LINE_KEYS * ((size_t)cache->line_mask + 1);
+    cache->ids = allocate_table(slots * sizeof *cache->ids, 0);
+    if (!cache->ids)
         return -1;
-    int seeded = encoder->line_mask + 1 == v->seed_lines;
+    int seeded = cache->line_mask + 1 == v->seed_lines;
     for (size_t slot = 0; slot < slots; slot++) {
-        encoder->ids[slot].ids[0] = seeded ? v->seed_ids[slot] : 0;
-        struct piece_key key = encoder->keys[slot];
+        cache->ids[slot].ids[0] = seeded ? v->seed_ids[slot] : 0;
+        struct piece_key key = cache->keys[slot];
         size_t size = key.high >> 56 & 15, count = key.high >> 60;
         if (!count || (seeded && key_equals(key, ((const struct piece_key *)v->seed)[slot])))
             continue;
         key.high &= ~(COUNT_BITS | LENGTH_BITS);
         if (work_out(encoder, v, (const uint8_t *)&key, size) == SIZE_MAX)
             return -1;
-        for (size_t at = 0; at < 4 && at < count; at++)
-            encoder->ids[slot].ids[at] = v->ids[encoder->tokens[at]];
+        for (size_t at = 0; at < SLOT_IDS && at < count; at++)
+            cache->ids[slot].ids[at] = v->ids[encoder->tokens[at]];
     }
     return 0;
 }
@@ -213,10 +219,11 @@ static int reserve_out(struct encoder *encoder, size_t count)
 }
 
 /* Append the ids of one piece that has no slot to encoder->out[written]; the new length, SIZE_MAX where memory is short. */
-static size_t write_piece(struct encoder *encoder, const struct vocabulary *v, const uint8_t *piece, size_t size,
-                          size_t written)
+static size_t write_piece(struct encoder *encoder, const struct vocabulary *v, struct piece_key key, const uint8_t *piece,
+                          size_t size, size_t written)
 {
-    const struct long_piece *entry = size <= LONGEST_CACHED ? find_long(encoder, piece, size) : 0;
+    uint64_t hash = size <= SHORT_PIECE ? hash_bytes(piece, size) : key.low; /* a short one of many tokens is there, too */
+    const struct long_piece *entry = size <= LONG_PIECE ? find_long(&encoder->cache, hash, piece, size) : 0;
     if (reserve_out(encoder, written + size + 4 * BATCH_ROOM + 4)) /* room for the cached pieces that follow, too */
         return SIZE_MAX;
     if (entry && entry->count <= LONG_IDS) {
@@ -228,13 +235,10 @@ static size_t write_piece(struct encoder *encoder, const struct vocabulary *v, c
         return SIZE_MAX;
     for (size_t at = 0; at < count; at++)
         encoder->out[written + at] = v->ids[encoder->tokens[at]];
-    if (size <= SHORT_PIECE) {
-        struct piece_key key = make_key(piece, size);
-        if (find_slot(encoder->keys + LINE_KEYS * (size_t)key_line(key.low, key.high, encoder->line_mask), key) == LINE_KEYS)
-            remember_short(encoder, v, key, count);
-    }
-    if (size <= LONGEST_CACHED && (size > SHORT_PIECE || count > 4))
-        remember_long(encoder, v, piece, size, count);
+    if (size <= SHORT_PIECE && find_slot(line_of(&encoder->cache, key), key) == LINE_KEYS)
+        remember_short(encoder, v, key, count);
+    if (size <= LONG_PIECE && (size > SHORT_PIECE || count > SLOT_IDS))
+        remember_long(encoder, v, hash, piece, size, count);
     return written + count;
 }
 
@@ -243,19 +247,23 @@ static size_t write_piece(struct encoder *encoder, const struct vocabulary *v, c
 static size_t write_batch(struct encoder *encoder, const struct vocabulary *v, const uint8_t *text)
 {
     struct batch *batch = &encoder->batch;
+    const struct piece_key *keys = encoder->cache.keys;
+    const struct piece_ids *ids = encoder->cache.ids;
+    uint32_t *out = encoder->out;
     size_t written = 0;
     int changed = 0;
     for (uint32_t at = 0; at < batch->count; at++) {
         uint32_t slot = encoder->slots[at] & SLOT_BITS, count = encoder->slots[at] >> 28;
-        if (count <= 4 && (!changed || key_equals(batch->keys[at], encoder->keys[slot]))) {
-            memcpy(encoder->out + written, encoder->ids + slot, sizeof *encoder->ids);
+        if (count <= SLOT_IDS && (!changed || key_equals(batch->keys[at], keys[slot]))) {
+            memcpy(out + written, ids + slot, sizeof *ids);
             written += count;
             continue;
         }
         uint32_t start = at ? batch->ends[at - 1] : batch->start;
-        written = write_piece(encoder, v, text + start, batch->ends[at] - start, written);
+        written = write_piece(encoder, v, batch->keys[at], text + start, batch->ends[at] - start, written);
         if (written == SIZE_MAX)
             return SIZE_MAX;
+        out = encoder->out;
         changed = 1;
     }
     return written;
@@ -271,8 +279,8 @@ size_t encoder_encode(struct encoder *encoder, const struct vocabulary *v, const
     for (size_t at = 0; at < size; at = batch->ends[batch->count - 1]) {
         batch->start = (uint32_t)at;
         encoder->kernel->cut(v, text, size, batch);
-        encoder->kernel->prepare(encoder->keys, encoder->line_mask, text, size, batch);
-        encoder->kernel->locate(encoder->keys, encoder->ids, batch, encoder->slots);
+        encoder->kernel->prepare(&encoder->cache, text, size, batch);
+        encoder->kernel->locate(&encoder->cache, batch, encoder->slots);
         size_t written = write_batch(encoder, v, text);
         if (written == SIZE_MAX || sink(state, encoder->out, written))
             return SIZE_MAX;

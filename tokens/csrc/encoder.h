@@ -4,26 +4,11 @@
 
 #include "kernel.h"
 
-#define LONGEST_CACHED 63u
-#define LONG_PIECES 32768u
-#define LONG_IDS 15u
-
-/* A piece that is too long for a key, or has more tokens than lie beside one. */
-struct long_piece {
-    uint8_t bytes[LONGEST_CACHED];
-    uint8_t size; /* 0: free */
-    uint32_t count;
-    uint32_t ids[LONG_IDS];
-};
-
 /* The memory of one thread at work. Everything in it can be forgotten; results never depend on it. */
 struct encoder {
     const struct kernel *kernel;
-    struct piece_key *keys;
-    struct piece_ids *ids; /* beside the keys; NULL until ids are asked for */
-    struct long_piece *long_pieces;
+    struct piece_cache cache;
     int is_small; /* made beyond the bound on memory, not kept */
-    uint32_t line_mask, long_mask, clock;
     struct batch batch;
     uint32_t slots[BATCH_ROOM];
     uint32_t *tokens; /* of one piece */

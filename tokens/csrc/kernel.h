@@ -25,13 +25,12 @@ struct kernel {
     const char *name;
     /* Cut text from batch->start until the batch or the text is full. */
     void (*cut)(const struct vocabulary *v, const uint8_t *text, size_t size, struct batch *batch);
-    /* Make keys and ask for their lines; a piece too long for a key gets one that no line has. */
-    void (*prepare)(const struct piece_key *keys, uint32_t line_mask, const uint8_t *text, size_t size,
-                    struct batch *batch);
+    /* Make keys and ask for their lines; a long piece gets a key that no slot holds, with its hash in the lower word. */
+    void (*prepare)(const struct piece_cache *cache, const uint8_t *text, size_t size, struct batch *batch);
     /* Sum up the tokens of the pieces that are cached and note those that are not. */
-    size_t (*count)(const struct piece_key *keys, struct batch *batch);
+    size_t (*count)(const struct piece_cache *cache, struct batch *batch);
     /* Slot | tokens << 28 of every piece, NO_SLOT where it is not cached; asks for the ids of the slots. */
-    void (*locate)(const struct piece_key *keys, const struct piece_ids *ids, struct batch *batch, uint32_t *slots);
+    void (*locate)(const struct piece_cache *cache, const struct batch *batch, uint32_t *slots);
 };
 
 /* The best kernel this machine runs; `name` asks for one, NULL for the best; NULL where it cannot run. */

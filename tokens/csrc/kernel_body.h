@@ -76,25 +76,31 @@ static void cut(const struct vocabulary *v, const uint8_t *text, size_t size, st
     }
 }
 
-static void prepare(const struct piece_key *keys, uint32_t line_mask, const uint8_t *text, size_t size,
-                    struct batch *batch)
+static void prepare(const struct piece_cache *cache, const uint8_t *text, size_t size, struct batch *batch)
 {
-    uint32_t start = batch->start;
+    const struct piece_key *keys = cache->keys;
+    const struct long_piece *long_pieces = cache->long_pieces;
+    uint32_t start = batch->start, line_mask = cache->line_mask, long_mask = cache->long_mask;
     for (uint32_t at = 0; at < batch->count; at++) {
-        uint32_t length = batch->ends[at] - start;
+        uint32_t length = batch->ends[at] - start, line = 0;
         struct piece_key key = {0, ~COUNT_BITS};
-        if (length <= SHORT_PIECE)
+        if (length <= SHORT_PIECE) {
             key = size - start >= 16 ? LOAD_KEY(text + start, length) : make_key(text + start, length);
-        uint32_t line = key_line(key.low, key.high, line_mask);
-        __builtin_prefetch(keys + LINE_KEYS * (size_t)line);
+            line = key_line(key.low, key.high, line_mask);
+            __builtin_prefetch(keys + LINE_KEYS * (size_t)line);
+        } else if (length <= LONG_PIECE) {
+            key.low = hash_bytes(text + start, length);
+            __builtin_prefetch(long_pieces + (key.low & long_mask));
+        }
         batch->keys[at] = key;
         batch->lines[at] = line;
         start = batch->ends[at];
     }
 }
 
-static size_t count_pieces(const struct piece_key *keys, struct batch *batch)
+static size_t count_pieces(const struct piece_cache *cache, struct batch *batch)
 {
+    const struct piece_key *keys = cache->keys;
     size_t total = 0;
     uint32_t missed = 0;
     for (uint32_t at = 0; at < batch->count; at++) {
@@ -108,8 +114,10 @@ static size_t count_pieces(const struct piece_key *keys, struct batch *batch)
     return total;
 }
 
-static void locate(const struct piece_key *keys, const struct piece_ids *ids, struct batch *batch, uint32_t *slots)
+static void locate(const struct piece_cache *cache, const struct batch *batch, uint32_t *slots)
 {
+    const struct piece_key *keys = cache->keys;
+    const struct piece_ids *ids = cache->ids;
     for (uint32_t at = 0; at < batch->count; at++) {
         size_t first = LINE_KEYS * (size_t)batch->lines[at];
         unsigned slot = FIND_SLOT(keys + first, batch->keys + at);

@@ -1,9 +1,11 @@
-/* A bounded cache from short pieces to their tokens.
+/* A bounded cache from pieces to their tokens.
  *
- * A key is sixteen bytes: the piece, at most fifteen bytes, filled up with zeros; the last byte holds its length in the
- * low and its number of tokens in the high four bits. Four keys make a line of 64 bytes, the unit of look-up. The first
- * two of a line, set from the vocabulary in the order of rank, stay; the other two give way to what comes. Ids, up to
- * four a piece, lie beside the keys and are only touched by who wants them.
+ * A short piece, of at most fifteen bytes, has a key of sixteen: the piece, filled up with zeros; the last byte holds its
+ * length in the low and its number of tokens in the high four bits. Four keys make a line of 64 bytes, the unit of
+ * look-up. The first two of a line, set from the vocabulary in the order of rank, stay; the other two give way to what
+ * comes. Ids, up to four a piece, lie beside the keys and are only touched by who wants them.
+ *
+ * A long piece has an entry of two lines: what counting wants in the first, ids in the second.
  */
 #ifndef INFEROMETER_PIECE_CACHE_H
 #define INFEROMETER_PIECE_CACHE_H
@@ -13,7 +15,10 @@
 #include <string.h>
 
 #define SHORT_PIECE 15u
+#define LONG_PIECE 62u
 #define LINE_KEYS 4u
+#define SLOT_IDS 4u
+#define LONG_IDS 16u
 #define COUNT_BITS 0xF000000000000000u /* of the upper word of a key */
 #define LENGTH_BITS 0x0F00000000000000u
 
@@ -22,7 +27,20 @@ struct piece_key {
 };
 
 struct piece_ids {
-    uint32_t ids[4];
+    uint32_t ids[SLOT_IDS];
+};
+
+struct long_piece {
+    uint8_t bytes[LONG_PIECE];
+    uint8_t size, count; /* size 0: free */
+    uint32_t ids[LONG_IDS];
+};
+
+struct piece_cache {
+    struct piece_key *keys;
+    struct piece_ids *ids; /* beside the keys; NULL until ids are asked for */
+    struct long_piece *long_pieces;
+    uint32_t line_mask, long_mask, clock;
 };
 
 static inline uint32_t key_line(uint64_t low, uint64_t high, uint32_t line_mask)

@@ -67,8 +67,11 @@ int chain_append(struct prefix_chain *chain, const uint32_t *ids, size_t count)
         size_t room = chain->block - chain->filled, taken = room < count ? room : count;
         memcpy(chain->open + chain->filled, ids, taken * sizeof *ids);
         size_t filled = chain->filled + taken;
+        uint64_t state[4]; /* in registers: the compiler cannot know that the ids are not the state */
+        memcpy(state, chain->state, sizeof state);
         for (size_t at = chain->filled & ~1u; at + 1 < filled; at += 2)
-            sip_word(chain->state, chain->open[at] | (uint64_t)chain->open[at + 1] << 32);
+            sip_word(state, chain->open[at] | (uint64_t)chain->open[at + 1] << 32);
+        memcpy(chain->state, state, sizeof state);
         chain->filled = (uint32_t)filled;
         ids += taken, count -= taken;
         if (filled == chain->block && close_block(chain))

@@ -126,7 +126,7 @@ uint64_t *trie_build(const struct vocabulary *v, size_t *units)
     int failed = !b.order || grow(&b);
     if (!failed) {
         for (uint32_t token = 0; token < v->tokens; token++)
-            if (v->splits[token] != UINT64_MAX)
+            if (v->splits[token] != NO_SPLIT)
                 b.order[count++] = token;
         sort_tokens(v, b.order, b.order + v->tokens, count);
         b.units[0] = 1ull << 24; /* the root: used, but its label is no byte's, since leaves have base 0 too */

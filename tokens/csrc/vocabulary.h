@@ -3,7 +3,7 @@
  *   header | token offsets u32[n+1] | token bytes | ids u32[n]
  *          | odd pieces: open-addressed u32 (token + 1) | pairs: lines of eight u64
  *          | pair filter: two bits of one u64 for every pair
- *          | splits u64[n]: left, right << 32           | prefixes u32[n]: the longest shorter token it begins
+ *          | splits u64[n]: left:21 | right:21 | joins:17 | prefixes u32[n]: the longest shorter token it begins
  *            with, size << 22 | token + 1
  *          | trie: double array of u64                  | seed: a piece cache that knows the vocabulary, and the ids of its slots
  *
@@ -12,6 +12,11 @@
  * pair: of all cuts into two tokens only the one that merging its own bytes ends with can ever stand side by side, since
  * merges inside a span go the same way whatever surrounds it. A token that merging never reaches has no split and is in
  * `odd pieces` alone, where the vocabulary lets a whole piece win.
+ *
+ * `joins` tells of seams between characters of three or four bytes. The left parts of a token, their left parts and so on
+ * can stand right of a seam, the right parts left of it. Bit 16 is set where one of the former is the right of any pair
+ * across such a seam; bit i where one of the latter is the left of a pair whose right begins with 0xEi or 0xFi. Most
+ * characters have neither, and merging across the seam need not be asked for their bytes.
  */
 #ifndef INFEROMETER_VOCABULARY_H
 #define INFEROMETER_VOCABULARY_H
@@ -22,10 +27,16 @@
 #include "hash.h"
 #include "scan.h"
 
-#define VOCABULARY_FORMAT 6u
+#define VOCABULARY_FORMAT 7u
 #define MAX_TOKENS (1u << 21)
 #define NO_TOKEN UINT32_MAX
 #define BYTE_TOKENS 256u
+#define NO_SPLIT UINT64_MAX
+#define SPLIT(left, right) ((uint64_t)(left) | (uint64_t)(right) << 21)
+#define SPLIT_LEFT(split) ((uint32_t)(split) & (MAX_TOKENS - 1))
+#define SPLIT_RIGHT(split) ((uint32_t)((split) >> 21) & (MAX_TOKENS - 1))
+#define JOINS_SHIFT 42
+#define JOINS_RIGHT (1u << 16)
 
 enum vocabulary_section { OFFSETS, BYTES, IDS, PIECES, PAIRS, PAIR_FILTER, SPLITS, PREFIXES, TRIE, SEED, SEED_IDS, SECTIONS };
 
@@ -85,6 +96,12 @@ static inline uint32_t find_piece(const struct vocabulary *v, const uint8_t *pie
         if (token_size(v, token) == size && !memcmp(v->bytes + v->offsets[token], piece, size))
             return token;
     }
+}
+
+/* The bit of the seam between two bytes, 0 where `joins` does not tell of it. */
+static inline uint32_t seam_bit(uint8_t before, uint8_t after)
+{
+    return before >= 0x80 && after >= 0xE0 ? 1u << (after & 15) : 0;
 }
 
 static inline uint64_t pair_key(uint32_t left, uint32_t right)

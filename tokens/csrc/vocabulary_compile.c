@@ -55,7 +55,7 @@ static const char *add_pieces(struct compiler *c)
 
 static void add_pair(struct compiler *c, uint32_t token)
 {
-    uint32_t left = (uint32_t)c->splits[token], right = (uint32_t)(c->splits[token] >> 32);
+    uint32_t left = SPLIT_LEFT(c->splits[token]), right = SPLIT_RIGHT(c->splits[token]);
     uint64_t hash = pair_hash(left, right);
     uint64_t slot = 8 * (uint64_t)pair_line(hash, c->v.pair_mask), slots = 8 * ((uint64_t)c->v.pair_mask + 1);
     while (c->pairs[slot])
@@ -64,7 +64,7 @@ static void add_pair(struct compiler *c, uint32_t token)
     c->pairs[slot] = pair_key(left, right) | (uint64_t)token << 1 | 1;
 }
 
-/* Merge a token's own bytes to the end. Returns the last two parts where that leads to the token, else UINT64_MAX. */
+/* Merge a token's own bytes to the end. Returns the last two parts where that leads to the token, else NO_SPLIT. */
 static uint64_t find_split(const struct compiler *c, uint32_t token)
 {
     const struct vocabulary *v = &c->v;
@@ -81,9 +81,9 @@ static uint64_t find_split(const struct compiler *c, uint32_t token)
         for (uint32_t at = 1; at + 1 < count; at++)
             best = merged[at] < merged[best] ? at : best;
         if (merged[best] == NO_TOKEN)
-            return UINT64_MAX;
+            return NO_SPLIT;
         if (count == 2)
-            return parts[0] | (uint64_t)parts[1] << 32;
+            return SPLIT(parts[0], parts[1]);
         parts[best] = merged[best];
         count--;
         for (uint32_t at = best + 1; at < count; at++) {
@@ -95,7 +95,7 @@ static uint64_t find_split(const struct compiler *c, uint32_t token)
         for (uint32_t at = best ? best - 1 : 0; at <= best && at + 1 < count; at++)
             merged[at] = find_piece(v, bytes + starts[at], starts[at + 2] - starts[at]);
     }
-    return parts[0] | (uint64_t)parts[0] << 32;
+    return SPLIT(parts[0], parts[0]);
 }
 
 /* Whether listed merges lead from a token's bytes to the token. */
@@ -131,15 +131,54 @@ static void add_pairs(struct compiler *c)
         if (!merges)
             c->splits[token] = find_split(c, token);
         else if (merges[2 * token] == NO_TOKEN)
-            c->splits[token] = token_size(&c->v, token) == 1 ? token | (uint64_t)token << 32 : UINT64_MAX;
+            c->splits[token] = token_size(&c->v, token) == 1 ? SPLIT(token, token) : NO_SPLIT;
         else
-            c->splits[token] = merges[2 * token] | (uint64_t)merges[2 * token + 1] << 32;
-        if (c->splits[token] != UINT64_MAX && token_size(&c->v, token) > 1)
+            c->splits[token] = SPLIT(merges[2 * token], merges[2 * token + 1]);
+        if (c->splits[token] != NO_SPLIT && token_size(&c->v, token) > 1)
             add_pair(c, token);
     }
     for (uint32_t token = 0; c->source->merges && token < c->v.tokens; token++)
-        if (c->splits[token] != UINT64_MAX && !is_reached(c, token))
-            c->splits[token] = UINT64_MAX;
+        if (c->splits[token] != NO_SPLIT && !is_reached(c, token))
+            c->splits[token] = NO_SPLIT;
+}
+
+/* What each token has of its own: pairs across a seam. */
+static void note_pairs(const struct compiler *c, uint32_t *joins)
+{
+    const struct vocabulary *v = &c->v;
+    for (size_t slot = 0; slot < 8 * ((size_t)v->pair_mask + 1); slot++) {
+        if (!c->pairs[slot])
+            continue;
+        uint32_t left = (uint32_t)(c->pairs[slot] >> 43), right = (uint32_t)(c->pairs[slot] >> 22) & (MAX_TOKENS - 1);
+        uint32_t seam = seam_bit(v->bytes[v->offsets[left + 1] - 1], v->bytes[v->offsets[right]]);
+        joins[left] |= seam;
+        joins[right] |= seam ? JOINS_RIGHT : 0;
+    }
+}
+
+/* A part that comes after what it merges to, as listed merges may have it, is taken to join everything. */
+static uint32_t joins_of_part(const struct compiler *c, const uint32_t *joins, uint32_t part, uint32_t token)
+{
+    return part < token ? joins[part] | (uint32_t)(c->splits[part] >> JOINS_SHIFT) : UINT32_MAX;
+}
+
+/* What the parts of each token have, and theirs. */
+static int add_joins(struct compiler *c)
+{
+    uint32_t *joins = calloc(c->v.tokens, sizeof *joins);
+    if (!joins)
+        return -1;
+    note_pairs(c, joins);
+    for (uint32_t token = BYTE_TOKENS; token < c->v.tokens; token++) {
+        if (c->splits[token] == NO_SPLIT)
+            continue;
+        uint32_t left = SPLIT_LEFT(c->splits[token]), right = SPLIT_RIGHT(c->splits[token]);
+        uint64_t below = (joins_of_part(c, joins, left, token) & JOINS_RIGHT) |
+                         (joins_of_part(c, joins, right, token) & (JOINS_RIGHT - 1));
+        c->splits[token] |= below << JOINS_SHIFT;
+    }
+    free(joins);
+    return 0;
 }
 
 /* The trie finds every token that merging reaches; what it cannot find stays in the table of pieces, if it is to be found
@@ -148,11 +187,11 @@ static void keep_odd_pieces(struct compiler *c)
 {
     uint32_t odd = 0;
     for (uint32_t token = 0; token < c->v.tokens; token++)
-        odd += c->splits[token] == UINT64_MAX;
+        odd += c->splits[token] == NO_SPLIT;
     memset(c->pieces, 0, ((size_t)c->v.piece_mask + 1) * sizeof *c->pieces);
     c->v.piece_mask = power_of_two(2 * (uint64_t)odd) - 1;
     for (uint32_t token = 0; c->source->whole_pieces && token < c->v.tokens; token++)
-        if (c->splits[token] == UINT64_MAX)
+        if (c->splits[token] == NO_SPLIT)
             add_piece(c, token);
 }
 
@@ -174,7 +213,7 @@ static void add_seeds(struct compiler *c)
     for (uint32_t token = 0; token < v->tokens; token++) {
         uint32_t size = token_size(v, token);
         const uint8_t *bytes = v->bytes + v->offsets[token];
-        if (size > SHORT_PIECE || (c->splits[token] == UINT64_MAX && !c->source->whole_pieces))
+        if (size > SHORT_PIECE || (c->splits[token] == NO_SPLIT && !c->source->whole_pieces))
             continue;
         struct piece_key key = make_key(bytes, size);
         struct piece_key *line = c->seed + LINE_KEYS * (size_t)key_line(key.low, key.high, v->seed_lines - 1);
@@ -212,6 +251,8 @@ static const char *build_tables(struct compiler *c)
     if (problem)
         return problem;
     add_pairs(c);
+    if (add_joins(c))
+        return NO_MEMORY;
     v->trie = c->trie = trie_build(v, &c->trie_units);
     if (!c->trie)
         return NO_MEMORY;
