@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.engine import Connection
@@ -78,7 +79,10 @@ def connect(url: URL, *, create: bool) -> tuple[Engine, bool]:
             return create_engine(url, pool_pre_ping=True), False
         except ModuleNotFoundError as error:
             raise MissingExtraError("a PostgreSQL store", "postgres", str(error.name)) from error
-    created = _find_file(Path(str(url.database)), create=create)
+    path = Path(str(url.database))
+    created = _find_file(path, create=create)
+    if not create and is_unchangeable(path):
+        url = url.set(database=f"file:{quote(str(path))}", query={"immutable": "1", "uri": "true"})
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "isolation_level": None})
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
@@ -105,6 +109,11 @@ def _find_file(path: Path, *, create: bool) -> bool:
     return False
 
 
+def is_unchangeable(path: Path) -> bool:
+    """Return whether a store can only be read and has no log beside it; SQLite has to be told, for want of locks."""
+    return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) and not Path(f"{path}-wal").exists()
+
+
 def _set_pragmas(connection: Any, _: Any) -> None:
     # FULL: what was acknowledged survives a power cut; it costs a flush a commit and no processor time
     cursor = connection.cursor()
@@ -120,7 +129,7 @@ def _set_pragmas(connection: Any, _: Any) -> None:
 
 def use_write_ahead_log(engine: Engine) -> None:
     """Let readers go on while one writes; the mode stays in the file, so the file must be known to be ours."""
-    if engine.dialect.name != "sqlite":
+    if engine.dialect.name != "sqlite" or "immutable" in engine.url.query:
         return
     connection = engine.raw_connection()
     try:

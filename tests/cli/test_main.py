@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -122,6 +123,69 @@ def test_missing_extra_is_named() -> None:
     done = _run_with(None, ["audit"])
     assert done.returncode == 2
     assert "inferometer[audit]" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["profiles", "list"], ["profiles", "show", "h100_sxm"], ["cost"]])
+def test_a_reader_that_leaves_ends_the_command_without_a_word(words: list[str], tmp_path: Path) -> None:
+    session = tmp_path / "session.jsonl"
+    session.write_text(_SESSION)
+    assert run(["import", str(session)]) == 0
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "inferometer", *words], stdout=pipe, stderr=subprocess.PIPE, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("words", [[], ["store"], ["profiles"], ["tokens"]])
+def test_no_command_at_all_shows_the_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("Usage: inferometer")
+    assert captured.err.count("\n") > 5
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130() -> None:
+    code = (
+        "import os, signal, sys; from inferometer.cli import main, run\n"
+        "@main.command('wait')\n"
+        "def wait(): os.kill(os.getpid(), signal.SIGINT)\n"
+        "import inferometer.cli as cli; cli.VerbGroup.get_command = lambda self, context, name: wait\n"
+        "cli.VERBS['wait'] = ('', '')\n"
+        "sys.exit(run(['wait']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "stopped")
+
+
+def test_what_a_terminal_cannot_show_is_no_failure(tmp_path: Path) -> None:
+    session = tmp_path / "session.jsonl"
+    session.write_text(_SESSION.replace('"sessionId":"s1"', '"sessionId":"sitzung-\\u00fc"'))
+    assert run(["import", str(session)]) == 0
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for words in (["cost", "--by", "session"], ["audit", "--no-replay"]):
+        done = subprocess.run([sys.executable, "-m", "inferometer", *words], env=environment, capture_output=True)
+        assert done.returncode == 0, done.stderr
+    exported = subprocess.run(
+        [sys.executable, "-m", "inferometer", "export", "--to", "otlp"], env=environment, capture_output=True
+    )
+    assert exported.returncode == 0, exported.stderr
+    assert json.loads(exported.stdout.splitlines()[0])["resourceSpans"]
+
+
+def test_a_path_that_the_system_refuses_is_the_users_mistake(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/root/secret")
+
+    monkeypatch.setattr("inferometer.store.location.locate", refuse)
+    monkeypatch.setattr("inferometer.store.database.locate", refuse)
+    assert run(["cost"]) == 2
+    assert capsys.readouterr().err == "error: /root/secret: permission denied\n"
 
 
 _SESSION = (

@@ -5,6 +5,7 @@ A verb lives in ``cli/<verb>.py`` (``import`` in ``import_.py``) and is the ``cl
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -15,7 +16,7 @@ import click
 
 from inferometer.schema.errors import InferometerError, MissingExtraError, UserError
 
-DONE, FOUND, USER_MISTAKE, OUR_FAILURE = 0, 1, 2, 3
+DONE, FOUND, USER_MISTAKE, OUR_FAILURE, INTERRUPTED, UNREAD = 0, 1, 2, 3, 130, 141
 
 VERBS: dict[str, tuple[str, str]] = {
     # name: (one line for --help, extra that brings the verb's packages)
@@ -91,27 +92,36 @@ def run(arguments: Sequence[str] | None = None) -> int:
         arguments: words after the program's name; ``sys.argv`` where None.
 
     Returns:
-        The exit code: 0 done, 1 a check found something, 2 the user's mistake, 3 our failure.
+        The exit code: 0 done, 1 a check found something, 2 the user's mistake, 3 our failure; 130 interrupted, 141
+        the reader of the output left, as of any program in a shell.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal cannot show is no reason to fail
     try:
         result = main(args=arguments, prog_name="inferometer", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("stopped", err=True)
-        return 130
+        return INTERRUPTED
+    except SystemExit:
+        # click and rich leave so, and nothing else does, where the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing may be flushed to it at exit
+        return UNREAD
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USER_MISTAKE
     except click.ClickException as error:
         return _user_mistake(error.format_message())
     except UserError as error:
         return _user_mistake(str(error))
-    except BrokenPipeError:
-        # the reader of our output left, as `head` does; the descriptor must not be flushed again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
     except ModuleNotFoundError as error:
         return _missing_package(error, arguments)
     except InferometerError as error:
         click.echo(f"error: {error}", err=True)
         return OUR_FAILURE
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            return _user_mistake(f"{error.filename}: {(error.strerror or str(error)).lower()}")
         click.echo(f"error: {type(error).__name__}: {error} (a failure of ours; please report it)", err=True)
         if os.environ.get("INFEROMETER_DEBUG"):
             traceback.print_exc()

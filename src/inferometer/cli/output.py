@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,8 @@ def write_whole(name: str) -> Iterator[TextIO]:
         InputError: it cannot be written.
     """
     if name == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")  # as in a file
         yield sys.stdout
         return
     path = Path(name)
