@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,8 +65,9 @@ def connect(
 ) -> tuple[EdgeList, NDArray[np.float64]]:
     """Return the edges of a workload and when calls that wait for none are released.
 
-    An edge that leads back in time or out of its session is dropped and counted. A call without any waits, as a person
-    would, for the call of its session that ended last before it began. Of several calls waited for, the shortest gap
+    An edge that leads back in time or out of its session is dropped and counted. A call without any waits for the call
+    of its run that ended last before it began, as where a run goes on in another trace; the first of a run waits, as a
+    person would, for the call of its session that did. Of several calls waited for, the shortest gap
     is what passed after the last of them, and stands for all: what was one's tool time was another's run time. A call
     that failed without tokens is passed over, and so is the wait after it: it was the old provider's.
 
@@ -84,17 +85,22 @@ def connect(
     gaps: list[float] = []
     human: list[bool] = []
     for begin, end in pairwise(session_first):
-        before = _Ends(rows, begin, end)
-        for index in range(begin, end):
+        session = range(begin, end)
+        before = _Ends(rows, session)
+        of_run = {run_id: _Ends(rows, calls) for run_id, calls in _by_run(rows, session).items()}
+        for index in session:
             found = _waited_for(rows[index], place, left_out)
             within = [(other, edge) for other, edge in found if begin <= other < index]
             warnings.update(_dropped(found, begin, end, index))
             if not within:
-                other = before.last_before(index)
+                own = of_run.get(rows[index].placement.run_id or "")
+                other, kind = own.last_before(index) if own else None, DependencyKind.SEQUENTIAL
+                if other is None:
+                    other, kind = before.last_before(index), DependencyKind.HUMAN
                 if other is None:
                     release_s[index] = _offset_s(rows[index], rows[begin])
                     continue
-                within = [(other, Dependency(b"", DependencyKind.HUMAN))]
+                within = [(other, Dependency(b"", kind))]
             gap_s = _gap_s(rows, index, within)
             for other, edge in within:
                 source.append(other)
@@ -104,13 +110,23 @@ def connect(
     return EdgeList.of(len(rows), source, to, gaps, human), release_s
 
 
-class _Ends:
-    """The ends of a session's calls, in order."""
+def _by_run(rows: list[InferenceRow], session: range) -> dict[str, list[int]]:
+    """Return the calls of each run that has several."""
+    calls: dict[str, list[int]] = {}
+    for index in session:
+        run_id = rows[index].placement.run_id
+        if run_id is not None:
+            calls.setdefault(run_id, []).append(index)
+    return {run_id: found for run_id, found in calls.items() if len(found) > 1}
 
-    def __init__(self, rows: list[InferenceRow], begin: int, end: int) -> None:
+
+class _Ends:
+    """The ends of some calls of a session, in order."""
+
+    def __init__(self, rows: list[InferenceRow], calls: Sequence[int]) -> None:
         self._rows = rows
-        self._begin = begin
-        ends = [(rows[index].placement.end_ns, index) for index in range(begin, end)]
+        self._calls = calls
+        ends = [(rows[index].placement.end_ns, index) for index in calls]
         self._known = sorted((end_ns, index) for end_ns, index in ends if end_ns is not None)
         self._times = [end_ns for end_ns, _ in self._known]
 
@@ -118,7 +134,8 @@ class _Ends:
         """Return the call that ended last before `index` began; where times are unknown, the one before it."""
         start_ns = self._rows[index].placement.start_ns
         if start_ns is None:
-            return index - 1 if index > self._begin else None
+            place = bisect_left(self._calls, index)
+            return self._calls[place - 1] if place else None
         for place in range(bisect_right(self._times, start_ns) - 1, -1, -1):
             if self._known[place][1] < index:
                 return self._known[place][1]

@@ -16,10 +16,15 @@ import pytest
 from inferometer.analyzer.workload import Workload, build_workload, load_workload
 from inferometer.analyzer.workload_prefix import build_forest, forest_of
 from inferometer.analyzer.workload_scaling import double_steps, halve_steps
+from inferometer.ingest.commit import commit
+from inferometer.ingest.normalise import normalise
+from inferometer.ingest.raw import RawSpan, resource_of
 from inferometer.schema.errors import UserError
 from inferometer.schema.meters import Meters
-from inferometer.schema.records import Dependency, DependencyKind, Inference, PrefixChain, Purpose, Status
+from inferometer.schema.records import Dependency, DependencyKind, Inference, PrefixChain, Purpose, SpanLink, Status
 from inferometer.schema.rows import InferenceRow, Placement
+from inferometer.store import open_store
+from inferometer.testing.raw_spans import agent, chat, span_id
 
 TRACE = b"t" * 16
 SECOND = 1_000_000_000
@@ -86,6 +91,33 @@ def test_next_run_of_a_session_waits_as_the_person_did() -> None:
     assert edges_of(workload) == {(0, 1): 60.0}
     assert workload.edges.is_human.tolist() == [True]
     assert workload.runs == 2
+
+
+def test_run_that_goes_on_in_another_trace_waits_for_itself_and_for_no_person(tmp_path: Path) -> None:
+    """Two runs of one session; the first goes on, by a link, in another trace and another service after both."""
+
+    def part(trace: int, begin_s: float, session: str, links: list[SpanLink], service: str) -> list[RawSpan]:
+        known = {"gen_ai__conversation__id": session}
+        root = replace(agent(1, trace=bytes([trace] * 16), start=begin_s, end=begin_s + 10, **known), links=links)
+        calls = [
+            chat(2 + n, 1, trace=bytes([trace] * 16), start=begin_s + 4 * n, end=begin_s + 4 * n + 3) for n in (0, 1)
+        ]
+        resource = resource_of({"service.name": service})
+        return [replace(span, resource=resource) for span in (root, *calls)]
+
+    link = [SpanLink(bytes([1] * 16), span_id(1))]
+    spans = [*part(1, 0, "s", [], "web"), *part(2, 12, "s", [], "web"), *part(3, 40, "s", link, "worker")]
+    with open_store(str(tmp_path / "store.db")) as store:
+        for some in (spans[6:], spans[:6]):
+            with store.transaction() as tx:
+                commit(tx, normalise(some))
+        workload = load_workload(store)
+    # calls in order of time: 0 and 1 of the first run, 2 and 3 of the other one, 4 and 5 of the first one's second part
+    assert (workload.runs, workload.sessions) == (2, 1)
+    assert workload.run.tolist() == [0, 0, 1, 1, 0, 0]
+    assert edges_of(workload) == {(0, 1): 1.0, (1, 2): 5.0, (2, 3): 1.0, (1, 4): 33.0, (4, 5): 1.0}
+    human = dict(zip(edges_of(workload), workload.edges.is_human.tolist(), strict=True))
+    assert [edge for edge, is_human in human.items() if is_human] == [(1, 2)]
 
 
 def test_parallel_calls_without_edges_start_with_their_session() -> None:
