@@ -6,18 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import CostedCall, Dataset
 from inferometer.analyzer.price_findings import PriceWitness
-from inferometer.analyzer.waste import Evidence, evidence_of
+from inferometer.analyzer.waste import EVIDENCE_LIMIT, Evidence, evidence_of, ranked
 from inferometer.schema.records import UsageSource
 
 
-def price_findings(dataset: Dataset) -> list[dict[str, Any]]:
+def price_findings(dataset: Dataset, limit: int = EVIDENCE_LIMIT) -> list[dict[str, Any]]:
     """Return the models whose recorded cost is not the list's, with the calls that differ most."""
     witness = PriceWitness()
     for call in dataset.calls:
         witness.see(call.row, call.priced)
-    return [{**found.as_dict(), "evidence": _ranked(_differing(dataset, found.model))} for found in witness.findings()]
+    return [
+        {**found.as_dict(), "evidence": _dicts(_differing(dataset, found.model), limit)} for found in witness.findings()
+    ]
 
 
 def _differing(dataset: Dataset, model: str) -> list[Evidence]:
@@ -30,15 +32,14 @@ def _differing(dataset: Dataset, model: str) -> list[Evidence]:
     return evidence
 
 
-def _ranked(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
-    ranked = sorted(evidence, key=lambda item: (-(item.cost_usd or ZERO), -(item.tokens or 0), item.span_id))
-    return [item.as_dict() for item in ranked[:50]]
+def _dicts(evidence: Sequence[Evidence], limit: int) -> list[dict[str, Any]]:
+    return [item.as_dict() for item in ranked(evidence)[:limit]]
 
 
-def data_findings(dataset: Dataset) -> list[dict[str, Any]]:
-    """Return what a reader must know about the record before trusting a total."""
+def data_findings(dataset: Dataset, limit: int = EVIDENCE_LIMIT) -> list[dict[str, Any]]:
+    """Return what a reader must know about the record before trusting a total, each with so many calls at most."""
     found = [_seen_twice(dataset), _without_usage(dataset), _unpriced(dataset), _undated(dataset)]
-    return [finding for finding in found if finding is not None]
+    return [{**finding, "evidence": _dicts(finding["evidence"], limit)} for finding in found if finding is not None]
 
 
 def _seen_twice(dataset: Dataset) -> dict[str, Any] | None:
@@ -63,7 +64,7 @@ def _seen_twice(dataset: Dataset) -> dict[str, Any] | None:
         "calls": len(merged),
         "detail": "Counted once, not again: "
         + "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(5)),
-        "evidence": _ranked(evidence),
+        "evidence": evidence,
     }
 
 
@@ -71,7 +72,7 @@ def _named(id_: str, title: str, calls: Sequence[CostedCall], detail: str) -> di
     if not calls:
         return None
     evidence = [evidence_of(call, f"{call.model}: {call.priced.reason or ''}".strip(": ")) for call in calls]
-    return {"id": id_, "title": title, "calls": len(calls), "detail": detail, "evidence": _ranked(evidence)}
+    return {"id": id_, "title": title, "calls": len(calls), "detail": detail, "evidence": evidence}
 
 
 def _without_usage(dataset: Dataset) -> dict[str, Any] | None:
@@ -80,8 +81,8 @@ def _without_usage(dataset: Dataset) -> dict[str, Any] | None:
         "usage_missing",
         "Calls without usage",
         calls,
-        "Their tokens are unknown and cost nothing here. Streaming calls need stream_options.include_usage at OpenAI; "
-        "importing with the text counts them.",
+        "Their tokens and their cost are unknown and in no sum. Streaming calls need stream_options.include_usage at "
+        "OpenAI; importing with the text counts them.",
     )
 
 

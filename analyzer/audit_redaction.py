@@ -37,8 +37,20 @@ class _Redaction:
             by: rows if by == "model" else [{**row, "key": self._word(by, row["key"])} for row in rows]
             for by, rows in document["groups"].items()
         }
+        result["window"] = {**document["window"], "where": []}
+        bill = document["reconciliation"]
+        if bill.get("files"):
+            result["reconciliation"] = {**bill, "files": [self._file(file) for file in bill["files"]]}
+        if document["roofline"]:
+            runs = [
+                {**run, "name": self._word("training run", run["name"])} for run in document["roofline"]["training"]
+            ]
+            result["roofline"] = {**document["roofline"], "training": runs}
         result["redacted"] = True
         return result
+
+    def _file(self, file: Mapping[str, Any]) -> dict[str, Any]:
+        return {**file, "path": self._word("file", file["path"])}
 
     def _walk(self, value: Any) -> Any:
         if isinstance(value, Mapping):

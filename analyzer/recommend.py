@@ -156,7 +156,7 @@ def assess(proposal: Proposal, examined: Examined) -> Recommendation | None:
         for old, new in zip(dataset.calls, after, strict=True)
         if old is not new and old.cost_usd != new.cost_usd
     ]
-    shown = nlargest(EVIDENCE_LIMIT, changed, key=lambda pair: (_gain(*pair), pair[0].key))
+    shown = nlargest(examined.evidence_limit, changed, key=lambda pair: (_gain(*pair), pair[0].key))
     committed = committed_share(changed, examined)
     daily = mid * (1 - committed) / Decimal(repr(dataset.days)) if dataset.days else ZERO
     return Recommendation(

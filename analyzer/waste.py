@@ -43,7 +43,7 @@ class CacheRule:
 
 @dataclass(slots=True, frozen=True)
 class Evidence:
-    """One call behind a finding."""
+    """One call behind a finding; ``weight`` calls like it happened."""
 
     trace_id: str
     span_id: str
@@ -51,10 +51,17 @@ class Evidence:
     tokens: int | None
     cost_usd: Decimal | None
     note: str
+    weight: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the evidence as the audit document has it."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+    @property
+    def weighted_cost_usd(self) -> Decimal:
+        """Cost times weight; 0 where unpriced."""
+        cost = self.cost_usd or Decimal(0)
+        return cost if self.weight == 1.0 else cost * Decimal(repr(self.weight))
 
 
 @dataclass(slots=True)
@@ -64,7 +71,8 @@ class Finding:
     Attributes:
         calls: how many calls show it, weighted.
         tokens: tokens wasted; None where unknown.
-        cost_usd: dollars wasted; None where unknown or unpriced.
+        cost_usd: dollars wasted, weighted; None where unknown or unpriced.
+        unpriced: calls whose part of it has no price, weighted; above 0 the cost is a lower bound.
         method: how it was counted, in one sentence.
         estimated: whether some of it rests on what the traces do not say.
     """
@@ -78,21 +86,27 @@ class Finding:
     evidence: list[Evidence] = field(default_factory=list)
     estimated: bool = False
     duration_ns: int | None = None
+    unpriced: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding as the audit document has it, its costliest evidence first."""
-        ranked = sorted(self.evidence, key=lambda item: (-(item.cost_usd or 0), -(item.tokens or 0), item.span_id))
         return {
             "id": self.id,
             "title": self.title,
             "calls": self.calls,
             "tokens": self.tokens,
             "cost_usd": self.cost_usd,
+            "unpriced": self.unpriced,
             "method": self.method,
             "estimated": self.estimated,
             "duration_s": None if self.duration_ns is None else self.duration_ns / 1e9,
-            "evidence": [item.as_dict() for item in ranked[:EVIDENCE_LIMIT]],
+            "evidence": [item.as_dict() for item in ranked(self.evidence)[:EVIDENCE_LIMIT]],
         }
+
+
+def ranked(evidence: Iterable[Evidence]) -> list[Evidence]:
+    """Return evidence, the costliest first."""
+    return sorted(evidence, key=lambda item: (-item.weighted_cost_usd, -(item.tokens or 0), item.span_id))
 
 
 @dataclass(slots=True)
@@ -102,30 +116,47 @@ class Examined:
     dataset: Dataset
     cache_rule: Callable[[CostedCall], CacheRule | None] = field(default=lambda call: None)
     ledger: Ledger = field(default_factory=Ledger)
+    evidence_limit: int = EVIDENCE_LIMIT
+    """How many calls a finding or a recommendation keeps at least."""
     reach: dict[tuple[bytes, bytes], tuple[CacheRule, Reach]] | None = field(default=None, init=False, repr=False)
     """What `waste_cache.reach_by_rule` worked out."""
 
 
 def evidence_of(call: CostedCall, note: str, tokens: int | None = None, cost_usd: Decimal | None = None) -> Evidence:
     """Return a model call as evidence."""
-    return Evidence(
-        call.inference.trace_id.hex(), call.inference.span_id.hex(), call.placement.run_id, tokens, cost_usd, note
-    )
+    trace_id, span_id = call.key
+    return Evidence(trace_id.hex(), span_id.hex(), call.placement.run_id, tokens, cost_usd, note, call.weight)
 
 
 def evidence_of_tool(
     tool: ToolCallRow, note: str, tokens: int | None = None, cost_usd: Decimal | None = None
 ) -> Evidence:
     """Return a tool call as evidence."""
+    found, placement = tool.tool_call, tool.placement
     return Evidence(
-        tool.tool_call.trace_id.hex(), tool.tool_call.span_id.hex(), tool.placement.run_id, tokens, cost_usd, note
+        found.trace_id.hex(), found.span_id.hex(), placement.run_id, tokens, cost_usd, note, placement.weight or 1.0
     )
 
 
-def total_usd(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """Return the sum of what is known; None where nothing is."""
-    known = [amount for amount in amounts if amount is not None]
-    return sum(known, Decimal(0)) if known else None
+def finding(
+    id_: str, title: str, method: str, evidence: list[Evidence], calls: float, tokens: float | None
+) -> list[Finding]:
+    """Return what evidence adds up to; nothing where there is none."""
+    if not evidence:
+        return []
+    priced = [item for item in evidence if item.cost_usd is not None]
+    return [
+        Finding(
+            id_,
+            title,
+            round(calls),
+            None if tokens is None else round(tokens),
+            sum((item.weighted_cost_usd for item in priced), Decimal(0)) if priced else None,
+            method,
+            evidence,
+            unpriced=round(sum(item.weight for item in evidence) - sum(item.weight for item in priced)),
+        )
+    ]
 
 
 Pass = Callable[[Examined], list[Finding]]
@@ -162,5 +193,5 @@ def passes() -> Sequence[Pass]:
 
 def waste(examined: Examined) -> list[Finding]:
     """Run every pass and return the findings, the costliest first."""
-    findings = [finding for examine in passes() for finding in examine(examined)]
-    return sorted(findings, key=lambda finding: (-(finding.cost_usd or 0), -(finding.tokens or 0), finding.id))
+    findings = [found for examine in passes() for found in examine(examined)]
+    return sorted(findings, key=lambda found: (-(found.cost_usd or 0), -(found.tokens or 0), found.id))

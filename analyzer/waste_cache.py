@@ -11,13 +11,12 @@ from itertools import pairwise
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall
 from inferometer.analyzer.audit_repricing import with_meters
 from inferometer.analyzer.waste import (
-    EVIDENCE_LIMIT,
     CacheRule,
     Evidence,
     Examined,
     Finding,
     evidence_of,
-    total_usd,
+    finding,
 )
 from inferometer.analyzer.waste_prefix import Pool, Reach, pool_of, reaches, reuse_share, shared_blocks, tokens_of
 
@@ -101,7 +100,9 @@ def prefix_resent(examined: Examined) -> list[Finding]:
         return []
     evidence = [
         evidence_of(call, f"{missed:,} tokens were in {rule.name}'s reach{_unsaid(call)}", missed, cost)
-        for cost, call, rule, missed in nlargest(EVIDENCE_LIMIT, missed_by, key=lambda item: (item[0], item[1].key))
+        for cost, call, rule, missed in nlargest(
+            examined.evidence_limit, missed_by, key=lambda item: (item[0], item[1].key)
+        )
     ]
     return [
         Finding(
@@ -109,10 +110,11 @@ def prefix_resent(examined: Examined) -> list[Finding]:
             "Context sent again at full price",
             round(calls),
             round(tokens),
-            sum((item[0] for item in missed_by), ZERO),
+            sum(
+                (cost if call.weight == 1 else cost * Decimal(repr(call.weight)) for cost, call, *_ in missed_by), ZERO
+            ),
             "Input whose prefix blocks an earlier call of the same model had sent within the provider's time to live, "
-            "of at "
-            "least its minimum length, priced fresh minus priced as a cache read.",
+            "of at least its minimum length, priced fresh minus priced as a cache read.",
             evidence,
             estimated=unsaid,
         )
@@ -164,21 +166,11 @@ def broken_prefix(examined: Examined) -> list[Finding]:
                     after, f"changed after {tokens_of(before, shared):,} tokens: {_part(before, shared)}", lost, cost
                 )
             )
-    if not evidence:
-        return []
-    return [
-        Finding(
-            "prefix_broken",
-            "Cache broken by a changing beginning",
-            round(calls),
-            round(tokens),
-            total_usd(item.cost_usd for item in evidence),
-            "Two calls in a row of one agent that share less than half of the first one's prefix although the second "
-            "is not "
-            "shorter; what lies behind the change had to be processed again.",
-            evidence,
-        )
-    ]
+    method = (
+        "Two calls in a row of one agent that share less than half of the first one's prefix although the second is "
+        "not shorter; what lies behind the change had to be processed again."
+    )
+    return finding("prefix_broken", "Cache broken by a changing beginning", method, evidence, calls, tokens)
 
 
 def _part(call: CostedCall, blocks: int) -> str:
@@ -223,21 +215,11 @@ def unread_writes(examined: Examined) -> list[Finding]:
             evidence.append(
                 evidence_of(call, f"{unread:,} tokens written, never read", unread, call.cost_usd - fresh.cost_usd)
             )
-    if not evidence:
-        return []
-    return [
-        Finding(
-            "cache_write_unread",
-            "Cache writes that nothing read",
-            round(calls),
-            round(tokens),
-            total_usd(item.cost_usd for item in evidence),
-            "Tokens written to a cache that no later call of the session and model read within the write's time to "
-            "live; the "
-            "premium over fresh input is lost. The last call of every conversation is among them.",
-            evidence,
-        )
-    ]
+    method = (
+        "Tokens written to a cache that no later call of the session and model read within the write's time to live; "
+        "the premium over fresh input is lost. The last call of every conversation is among them."
+    )
+    return finding("cache_write_unread", "Cache writes that nothing read", method, evidence, calls, tokens)
 
 
 def _unread(call: CostedCall, later: Sequence[CostedCall]) -> int:

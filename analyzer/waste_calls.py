@@ -9,7 +9,7 @@ from inferometer.analyzer.audit_dataset import ZERO, CostedCall
 from inferometer.analyzer.audit_repricing import with_model
 from inferometer.analyzer.ledger import DAYS_PER_MONTH
 from inferometer.analyzer.outcomes import verdicts
-from inferometer.analyzer.waste import Evidence, Examined, Finding, evidence_of, total_usd
+from inferometer.analyzer.waste import Evidence, Examined, Finding, evidence_of, finding
 from inferometer.schema.records import Status
 
 ABORTED = frozenset({"abort", "aborted", "cancelled", "canceled", "error"})
@@ -22,19 +22,9 @@ UTILISATION_METRICS = ("DCGM_FI_PROF_SM_ACTIVE", "DCGM_FI_DEV_GPU_UTIL", "DCGM_F
 
 
 def _finding(id_: str, title: str, method: str, calls: Sequence[CostedCall], evidence: list[Evidence]) -> list[Finding]:
-    if not evidence:
-        return []
-    return [
-        Finding(
-            id_,
-            title,
-            round(sum(call.weight for call in calls)),
-            round(sum((item.tokens or 0) * call.weight for call, item in zip(calls, evidence, strict=True))),
-            total_usd(item.cost_usd for item in evidence),
-            method,
-            evidence,
-        )
-    ]
+    weights = [call.weight for call in calls]
+    tokens = sum((item.tokens or 0) * weight for weight, item in zip(weights, evidence, strict=True))
+    return finding(id_, title, method, evidence, sum(weights), tokens)
 
 
 def failed_calls(examined: Examined) -> list[Finding]:
@@ -51,7 +41,7 @@ def failed_calls(examined: Examined) -> list[Finding]:
         if lost:
             retried.append(call)
             lost_ns = sum((a.end_ns - a.start_ns) for a in lost if a.end_ns is not None and a.start_ns is not None)
-            waited_ns += lost_ns
+            waited_ns += round(lost_ns * call.weight)
             codes = ", ".join(str(attempt.status or "no answer") for attempt in lost)
             retried_evidence.append(
                 evidence_of(call, f"{len(lost)} failed attempts ({codes}), {lost_ns / 1e9:.1f} s", 0, None)
@@ -70,8 +60,8 @@ def failed_calls(examined: Examined) -> list[Finding]:
         retried,
         retried_evidence,
     )
-    for finding in retries:
-        finding.tokens, finding.duration_ns = None, waited_ns
+    for found in retries:
+        found.tokens, found.duration_ns, found.unpriced = None, waited_ns, 0
     return findings + retries
 
 
@@ -164,8 +154,7 @@ def small_work(examined: Examined) -> list[Finding]:
         "small_work",
         "Small work on a large model",
         f"Calls of at most {SMALL_INPUT_TOKENS:,} tokens in and {SMALL_OUTPUT_TOKENS} out, without reasoning, at what "
-        "they cost "
-        "above the cheapest model of the same provider that is in use.",
+        "they cost above the cheapest model of the same provider that is in use.",
         calls,
         evidence,
     )
@@ -233,7 +222,7 @@ def waiting_for_engine(examined: Examined) -> list[Finding]:
             queue_ns = max(0, call.inference.ttft_ns - call.inference.prefill_ns)
         if not queue_ns:
             continue
-        waited_ns += queue_ns
+        waited_ns += round(queue_ns * call.weight)
         calls.append(call)
         evidence.append(evidence_of(call, f"{queue_ns / 1e9:.2f} s before prefill", 0, None))
     findings = _finding(
@@ -243,6 +232,6 @@ def waiting_for_engine(examined: Examined) -> list[Finding]:
         calls,
         evidence,
     )
-    for finding in findings:
-        finding.tokens, finding.duration_ns = None, waited_ns
+    for found in findings:
+        found.tokens, found.duration_ns, found.unpriced = None, waited_ns, 0
     return findings

@@ -9,8 +9,9 @@ from decimal import Decimal
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall
 from inferometer.analyzer.audit_repricing import input_cost_usd
-from inferometer.analyzer.waste import Evidence, Examined, Finding, evidence_of, evidence_of_tool, total_usd
+from inferometer.analyzer.waste import Evidence, Examined, Finding, evidence_of, evidence_of_tool, finding
 from inferometer.schema.rows import ToolCallRow
+from inferometer.schema.wording import counted
 
 LARGE_RESULT_TOKENS = 8_000
 """A tool result from here on is called oversized; the median append of a coding agent's step is 870 tokens."""
@@ -31,19 +32,14 @@ def loops(examined: Examined) -> list[Finding]:
             tokens[kind] += (used or 0) * (tool.placement.weight or 1.0)
             evidence[kind].append(evidence_of_tool(tool, f"{tool.tool_call.name} again, same arguments", used, cost))
     titles = {"exact": "The same tool call twice in a row", "alternating": "Two tool calls in turns, without progress"}
+    method = (
+        "Tool calls with equal name and argument fingerprint as the one before (or, in turns, the one before that, at "
+        "least twice round); the cost is that of the model calls that asked for them."
+    )
     return [
-        Finding(
-            f"loop_{kind}",
-            titles[kind],
-            round(calls[kind]),
-            round(tokens[kind]),
-            total_usd(item.cost_usd for item in found),
-            "Tool calls with equal name and argument fingerprint as the one before (or, in turns, the one before that, "
-            "at "
-            "least twice round); the cost is that of the model calls that asked for them.",
-            found,
-        )
+        one
         for kind, found in evidence.items()
+        for one in finding(f"loop_{kind}", titles[kind], method, found, calls[kind], tokens[kind])
     ]
 
 
@@ -104,7 +100,7 @@ def carried_cost(tool: ToolCallRow, calls: Sequence[CostedCall], tokens: int) ->
         spent = input_cost_usd(call, tokens, fresh_first=index == 0)
         carried += tokens
         if spent is not None:
-            cost += spent if call.weight == 1.0 else spent * Decimal(repr(call.weight))
+            cost += spent
             known = True
     return carried, cost if known else None
 
@@ -113,7 +109,7 @@ def oversized_results(examined: Examined) -> list[Finding]:
     """Find tool results so large that carrying them through later calls is a cost of its own."""
     dataset = examined.dataset
     evidence = []
-    calls, tokens = 0.0, 0
+    calls, tokens = 0.0, 0.0
     for run_id, tools in dataset.tools_by_run.items():
         in_run = dataset.calls_by_run.get(run_id, [])
         for tool in tools:
@@ -122,28 +118,18 @@ def oversized_results(examined: Examined) -> list[Finding]:
                 continue
             carried, cost = carried_cost(tool, in_run, size)
             calls += tool.placement.weight or 1.0
-            tokens += carried
+            tokens += carried * (tool.placement.weight or 1.0)
             times = carried // size
             evidence.append(
                 evidence_of_tool(
-                    tool, f"{tool.tool_call.name}: {size:,} tokens, carried by {times} calls", carried, cost
+                    tool, f"{tool.tool_call.name}: {size:,} tokens, carried by {counted(times, 'call')}", carried, cost
                 )
             )
-    if not evidence:
-        return []
-    return [
-        Finding(
-            "oversized_tool_result",
-            "Tool results too large to carry",
-            round(calls),
-            tokens,
-            total_usd(item.cost_usd for item in evidence),
-            f"Results of {LARGE_RESULT_TOKENS:,} tokens or more, times the later calls of the same agent that carried "
-            "them, "
-            "at what their tokens cost there. What of a result is used again cannot be seen without its content.",
-            evidence,
-        )
-    ]
+    method = (
+        f"Results of {LARGE_RESULT_TOKENS:,} tokens or more, times the later calls of the same agent that carried "
+        "them, at what their tokens cost there. What of a result is used again cannot be seen without its content."
+    )
+    return finding("oversized_tool_result", "Tool results too large to carry", method, evidence, calls, tokens)
 
 
 def unused_tools(examined: Examined) -> list[Finding]:
@@ -166,19 +152,9 @@ def unused_tools(examined: Examined) -> list[Finding]:
         names = ", ".join(sorted(offered.name for offered in unused)[:5])
         calls += call.weight
         tokens += weight * call.weight
-        evidence.append(evidence_of(call, f"{len(unused)} schemas never called: {names}", weight, cost))
-    if not evidence:
-        return []
-    return [
-        Finding(
-            "unused_tool_schema",
-            "Tool schemas that are sent and never called",
-            round(calls),
-            round(tokens),
-            total_usd(item.cost_usd for item in evidence),
-            "Tokens of tool definitions whose tool the agent called not once in the window, at the price of what they "
-            "are on "
-            "each call: cache reads first, else fresh input.",
-            evidence,
-        )
-    ]
+        evidence.append(evidence_of(call, f"{counted(len(unused), 'schema')} never called: {names}", weight, cost))
+    method = (
+        "Tokens of tool definitions whose tool the agent called not once in the window, at the price of what they are "
+        "on each call: cache reads first, else fresh input."
+    )
+    return finding("unused_tool_schema", "Tool schemas that are sent and never called", method, evidence, calls, tokens)

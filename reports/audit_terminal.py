@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from inferometer.reports.chapters.summary import summary
-from inferometer.reports.numbers import count, share, usd
+from inferometer.reports.evidence import shortened
+from inferometer.reports.numbers import bounded, count, seconds, share, usd
+from inferometer.schema.wording import counted
 
 
 def print_audit(document: Mapping[str, Any], stream: TextIO, written: Sequence[str] = ()) -> None:
@@ -68,9 +70,24 @@ def _actions(document: Mapping[str, Any]) -> Table:
 def _waste(document: Mapping[str, Any]) -> Table:
     table = _table(("", False), ("calls", True), ("cost", True))
     for found in document["waste"][:8]:
-        cost = usd(found["cost_usd"]) if found["cost_usd"] is not None else "no price"
+        cost = bounded(found["cost_usd"], found["unpriced"])
+        if found["cost_usd"] is None and found["duration_s"] is not None:
+            cost = seconds(found["duration_s"])
         table.add_row("  " + _plain(found["title"]), count(found["calls"]), cost)
     return table
+
+
+def print_listing(document: Mapping[str, Any], stream: TextIO | None = None) -> None:
+    """Print the calls behind a figure."""
+    console = Console(file=stream or sys.stdout, highlight=False)
+    calls = document["calls"]
+    console.print(f"{document['title']}: {counted(len(calls), 'call')}, the costliest first", markup=False)
+    table = _table(("Call", False), ("Run", False), ("Tokens", True), ("Dollars", True), ("What", False))
+    for call in calls:
+        cost = bounded(call["cost_usd"], int(call["cost_usd"] is None))
+        run = str(call["run_id"] or "none")
+        table.add_row(call["span_id"], run, count(call["tokens"]), cost, _plain(shortened(str(call["note"]), 160)))
+    console.print(table)
 
 
 def print_reconciliation(document: Mapping[str, Any], stream: TextIO | None = None) -> None:

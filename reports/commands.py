@@ -41,8 +41,14 @@ class Commands:
         return _joined(f"inferometer show {run_id}", self._store)
 
     def audit(self, *words: str) -> str:
-        """Return the audit's own command with other words."""
-        return _joined("inferometer audit", words, self._store, self.selection, self._prices, self.stated, self.bills)
+        """Return the audit's own command with other words; a bound among them stands in for the selection's own."""
+        kept = [
+            word
+            for name, value in zip(self.selection[::2], self.selection[1::2], strict=True)
+            if name == "--where" or name not in words
+            for word in (name, value)
+        ]
+        return _joined("inferometer audit", words, self._store, kept, self._prices, self.stated, self.bills)
 
     def reconciling(self) -> str:
         """Return the command that sets the bills beside the traces, day by day."""

@@ -29,7 +29,12 @@ def hardware_chapter(document: Document, links: Links) -> Chapter:
         note = Note("No replay was made: the calls carry no usage, or the command ran with --no-replay.", "empty")
         return Chapter("hardware", "Hardware", "The same calls on other hardware", "", [note])
     lead = scenarios[0].get("note") or "These calls, replayed on hardware of one's own."
-    why = Why(METHOD, None, _command(scenarios[0], links.commands))
+    why = Why(
+        f"{METHOD} The command makes the first row again, over all calls of the selection; the other rows name another "
+        "machine.",
+        None,
+        _command(scenarios[0], links.commands),
+    )
     blocks: list[Block] = []
     points = [point for row in scenarios if (point := _point(row)) is not None]
     if len(points) > 1:

@@ -265,8 +265,8 @@ def change_chapter(document: Document, links: Links) -> Chapter:
 def _halved(document: Document, commands: Commands) -> str:
     """Return the commands that audit both halves and compare them."""
     middle = document["window"]["middle"]
-    before = commands.audit("--no-replay", "--json", "before.json", "--until", middle)
-    after = commands.audit("--no-replay", "--json", "after.json", "--since", middle)
+    before = commands.audit("--json", "before.json", "--until", middle)
+    after = commands.audit("--json", "after.json", "--since", middle)
     return f"{before} && {after} && inferometer diff before.json after.json"
 
 

@@ -9,7 +9,7 @@ from inferometer.reports.chapters.cost import listed, source
 from inferometer.reports.chapters.summary import Document
 from inferometer.reports.contexts import Block, Card, Cards, Cell, Chapter, Column, Fact, Note, Table, Why
 from inferometer.reports.evidence import Links, evidence_table, shortened
-from inferometer.reports.numbers import NOT_PRICED, count, percent_width, seconds, share, times, tokens, usd
+from inferometer.reports.numbers import NOT_PRICED, bounded, count, percent_width, seconds, share, times, tokens, usd
 from inferometer.schema.wording import counted
 
 
@@ -40,7 +40,7 @@ def _card(found: dict[str, Any], largest: float, total: float, links: Links) -> 
         facts.append(Fact("Certainty", "estimated: the traces leave part of it open"))
     amount = NOT_PRICED
     if cost is not None:
-        amount = usd(cost)
+        amount = bounded(cost, found["unpriced"])
     elif found["duration_s"] is not None:
         amount = seconds(found["duration_s"])
     width = percent_width(float(cost or 0) / largest if largest else 0)

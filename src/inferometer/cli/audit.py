@@ -18,7 +18,10 @@ from inferometer.cli.reconcile import parse_rate
 from inferometer.schema.selection import Selection
 
 if TYPE_CHECKING:
+    from inferometer.analyzer.audit import Knowledge
+    from inferometer.analyzer.audit_dataset import Dataset
     from inferometer.profiles.prices import PriceList
+    from inferometer.reports.evidence import Links
     from inferometer.store import Store
 
 
@@ -48,6 +51,9 @@ if TYPE_CHECKING:
     "--trace-url", metavar="URL", help="Link to your tracing UI, with {trace_id}, {span_id} or {run_id} in it."
 )
 @click.option("--prices", "price_file", type=click.Path(), metavar="FILE", help="A prices.toml of one's own.")
+@click.option(
+    "--list", "listed", metavar="ID", help="Only list every call behind a figure, by the id that the report names."
+)
 @store_option
 @selection_options
 def command(
@@ -62,6 +68,7 @@ def command(
     with_replay: bool,
     trace_url: str | None,
     price_file: str | None,
+    listed: str | None,
     store_url: str | None,
     since: int | None,
     until: int | None,
@@ -84,6 +91,9 @@ def command(
     chosen = selection(since, until, where)
     with collection_paused(), open_store(store_url, create=False) as store:
         dataset = load_dataset(store, chosen, prices)
+        if listed is not None:
+            _list(dataset, knowledge_of(prices, ledger), listed, json_file)
+            return
         replayed = replay_audit(dataset, ledger, stand_in) if with_replay else None
         document = build_audit(
             dataset,
@@ -92,14 +102,46 @@ def command(
             replayed=replayed,
             reconciliation=reconcile(dataset.calls, bills) if bills else None,
             window=(since, until),
+            where=where,
         )
         if focus_file:
             _save_focus(store, chosen, prices, focus_file)
+    stated = [
+        *_options("--ledger", ledger_file),
+        *_options("--model", stand_in),
+        *([] if with_replay else ["--no-replay"]),
+    ]
+    bill_words = [*_options("--bill", *bill_files), *_options("--rate", None if rate is None else str(rate))]
     if redact:
         from inferometer.analyzer.audit_redaction import redacted
 
         document = redacted(document)
-    _write(document, html_file, json_file, trace_url)
+        store_url = price_file = None
+        stated = bill_words = []
+    from inferometer.reports.commands import Commands, selection_words
+    from inferometer.reports.evidence import Links
+
+    commands = Commands(store_url, selection_words(document["window"]), price_file, stated, bill_words)
+    _write(document, html_file, json_file, Links(trace_url, commands))
+
+
+def _options(name: str, *values: str | None) -> list[str]:
+    return [word for value in values if value for word in (name, value)]
+
+
+def _list(dataset: Dataset, knowledge: Knowledge, id_: str, json_file: str | None) -> None:
+    from inferometer.analyzer.audit_listing import list_calls
+
+    document = list_calls(dataset, knowledge, id_).as_dict()
+    if json_file is None:
+        from inferometer.reports.audit_terminal import print_listing
+
+        print_listing(document)
+        return
+    from inferometer.reports.document import document_text
+
+    with write_whole(json_file) as stream:
+        stream.write(document_text({"schema_version": 1, **document}) + "\n")
 
 
 @contextmanager
@@ -114,12 +156,11 @@ def collection_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _write(document: dict[str, Any], html_file: str | None, json_file: str | None, trace_url: str | None) -> None:
+def _write(document: dict[str, Any], html_file: str | None, json_file: str | None, links: Links) -> None:
     if html_file:
-        from inferometer.reports.evidence import Links
         from inferometer.reports.html import render_audit
 
-        _save(html_file, render_audit(document, Links(trace_url)))
+        _save(html_file, render_audit(document, links))
     if json_file:
         from inferometer.reports.document import document_text
 
