@@ -22,7 +22,6 @@ from typing import Any, Protocol, TypeVar
 from inferometer.schema.errors import ProfileError, UnknownNameError
 
 CONFIDENCES = ("high", "medium", "low")
-KINDS = ("hardware", "engines", "models", "training", "claims", "caching")
 
 
 @dataclass(frozen=True, slots=True)

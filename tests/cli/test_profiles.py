@@ -27,7 +27,7 @@ confidence = "low"
 def test_list_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["profiles", "list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["profiles"]
-    assert set(found) == {"hardware", "engines", "models", "caching", "training", "claims"}
+    assert set(found) == {"hardware", "engines", "models", "caching", "fine_tuning", "training", "claims"}
     assert {"id": "h100_sxm", "aliases": ["h100", "h100-sxm", "h100-sxm-80gb"]} in found["hardware"]
 
 
@@ -40,7 +40,13 @@ def test_list_of_one_kind_is_plain_text(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("H100", "hardware"), ("vllm", "engines"), ("llama-3.3-70b", "models"), ("calls_10", "claims")],
+    [
+        ("H100", "hardware"),
+        ("vllm", "engines"),
+        ("llama-3.3-70b", "models"),
+        ("gpt-4o", "fine_tuning"),
+        ("calls_10", "claims"),
+    ],
 )
 def test_show_finds_a_profile_of_any_kind(name: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["profiles", "show", name, "--json"]) == 0

@@ -12,21 +12,22 @@ from typing import Any
 import click
 
 from inferometer.cli.options import json_option, print_json
-
-KINDS = ("hardware", "engines", "models", "caching", "training", "claims")
+from inferometer.profiles.documents import Document, find
+from inferometer.profiles.kinds import KINDS, kind_of
+from inferometer.schema.errors import ProfileError, UnknownNameError
 
 
 @click.group("profiles")
 def command() -> None:
-    """List, show and validate profiles of hardware, engines, models, caching rules, training runs and claims."""
+    """List, show and validate profiles of hardware, engines, models, caching, fine-tuning, training and claims."""
 
 
 @command.command("list")
-@click.argument("kind", required=False, type=click.Choice(KINDS))
+@click.argument("kind", required=False, type=click.Choice(tuple(KINDS)))
 @json_option
 def list_profiles(kind: str | None, as_json: bool) -> None:
     """List profiles by id, with their other names."""
-    found = {each: _profiles(each) for each in ([kind] if kind else KINDS)}
+    found = {each: KINDS[each].profiles() for each in ([kind] if kind else KINDS)}
     if as_json:
         document = {
             each: [{"id": profile.id, "aliases": list(profile.aliases)} for profile in profiles.values()]
@@ -46,12 +47,9 @@ def list_profiles(kind: str | None, as_json: bool) -> None:
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show one profile, whatever its kind, as it was read (SI units)."""
-    from inferometer.profiles.documents import find
-    from inferometer.schema.errors import UnknownNameError
-
     known: list[str] = []
     for kind in KINDS:
-        profiles = _profiles(kind)
+        profiles = KINDS[kind].profiles()
         try:
             profile = find("profile", name, profiles)
         except UnknownNameError:
@@ -72,7 +70,7 @@ def show(name: str, as_json: bool) -> None:
 def validate(paths: tuple[Path, ...], as_json: bool) -> None:
     """Check profile files, or all shipped and own ones where none is named; says what is wrong and exits with 2."""
     if not paths:
-        counts = {kind: len(_profiles(kind)) for kind in KINDS}
+        counts = {name: len(kind.profiles()) for name, kind in KINDS.items()}
     else:
         counts = {}
         for path in paths:
@@ -84,72 +82,19 @@ def validate(paths: tuple[Path, ...], as_json: bool) -> None:
     click.echo("valid: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
 
 
-def _profiles(kind: str) -> dict[str, Any]:
-    from inferometer.profiles.caching import list_caching
-    from inferometer.profiles.claims import list_claims
-    from inferometer.profiles.engines import list_engines
-    from inferometer.profiles.hardware import list_hardware
-    from inferometer.profiles.models import list_models
-    from inferometer.profiles.training import list_training
-
-    lists: dict[str, Any] = {
-        "hardware": list_hardware,
-        "engines": list_engines,
-        "models": list_models,
-        "caching": list_caching,
-        "training": list_training,
-        "claims": list_claims,
-    }
-    found: dict[str, Any] = lists[kind]()
-    return found
-
-
 def _read_file(path: Path) -> str:
-    """Read one file as the kind that its folder or its tables name; return the kind."""
-    from inferometer.profiles.caching import read_caching
-    from inferometer.profiles.claims import read_claim
-    from inferometer.profiles.documents import Document
-    from inferometer.profiles.engines import CALIBRATION, read_calibrations, read_engine
-    from inferometer.profiles.hardware import read_hardware
-    from inferometer.profiles.models import read_model
-    from inferometer.profiles.training import read_training
-    from inferometer.schema.errors import ProfileError
-
-    readers: dict[str, Any] = {
-        "hardware": read_hardware,
-        "engines": read_calibrations if path.stem.endswith(CALIBRATION) else read_engine,
-        "models": read_model,
-        "caching": read_caching,
-        "training": read_training,
-        "claims": read_claim,
-    }
+    """Read one file as the kind that its folder or its keys name; return the kind."""
     try:
         document = Document(str(path), path.stem, path.read_text(encoding="utf-8"))
+        kind = path.parent.name if path.parent.name in KINDS else kind_of(document.text)
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(str(path), f"cannot be read: {error}") from error
-    kind = path.parent.name if path.parent.name in readers else _kind_of(document.text)
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(str(path), f"is not TOML: {error}") from error
     if kind is None:
         raise ProfileError(str(path), f"is none of {', '.join(KINDS)}: put it into a folder of that name")
-    readers[kind](document)
+    KINDS[kind].read(document)
     return kind
-
-
-def _kind_of(text: str) -> str | None:
-    """Return the kind of profile that has the tables of `text`, None where none does."""
-    try:
-        keys = set(tomllib.loads(text))
-    except tomllib.TOMLDecodeError:
-        return "hardware"  # its reader says what is wrong with the TOML
-    marks = {
-        "memory": "hardware",
-        "compute": "hardware",
-        "scheduler": "engines",
-        "attention": "models",
-        "grain_tokens": "caching",
-        "stage": "training",
-        "claim": "claims",
-    }
-    return next((kind for mark, kind in marks.items() if mark in keys), None)
 
 
 def _plain(value: Any) -> Any:
