@@ -27,7 +27,7 @@ from inferometer.analyzer.fanout import fanout, run_shapes
 from inferometer.analyzer.ledger import Ledger, PublishedRun
 from inferometer.analyzer.outcomes import outcomes
 from inferometer.analyzer.ratio import Range, TrainingCost, ratio
-from inferometer.analyzer.recommend import Recommendation, recommend
+from inferometer.analyzer.recommend import BestSet, Recommendation, recommend
 from inferometer.analyzer.waste import CacheRule, Examined, waste
 from inferometer.analyzer.waste_cache import resent_share
 
@@ -160,10 +160,16 @@ def build_audit(
         "scenarios": replayed.scenarios,
         "roofline": replayed.roofline,
         "recommendations": [found.as_dict() for found in [*recommendations, *replayed.recommendations]],
-        "best_set": together.as_dict(),
+        "best_set": _best_set(together, accounting.total.cost_usd is not None),
         "costliest_run": costliest_run(dataset),
         "costliest_calls": costliest_calls(dataset),
     }
+
+
+def _best_set(together: BestSet, is_priced: bool) -> dict[str, Any]:
+    """Return the best set; its amounts are unknown where nothing has a price."""
+    found = together.as_dict()
+    return found if is_priced else found | dict.fromkeys(("saving_usd", "sum_of_parts_usd", "remaining_usd"))
 
 
 def _window(dataset: Dataset, asked: tuple[int | None, int | None]) -> dict[str, Any]:

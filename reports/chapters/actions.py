@@ -16,6 +16,8 @@ def actions_chapter(document: Document, links: Links) -> Chapter:
     found = document["recommendations"]
     if not found:
         lead = "Every change that could be priced or replayed was; none would have saved a thousandth of the bill."
+        if document["totals"]["cost_usd"] is None:
+            lead = "No call has a price, so what a change would save is unknown; the record chapter says why."
         return Chapter("actions", "What to do", "What to do", lead, [])
     chosen = set(document["best_set"]["ids"])
     highest = max(float(one["saving_usd"]["high"]) for one in found)

@@ -48,10 +48,11 @@ def summary(document: Document) -> Summary:
 def spent(document: Document) -> Decimal | None:
     """Return what the calls and the tools and fees beside them cost, as contracted; None where nothing is priced."""
     totals = document["totals"]
-    known = [Decimal(str(amount)) for amount in (totals["contracted_cost_usd"], totals["charges_usd"]) if amount]
-    if totals["contracted_cost_usd"] is None and not known:
-        return None
-    return sum(known, Decimal(0))
+    calls, charges = (
+        None if amount is None else Decimal(str(amount))
+        for amount in (totals["contracted_cost_usd"], totals["charges_usd"])
+    )
+    return (calls or Decimal(0)) + (charges or Decimal(0)) if calls is not None or charges else None
 
 
 def unpriced(document: Document) -> int:
