@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from inferometer.schema.errors import StoreError
 from inferometer.sidecar import normaliser as module
 from inferometer.sidecar.normaliser import Normaliser
 from inferometer.sidecar.normaliser_settings import NormaliserSettings
-from inferometer.store import Store, open_store
+from inferometer.store import Store
 from inferometer.store.journal import STORE_CONSUMER, Journal, NewEntry
 from inferometer.testing.otlp_requests import build_request, ids_of, stored_ids
 
@@ -29,19 +28,6 @@ SETTINGS = NormaliserSettings(
     log_format="json",
     log_level="error",
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(str(tmp_path / "store.sqlite")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    opened = Journal(tmp_path / "store.sqlite.journal")
-    yield opened
-    opened.close()
 
 
 def append(journal: Journal, *bodies: bytes) -> None:

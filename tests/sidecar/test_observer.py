@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,24 +16,11 @@ from inferometer.schema.records import Inference, RecordBatch, Span, SpanKind, U
 from inferometer.sidecar.counters import Counters
 from inferometer.sidecar.observer import Observer
 from inferometer.sidecar.settings import Budget
-from inferometer.store import Store, open_store
+from inferometer.store import Store
 from inferometer.store.journal import Journal
 
 NOW_NS = 1_760_000_000_000_000_000
 DAY_NS = 86400 * 1_000_000_000
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(str(tmp_path / "store.sqlite")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    opened = Journal(tmp_path / "journal")
-    yield opened
-    opened.close()
 
 
 class Hook(http.server.ThreadingHTTPServer):

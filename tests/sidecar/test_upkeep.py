@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from inferometer.schema.meters import Meters
 from inferometer.schema.records import Inference, RecordBatch, Span, SpanKind, Status, ToolCall, UsageSource
 from inferometer.sidecar.normaliser_settings import NormaliserSettings
 from inferometer.sidecar.upkeep import Upkeep, _lot
-from inferometer.store import Store, open_store
+from inferometer.store import Store
 from inferometer.store.journal import Journal
 
 NOW_NS = 1_760_000_000_000_000_000
@@ -30,19 +28,6 @@ SETTINGS = NormaliserSettings(
     log_format="json",
     log_level="error",
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(str(tmp_path / "store.sqlite")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    opened = Journal(tmp_path / "journal")
-    yield opened
-    opened.close()
 
 
 def build_batch(number: int, *, start_ns: int = NOW_NS, status: Status = Status.OK, tokens: int = 1000) -> RecordBatch:
