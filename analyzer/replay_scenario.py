@@ -182,6 +182,10 @@ class Scenario:
             raise InfeasibleError(
                 "drafting by a small model needs its profile (draft_model), the other kinds have none"
             )
+        if not self.speculative_tokens and (self.draft_model is not None or self.acceptance_length is not None):
+            raise InfeasibleError("a draft model or an acceptance length is given, but no drafted tokens")
+        if self.payment.pue is not None and self.payment.pue < 1:
+            raise InfeasibleError(f"PUE is {self.payment.pue}; it starts at 1, where all power reaches the machines")
         if self.payment.utilisation > 1:
             raise InfeasibleError(f"utilisation is {self.payment.utilisation}; it is a share of 1")
 
@@ -221,6 +225,7 @@ class Scenario:
             "idle cap": self.arrivals.idle_cap_s,
             "grid factor": self.payment.grid_gco2e_per_kwh,
             "PUE": self.payment.pue,
+            "acceptance length": self.acceptance_length,
         }
 
     def as_dict(self) -> dict[str, Any]:

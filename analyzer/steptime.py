@@ -128,6 +128,8 @@ def step_model(
     parallelism.check()
     if model.attention.heads % tp:
         raise InfeasibleError(f"{tp} tensor ranks do not divide the {model.attention.heads} heads of {model.id}")
+    if pp > model.layers and hardware.deployment is None:
+        raise InfeasibleError(f"{pp} pipeline stages are more than the {model.layers} layers of {model.id}")
     engine = replace(engine, scheduler=engine.scheduler.on(hardware.memory.capacity_bytes))
     precision = precision or _native_precision(hardware, model)
     kv_precision = kv_precision or _kv_precision(hardware, engine, precision)

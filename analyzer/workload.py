@@ -148,6 +148,10 @@ def build_workload(
     warnings: Counter[str] = Counter()
     everything = list(rows)
     kept = [row for row in everything if _is_usable(row, warnings)]
+    if not everything:
+        raise UserError(
+            "nothing to replay: no call is selected; import traces with usage, or widen --since, --until and --where"
+        )
     if not kept:
         raise UserError(
             f"nothing to replay: of {len(everything)} calls none states its input and output tokens; import traces "

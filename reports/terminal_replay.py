@@ -25,13 +25,20 @@ def show_share(value: float | None) -> str:
     return UNKNOWN if value is None else f"{100 * value:.1f} %"
 
 
+def _trust(answer: dict[str, Any]) -> str:
+    said = f"{answer['confidence']}: {answer['confidence_reason']}"
+    if answer["confidence"] == "extrapolated":  # the reason tells the share
+        return said
+    return f"{said}; {show_share(answer['extrapolated_share'])} of working time extrapolated"
+
+
 def print_replay(answer: dict[str, Any]) -> None:
     """Print one replay document."""
     scenario, cost, recorded = answer["scenario"], answer["cost_usd"], answer["recorded"]
     console = open_console()
     table = Table(
         title=f"{scenario['model']} ({scenario['precision']}) on {scenario['chips']} x {scenario['hardware']}, "
-        f"{scenario['engine']}",
+        f"{scenario['engine']} {scenario['engine_version'] or ''}".rstrip(),
         show_header=True,
     )
     for column in ("", "p50", "p90", "p99", "recorded p50"):
@@ -63,8 +70,7 @@ def print_replay(answer: dict[str, Any]) -> None:
         "energy": f"{answer['energy_kwh']:.3g} kWh, {answer['gco2e']:,.0f} g CO2e"
         if answer["energy_kwh"] is not None
         else UNKNOWN,
-        "trust": f"{answer['confidence']}: {answer['confidence_reason']}; "
-        f"{show_share(answer['extrapolated_share'])} of working time extrapolated",
+        "trust": _trust(answer),
     }
     for title, text in lines.items():
         console.print(f"[bold]{title}[/bold]  ", end="")

@@ -16,7 +16,9 @@ from inferometer.schema.errors import UnknownNameError
 @click.option("--hardware", required=True, metavar="H", help="Hardware profile, such as h100_sxm.")
 @click.option("--spare", type=click.IntRange(0), default=1, show_default=True, help="Replicas planned to spare.")
 @click.option("--day", default="flat", show_default=True, help="Load by the hour to plan for: flat or office.")
-@click.option("--cold-start", type=float, default=300.0, show_default=True, metavar="S", help="Of a replica.")
+@click.option(
+    "--cold-start", type=click.FloatRange(0), default=300.0, show_default=True, metavar="S", help="Of a replica."
+)
 @click.option("--sensitivity", is_flag=True, help="Also at half and twice the output and steps.")
 @store_option
 @selection_options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -13,6 +14,9 @@ from inferometer.schema.errors import InputError, UserError
 
 if TYPE_CHECKING:
     from inferometer.analyzer.replay_scenario import Arrivals, Objective, Scenario
+
+DEAREST_USD = 1_000_000
+"""Per chip-hour; a typing error above."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -71,7 +75,7 @@ _OPTIONS = (
     click.option("--utilisation", type=float, default=0.3, show_default=True, help="Of a shared fleet."),
     click.option("--grid", type=float, default=369.0, show_default=True, metavar="G", help="gCO2e per kWh."),
     click.option("--pue", type=float, help="Of the facility [default: within the profile's all-in power]."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of all draws."),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all draws."),
 )
 
 
@@ -164,7 +168,7 @@ def _times(path: str) -> tuple[float, ...]:
     try:
         words = Path(path).read_text().split()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, f"cannot be read: {error}") from error
+        raise InputError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return tuple(_number(path, word) for word in words)
 
 
@@ -187,13 +191,16 @@ def parse_seconds(text: str) -> float:
     """Return the seconds of ``2s``, ``50ms`` or a plain number of seconds.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is neither, or not above 0.
     """
     number, divisor = (text[:-2], 1000) if text.endswith("ms") else (text.removesuffix("s"), 1)
     try:
-        return float(number) / divisor
+        seconds = float(number) / divisor
     except ValueError:
-        raise UserError(f"--slo: {text!r} is no time: write NAME=TIME, such as ttft=2s or tpot=50ms") from None
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UserError(f"--slo: {text!r} is no time: write NAME=TIME, such as ttft=2s or tpot=50ms")
+    return seconds
 
 
 def _pair(text: str | None) -> tuple[int, int] | None:
@@ -219,6 +226,6 @@ def _money(text: str | None) -> Decimal | None:
         amount = Decimal(text)
     except InvalidOperation:
         raise UserError(f"--price: {text!r} is not an amount") from None
-    if not amount.is_finite() or amount < 0:
-        raise UserError(f"--price: {text!r} is not an amount of dollars")
+    if not amount.is_finite() or not 0 <= amount <= DEAREST_USD:
+        raise UserError(f"--price: {text!r} is not an amount of dollars from 0 to {DEAREST_USD:,}")
     return amount
