@@ -16,7 +16,7 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import tiktoken
 
@@ -44,13 +44,22 @@ ALPHABETS = (
 )
 
 
-def random_texts(seed: int, count: int) -> Iterator[str]:
-    """Yield texts of up to 200 characters: of one alphabet, of several, of any code points, and with long runs."""
+def foreign_words(table: TokenTable) -> list[str]:
+    """Return what tokens spell beyond ASCII."""
+    spelled = (token.decode("utf-8", "replace") for token in table.tokens)
+    return [word for word in spelled if "\ufffd" not in word and word.strip() and not word.isascii()]
+
+
+def random_texts(seed: int, count: int, words: Sequence[str] = ()) -> Iterator[str]:
+    """Yield texts of words, of one alphabet, of several, of any code points and with long runs."""
     chance = random.Random(seed)
     for _ in range(count):
         length = int(chance.expovariate(1 / 20)) % 200
         kind = chance.random()
-        if kind < 0.4:
+        if words and kind < 0.2:
+            scripts = [word for word in chance.sample(words, 40) if (word.strip()[0] > "\u0e00") == (kind < 0.15)]
+            yield "".join(chance.choices(scripts or ["中"], k=length // 3 + 1))
+        elif kind < 0.4:
             yield "".join(chance.choices(chance.choice(ALPHABETS), k=length))
         elif kind < 0.8:
             alphabet = "".join(chance.sample(ALPHABETS, 3))
@@ -99,7 +108,7 @@ def fuzz(family: str, strings: int, seed: int, chunk: int = 5000) -> bool:
     block = compile_table(table, family, bytes(32), family)
     ours = [_native.Vocabulary(block), _native.Vocabulary(block, kernel="portable", cache_bytes=4096)]
     begun = time.monotonic()
-    texts = random_texts(seed, strings)
+    texts = random_texts(seed, strings, foreign_words(table))
     for done in range(0, strings, chunk):
         batch = [text for text, _ in zip(texts, range(min(chunk, strings - done)), strict=False)]
         for text, ids in zip(batch, expected_of(batch), strict=True):

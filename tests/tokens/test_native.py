@@ -52,7 +52,7 @@ def random_text(seed: int, pieces: int) -> str:
 def block() -> bytes:
     """A compiled o200k_base."""
     encoding.__wrapped__("o200k_base")
-    return next(cache_directory().glob("o200k-446*.bin")).read_bytes()
+    return next(cache_directory().glob(f"o200k-446*-{_native.FORMAT}.bin")).read_bytes()
 
 
 def kernels(block: bytes) -> list[_native.Vocabulary]:

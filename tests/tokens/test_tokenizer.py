@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tokens.conftest import reference_encoding
+from tests.tokens.conftest import ranks, reference_encoding
 
 from inferometer.schema.errors import UnknownNameError
 from inferometer.tokens import encoding, encoding_for_model
@@ -54,6 +55,18 @@ def test_every_code_point_in_six_contexts(encoding_name: str, reference: tiktoke
         for context in contexts:
             text = "\n".join(map(context.format, characters))
             assert ours.encode(text) == reference.encode_ordinary(text), (hex(start), context)
+
+
+def test_characters_of_several_bytes_merge_as_in_reference(encoding_name: str, reference: tiktoken.Encoding) -> None:
+    """What tokens spell in one script, joined: merges across characters are asked for, those inside them are not."""
+    ours = encoding(encoding_name)
+    chance = random.Random(3)
+    spelled = [token.decode("utf-8", "replace") for token in ranks(encoding_name)]
+    for low, high in (("\u0400", "\u052f"), ("\u0900", "\u0e7f"), ("\u3040", "\u9fff"), ("\uac00", "\ud7a3")):
+        words = [word for word in spelled if word and all(low <= character <= high for character in word)]
+        texts = ["".join(chance.choices(words, k=6)) for _ in range(4000)]
+        for text, expected in zip(texts, reference.encode_ordinary_batch(texts), strict=True):
+            assert ours.encode(text) == expected
 
 
 ALPHABET = list("aAbZsStTdDmMlLvVrReE'’ \t\n\r/.,!?-_019éßſǅʰ中あ한א\u0301\u200d\u00a0\u2028😀½\x00")
