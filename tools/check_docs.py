@@ -2,7 +2,8 @@
 
 Generated: `docs/cli.md` from the commands' own help. Checked: every environment variable the sources read is in
 `docs/configuration.md` and no other is; every relative link leads somewhere; every `$ inferometer ...` line of a
-console block is a command line that parses; every JSON document has a schema.
+console block is a command line that parses; every test, benchmark and tool that is named exists; every JSON document
+has a schema.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PACKAGES = sorted(path for path in (ROOT / "src" / "inferometer").iterdir() if path.is_dir())
 VARIABLE = re.compile(r"\bINFEROMETER_[A-Z][A-Z_]*[A-Z]\b")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+NAMED_TEST = re.compile(r"`((?:tests|benchmarks|tools)/[\w/]+\.py)(?:::(\w+))?")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -113,6 +115,15 @@ def _parse(words: list[str]) -> str | None:
     return None
 
 
+def test_problems() -> Iterator[str]:
+    """Find tests that a document names and that are not there."""
+    for document in DOCUMENTS:
+        for path, name in NAMED_TEST.findall(document.read_text()):
+            source = ROOT / path
+            if not source.exists() or (name and f"def {name}(" not in source.read_text()):
+                yield f"{document.relative_to(ROOT)}: there is no {path}{'::' if name else ''}{name}"
+
+
 def schema_problems() -> Iterator[str]:
     """Find commands whose JSON document has no JSON Schema, schemas that are not JSON, and schemas of no command."""
     folder = ROOT / "docs" / "schemas"
@@ -143,7 +154,7 @@ def _printing_json(command: click.Command, context: click.Context, name: str) ->
 def check(write: bool) -> int:
     """Print every problem and return an exit code."""
     problems = [*generated_problems(write), *variable_problems(), *link_problems(), *console_problems()]
-    problems += schema_problems()
+    problems += [*test_problems(), *schema_problems()]
     for problem in problems:
         print(problem)
     print(f"documents: {len(problems)} problems in {len(DOCUMENTS)} files")
