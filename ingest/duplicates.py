@@ -59,10 +59,12 @@ class _Decision:
         self.calls = calls
         self.verdicts = {span_id: Verdict() for span_id in calls}
         self.group = {span_id: span_id for span_id in calls}
+        self.is_any_joined = False
         if len(calls) > 1:
             self._nested()
             self._beside()
-            self._settle()
+            if self.is_any_joined:
+                self._settle()
 
     def _nested(self) -> None:
         above = self.tree.nearest_above(set(self.calls))
@@ -124,6 +126,8 @@ class _Decision:
 
     def _beside(self) -> None:
         """Pair calls of different scopes that lie beside each other, each with at most one of each scope."""
+        if len({self.tree.spans[span_id].scope for span_id in self.calls}) < 2:
+            return
         leaves = [span_id for span_id in self.calls if self.verdicts[span_id].billable]
         scopes = {self.group[span_id]: set[str | None]() for span_id in leaves}
         for span_id in leaves:
@@ -163,6 +167,7 @@ class _Decision:
         return (1, distance, "one call seen by two scopes: same model, tokens and times agree")
 
     def _join(self, one: bytes, other: bytes, reason: str) -> None:
+        self.is_any_joined = True
         first, second = self.group[one], self.group[other]
         for span_id, root in self.group.items():
             if root == second:

@@ -197,7 +197,7 @@ def _files(paths: Sequence[str | PurePath], report: ImportReport) -> Iterator[tu
         if path == STDIN or Path(path).is_file():
             yield path, True
         elif Path(path).is_dir():
-            below = sorted(_walk(Path(path)))
+            below = files_below(Path(path))
             if not below:
                 report.failed.append(Failure(str(path), "is a folder without files", True))
             for file in below:
@@ -205,6 +205,11 @@ def _files(paths: Sequence[str | PurePath], report: ImportReport) -> Iterator[tu
         else:
             reason = "does not exist" if not Path(path).exists() else "is neither a file nor a folder"
             report.failed.append(Failure(str(path), reason, True))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files that an import of a folder reads, in order; hidden ones are left out."""
+    return sorted(_walk(folder))
 
 
 def _walk(folder: Path) -> Iterator[Path]:

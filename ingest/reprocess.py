@@ -1,7 +1,7 @@
 """Reading old records again: what a newer normaliser makes of them, and what that changes.
 
 A stored span keeps the attributes its dialect knows, so it can be read again as if it had just come. What was counted
-or composed from content cannot: content was dropped, and those values stay. Records of importers (transcripts and
+or composed from content that was dropped cannot, and those values stay. Records of importers (transcripts and
 sessions) hold no attributes to read; for them, only what was decided about whole traces is decided again.
 """
 
@@ -88,7 +88,8 @@ def _read_again(tx: Transaction, batch: RecordBatch, everything: bool, changes: 
         for key, span in old_spans.items()
         if span.scope is not None and (everything or span.normaliser_version < NORMALISER_VERSION)
     }
-    found = normalise(map(raw_of, wanted.values()))
+    # what was kept was kept because the user had asked for it
+    found = normalise(map(raw_of, wanted.values()), keep_content=True)
     rewritten = RecordBatch()
     for span in found.spans:
         old = old_spans[span.trace_id, span.span_id]

@@ -110,6 +110,9 @@ _KEEP, _DROP, _JUDGE, _PRIVATE = 0, 1, 2, 3
 _PERSONS = ("user.", "enduser.", "client.address", "net.peer.ip")
 """Beginnings of keys that name a person: of them a span keeps a pseudonym alone."""
 
+_PERSON_WORDS = frozenset({"user_id", "userid", "user_name", "username", "user_email", "useremail", "email"})
+"""Last words of keys that do."""
+
 Verdict = tuple[int, str]
 """What becomes of a key's values, and the name under which they stay."""
 
@@ -127,7 +130,7 @@ def retain(attributes: Mapping[str, Any], dialect: Dialect | None, keep_content:
         keep_content: whether what people and models said may stay.
     """
     if keep_content:
-        return _retain_all(attributes)
+        return _retain_all(attributes, dialect)
     return retain_values(attributes.values(), verdicts_of(attributes, dialect))
 
 
@@ -167,12 +170,16 @@ def retain_values(values: Iterable[Any], verdicts: Iterable[Verdict]) -> tuple[d
     return kept, cut
 
 
-def _retain_all(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    bounded = {
-        clean(key, MAX_NAME): _bounded(value, MAX_CONTENT, 0)
-        for key, value in islice(attributes.items(), MAX_ATTRIBUTES)
-    }
-    return bounded, max(0, len(attributes) - MAX_ATTRIBUTES)
+def _retain_all(attributes: Mapping[str, Any], dialect: Dialect | None) -> tuple[dict[str, Any], int]:
+    """Return what was said, and not who said it: a person stays a pseudonym however much content is kept."""
+    verdicts = verdicts_of(attributes, dialect)
+    kept = [
+        (name, value)
+        for value, (verdict, name) in zip(attributes.values(), verdicts, strict=True)
+        if verdict != _PRIVATE
+    ]
+    bounded = {name: _bounded(value, MAX_CONTENT, 0) for name, value in kept[:MAX_ATTRIBUTES]}
+    return bounded, max(0, len(kept) - MAX_ATTRIBUTES)
 
 
 def is_content(key: str, dialect: Dialect | None) -> bool:
@@ -192,7 +199,8 @@ def clean(text: str, limit: int) -> str:
 def _judge(key: str, dialect: Dialect | None, verdicts: dict[str, Verdict]) -> Verdict:
     """Return what becomes of a key and the name under which it stays."""
     fields = dialect.by_key.get(key, ()) if dialect is not None else ()
-    if key.startswith(_PERSONS) or any(field == "user_id" for field, _ in fields):
+    last = key.lower().rpartition(".")[2].replace("-", "_")
+    if key.startswith(_PERSONS) or last in _PERSON_WORDS or any(field == "user_id" for field, _ in fields):
         verdict = _PRIVATE
     elif dialect is not None and any(_matches(key, pattern) for pattern in dialect.content):
         verdict = _DROP

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from inferometer.schema.records import Span, SpanKind
 
@@ -18,19 +18,27 @@ class Tree:
     def __init__(self, spans: Iterable[Span]) -> None:
         self.spans = {span.span_id: span for span in spans}
         self.parent: dict[bytes, bytes | None] = {}
-        self.children: dict[bytes, list[bytes]] = {}
         for span_id, span in self.spans.items():
             known = span.parent_id in self.spans and span.parent_id != span_id
             self.parent[span_id] = span.parent_id if known else None
-        self._cut_cycles()
-        for span_id in sorted(self.spans, key=self._begin):
-            parent_id = self.parent[span_id]
-            if parent_id is not None:
-                self.children.setdefault(parent_id, []).append(span_id)
-        self.order = list(self._walk())
+        self._in_time = sorted(self.spans, key=self._begin)
+        self.children = self._find_children()
+        self.order = self._walk()
+        if len(self.order) < len(self.spans):  # what no root leads to goes round in circles
+            self._cut_cycles()
+            self.children = self._find_children()
+            self.order = self._walk()
 
     def _begin(self, span_id: bytes) -> tuple[int, bytes]:
         return (self.spans[span_id].start_ns or 0, span_id)
+
+    def _find_children(self) -> dict[bytes, list[bytes]]:
+        children: dict[bytes, list[bytes]] = {}
+        for span_id in self._in_time:
+            parent_id = self.parent[span_id]
+            if parent_id is not None:
+                children.setdefault(parent_id, []).append(span_id)
+        return children
 
     def _cut_cycles(self) -> None:
         done: set[bytes] = set()
@@ -47,13 +55,16 @@ class Tree:
                 self.parent[min(cycle, key=self._begin)] = None
             done.update(path)
 
-    def _walk(self) -> Iterator[bytes]:
-        stack = sorted((span_id for span_id, parent in self.parent.items() if parent is None), key=self._begin)
-        stack.reverse()
+    def _walk(self) -> list[bytes]:
+        order: list[bytes] = []
+        stack = [span_id for span_id in reversed(self._in_time) if self.parent[span_id] is None]
         while stack:
             span_id = stack.pop()
-            yield span_id
-            stack.extend(reversed(self.children.get(span_id, ())))
+            order.append(span_id)
+            below = self.children.get(span_id)
+            if below is not None:
+                stack.extend(reversed(below))
+        return order
 
     def nearest_above(self, wanted: set[bytes]) -> dict[bytes, bytes | None]:
         """Return for each span the nearest of ``wanted`` strictly above it."""

@@ -10,7 +10,7 @@ from inferometer.ingest.dialects.dialect import Fields
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import UsageSemantics
 from inferometer.schema.usage.arithmetic import all_output, fitted, is_inclusive
-from inferometer.schema.usage.body import count_of
+from inferometer.schema.usage.body import ABSURD_TOKENS, count_of
 
 _SPLITS_IN_ORDER = (
     "input_text",
@@ -53,7 +53,12 @@ def usage_of(fields: Fields, declared: UsageSemantics, warnings: Counter[str]) -
         warnings: where broken counts are counted.
     """
     usage = Usage()
-    counts = {name: read_count(fields[name], name, warnings, usage.reasons) for name in _COUNTS if name in fields}
+    counts: dict[str, int | None] = {}
+    for name in _COUNTS:
+        if name in fields:
+            value = fields[name]
+            is_plain = type(value) is int and 0 <= value <= ABSURD_TOKENS
+            counts[name] = value if is_plain else read_count(value, name, warnings, usage.reasons)
     if not counts:
         return usage
     given, output, total = counts.get("input"), counts.get("output"), counts.get("total")

@@ -39,6 +39,7 @@ def watch(
     paths: Callable[[], Iterator[Path]],
     load: Callable[[Store, list[Path]], ImportReport],
     *,
+    marks: Marks | None = None,
     interval_s: float = INTERVAL_S,
     rounds: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
@@ -49,11 +50,12 @@ def watch(
         store: where the records go.
         paths: the files to follow, asked for anew at each look.
         load: imports some files.
+        marks: how files were when they were read before; none was where None.
         interval_s: seconds between looks.
         rounds: number of looks; without end where None.
         sleep: waits, for tests.
     """
-    marks: Marks = {}
+    marks = {} if marks is None else marks
     done = 0
     while rounds is None or done < rounds:
         changed = changed_files(paths, marks)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from typing import Any
 import pytest
 
 from inferometer.cli import run
+from inferometer.store import open_store
 
 SESSION = [
     {"type": "session", "id": "p", "cwd": "/x"},
@@ -134,3 +139,37 @@ def test_discover_finds_transcripts_of_this_machine(
     (tmp_path / "pi/sessions/x/session.jsonl").write_bytes(BODY)
     code, document, _ = call("--discover")
     assert (code, document["inferences"]) == (0, 1)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_watch_reads_what_is_added_once_until_it_is_stopped(tmp_path: Path, stop: signal.Signals) -> None:
+    """A file that was there, one that grows and one that is new; at the end the store holds each call once."""
+    folder, database = tmp_path / "sessions", tmp_path / "store.db"
+    folder.mkdir()
+    (folder / "still.jsonl").write_bytes(BODY)
+    (folder / "grows.jsonl").write_bytes(BODY.replace(b'"p"', b'"grows"') + b"\n")
+    (folder / ".hidden.jsonl").write_bytes(BODY.replace(b'"p"', b'"hidden"'))
+    words = [sys.executable, "-m", "inferometer", "import", str(folder), "--watch", "--store", str(database)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        printed = [watching.stdout.readline()]
+        later = {**SESSION[2], "timestamp": "2026-01-01T00:00:09Z"}
+        with (folder / "grows.jsonl").open("ab") as file:
+            file.write(json.dumps(later).encode() + b"\n")
+        printed.append(watching.stdout.readline())
+        (folder / "new.jsonl").write_bytes(BODY.replace(b'"p"', b'"new"'))
+        printed.append(watching.stdout.readline())
+        watching.send_signal(stop)
+        rest, errors = watching.communicate(timeout=60)
+    added = [[int(number) for number in re.findall(r"\d+", line)][:4] for line in printed]
+    assert added == [[2, 4, 2, 2], [1, 1, 0, 1], [1, 2, 1, 1]]
+    assert (watching.returncode, rest, errors) == (0, "", "")
+    with open_store(str(database)) as store:
+        assert len(list(store.inferences())) == 4
+        assert len({run.session_id for run in store.runs()}) == 3
+
+
+def test_watch_has_no_json_document(call: Call, tmp_path: Path) -> None:
+    code, document, error = call(tmp_path, "--watch")
+    assert (code, document) == (2, {})
+    assert "--watch has no end" in error

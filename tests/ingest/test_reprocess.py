@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inferometer.ingest import normalise
 from inferometer.ingest.importing import import_paths
+from inferometer.ingest.raw import RawSpan
 from inferometer.ingest.reprocess import reprocess
 from inferometer.schema.records import RecordBatch
 from inferometer.store import Store, open_store
@@ -39,8 +42,8 @@ def test_a_newer_normaliser_is_applied_and_says_what_changed(
 
     plain = normalise.normalise
 
-    def newer(raw_spans: object) -> RecordBatch:
-        batch = plain(raw_spans)  # type: ignore[arg-type]
+    def newer(raw_spans: Iterable[RawSpan], **options: Any) -> RecordBatch:
+        batch = plain(raw_spans, **options)
         for span in batch.spans:
             span.normaliser_version = 99
         for call in batch.inferences:
@@ -56,3 +59,11 @@ def test_a_newer_normaliser_is_applied_and_says_what_changed(
     assert changes.fields["inference meters"] > 0
     assert any(line.startswith("output: ") for line in changes.lines())
     assert reprocess(store).spans == 0
+
+
+def test_content_that_was_asked_for_stays(store: Store, shared: Path) -> None:
+    import_paths(store, [shared / "data" / "spans" / "agent-prism"], keep_content=True)
+    before = {span.span_id: span for run in store.runs() for span in store.spans_of_run(run.run_id)}
+    assert sum(len(str(span.attributes)) for span in before.values()) > 100_000
+    assert reprocess(store, everything=True).fields == {}
+    assert {span.span_id: span for run in store.runs() for span in store.spans_of_run(run.run_id)} == before

@@ -161,3 +161,28 @@ def test_content_is_kept_where_asked_for(tmp_path: Path, load: Callable[..., Imp
     load(path, keep_content=True)
     kept = b"".join(file.read_bytes() for file in tmp_path.glob("store.db*"))
     assert SECRET.encode() in kept
+
+
+PERSON = "anna.karenina@example.org"
+PERSONS = {
+    "span.json": otlp({**CHAT, "gen_ai.input.messages": MESSAGES, "user.id": PERSON, "enduser.id": PERSON,
+                       "user.email": PERSON, "ai.telemetry.metadata.userId": PERSON}),
+    "openllmetry.json": otlp({"traceloop.span.kind": "workflow", "traceloop.association.properties.user_id": PERSON}),
+    "langsmith.json": otlp({"langsmith.span.kind": "llm", "langsmith.metadata.user_id": PERSON}, "langsmith"),
+    "langfuse.json": json.dumps({**LANGFUSE, "trace": {**LANGFUSE["trace"], "userId": PERSON}}).encode(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("keep_content", [False, True])
+@pytest.mark.parametrize("name", sorted(PERSONS))
+def test_person_is_a_pseudonym_whether_content_is_kept_or_not(tmp_path: Path, name: str, keep_content: bool) -> None:
+    path = tmp_path / name
+    path.write_bytes(PERSONS[name])
+    folder = tmp_path / "store"
+    folder.mkdir()
+    with open_store(str(folder / "store.db")) as store:
+        import_paths(store, [path], keep_content=keep_content)
+        users = {span.user_id for run in store.runs() for span in store.spans_of_run(run.run_id)}
+    kept = b"".join(file.read_bytes() for file in folder.iterdir())
+    assert PERSON.encode() not in kept
+    assert [len(user) for user in users if user is not None] == [16]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any
@@ -11,7 +12,8 @@ import click
 
 from inferometer.cli.options import json_option, print_json, store_option
 from inferometer.ingest.discovery import transcripts
-from inferometer.ingest.importing import ImportReport, Progress, import_paths
+from inferometer.ingest.importing import ImportReport, Progress, files_below, import_paths
+from inferometer.ingest.watching import Marks, changed_files
 from inferometer.ingest.watching import watch as watch_files
 from inferometer.store import Store, open_store
 
@@ -58,7 +60,17 @@ def command(
         kept = content == "keep"
         return import_paths(store, named, found=files, format=file_format, model=model, keep_content=kept, **rest)
 
+    def followed() -> Iterator[Path]:
+        for name in names:
+            path = Path(name)
+            yield from files_below(path) if path.is_dir() else [path]
+        if discover:
+            yield from (path for _, path in transcripts())
+
     with open_store(store_url) as store:
+        marks: Marks = {}
+        if watch:
+            changed_files(followed, marks)  # before they are read: what is added meanwhile is read at the first look
         with _progress_bar() as progress:
             report = load(store, found, names, progress=progress)
         if as_json:
@@ -69,24 +81,12 @@ def command(
             if failure.named or report.is_failure:
                 click.echo(f"error: {failure.path}: {failure.reason}", err=True)
         if watch:
-            _follow(store, names, discover, load)
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            with suppress(KeyboardInterrupt):
+                for added in watch_files(store, followed, load, marks=marks):
+                    if added.spans:
+                        _print(added)
     return USER_MISTAKE if report.is_failure else 0
-
-
-def _follow(store: Store, names: list[PurePath], discover: bool, load: Callable[..., ImportReport]) -> None:
-    """Read what is added to files and folders until the user stops it."""
-
-    def files() -> Iterator[Path]:
-        for name in names:
-            path = Path(name)
-            yield from (each for each in sorted(path.rglob("*")) if each.is_file()) if path.is_dir() else [path]
-        if discover:
-            yield from (path for _, path in transcripts())
-
-    with suppress(KeyboardInterrupt):
-        for report in watch_files(store, files, load):
-            if report.spans:
-                _print(report)
 
 
 def document(report: ImportReport) -> dict[str, object]:
