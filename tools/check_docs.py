@@ -37,7 +37,9 @@ def main_help() -> str:
         "Exit codes: 0 done, 1 a check found something, 2 the user's mistake (one line says what and what to do), "
         "3 our failure; 130 and 141, as of any program in a shell: stopped by Ctrl-C, and left by the reader of its "
         "output. `--json` prints one JSON document to stdout and nothing else; "
-        "the documents' schemas are in `docs/schemas/`.\n"
+        "the documents' schemas are in `docs/schemas/`.\n\n"
+        'Completion in bash: `eval "$(_INFEROMETER_COMPLETE=bash_source inferometer)"` in `~/.bashrc`; in zsh and fish '
+        "likewise, with `zsh_source` and `fish_source`.\n"
     ]
     for verb in VERBS:
         command = main.get_command(context, verb)

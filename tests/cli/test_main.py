@@ -148,6 +148,29 @@ def test_no_command_at_all_shows_the_commands(words: list[str], capsys: pytest.C
     assert captured.err.count("\n") > 5
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("inferometer re", {"replay", "reconcile"}),
+        ("inferometer store ", {"info", "purge"}),
+        ("inferometer cost --b", {"--by"}),
+    ],
+)
+def test_a_shell_is_given_completions(words: str, expected: set[str]) -> None:
+    typed = words.split(" ")
+    environment = {
+        **os.environ,
+        "_INFEROMETER_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(typed) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "inferometer"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert expected <= {line.partition(",")[2] for line in done.stdout.splitlines()}
+
+
 def test_ctrl_c_is_one_line_and_exit_code_130() -> None:
     code = (
         "import os, signal, sys; from inferometer.cli import main, run\n"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from inferometer.schema.errors import InferometerError, MissingExtraError, UserError
 
@@ -67,11 +68,16 @@ class VerbGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the nearest verbs where one is unknown."""
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        if args and args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
             from inferometer.schema.errors import UnknownNameError
 
             raise UnknownNameError("command", args[0], VERBS)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the verbs without importing them."""
+        found = [CompletionItem(name, help=line) for name, (line, _) in VERBS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
@@ -103,7 +109,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Abort:
         click.echo("stopped", err=True)
         return INTERRUPTED
-    except SystemExit:
+    except SystemExit as left:
+        if not left.code:  # a shell asked for completions
+            return DONE
         # click and rich leave so, and nothing else does, where the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing may be flushed to it at exit
         return UNREAD
