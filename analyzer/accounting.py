@@ -207,18 +207,19 @@ def account(
     tools = (
         [row for row in store.tool_calls(selection) if row.tool_call.merged_into is None] if prices.has_tools else []
     )
-    return account_rows(store.inferences(selection), charges, tools, keys, prices, selection)
+    calls = ((row, prices.price(row)) for row in store.inferences(selection))
+    return account_calls(calls, charges, tools, keys, prices, selection)
 
 
-def account_rows(
-    rows: Iterable[InferenceRow],
+def account_calls(
+    calls: Iterable[tuple[InferenceRow, Priced]],
     charges: Collection[tuple[Charge, Placement]],
     tools: Iterable[ToolCallRow],
     keys: Grouping,
     prices: PriceList,
     selection: Selection,
 ) -> Accounting:
-    """Account for calls, charges and priced tool calls that are at hand; see `account`."""
+    """Account for priced calls, charges and tool calls that are at hand; see `account`."""
     tallies: dict[str | None, Tally] = {}
     witness, window = PriceWitness(), _Window(selection)
     reasons: Counter[str] = Counter()
@@ -226,8 +227,7 @@ def account_rows(
     charged: dict[tuple[bytes, bytes], InferenceRow | None] = {
         (charge.trace_id, charge.span_id): None for charge, _ in charges
     }
-    for row in rows:
-        priced = prices.price(row)
+    for row, priced in calls:
         _tally(tallies, keys.of_call(row)).add_call(row, priced)
         witness.see(row, priced)
         window.see(row.placement)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Protocol
 
 from inferometer.profiles.prices import Priced, PriceList
 from inferometer.schema.attributes import AGENT_VERSION
+from inferometer.schema.meters import Meters
 from inferometer.schema.moments import is_date
-from inferometer.schema.records import Charge, Inference, Outcome, Run, ServingSample, Span
+from inferometer.schema.records import Charge, Inference, Operation, Outcome, PrefixChain, Run, ServingSample, Span
 from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
 from inferometer.schema.selection import Selection
 
@@ -60,20 +61,106 @@ class RecordReader(Protocol):
         """Return an attribute's value by (trace_id, span_id)."""
 
 
-@dataclass(slots=True)
 class CostedCall:
-    """One billable inference with what it cost; ``weight`` calls like it happened."""
+    """One billable inference with what it cost; ``weight`` calls like it happened.
 
-    row: InferenceRow
-    priced: Priced
-    extra_usd: Decimal = ZERO
-    """What a change costs beside the call's own price, such as calls that have to be made again."""
+    What analyses ask for millions of times is worked out once. A call that was changed makes its ``inference`` only
+    when that is asked for: ``meters`` are at hand.
+
+    Attributes:
+        placement: where and when it happened.
+        priced: what it cost.
+        extra_usd: what a change costs beside the call's own price, such as calls that have to be made again.
+        meters: its tokens.
+        key: (trace_id, span_id).
+        model: the model's name, ``unknown`` where no span says.
+        weight: inverse sampling probability; 1 where unknown.
+        start_ns: start in nanoseconds since 1970; 0 where unknown.
+        end_ns: end in nanoseconds since 1970; the start where unknown.
+        input_tokens: all input tokens; 0 where unknown.
+        output_tokens: all output tokens; 0 where unknown.
+        cost_usd: effective cost of the call; None where it is unpriced.
+        weighted_cost_usd: cost times weight; 0 where unpriced.
+    """
+
+    __slots__ = (
+        *("_inference", "cost_usd", "end_ns", "extra_usd", "input_tokens", "key", "meters", "model", "output_tokens"),
+        *("placement", "priced", "start_ns", "weight", "weighted_cost_usd"),
+    )
+
+    def __init__(self, row: InferenceRow, priced: Priced, extra_usd: Decimal = ZERO) -> None:
+        inference, placement = row.inference, row.placement
+        self._inference = inference
+        self.placement = placement
+        self.key: tuple[bytes, bytes] = (inference.trace_id, inference.span_id)
+        self.model: str = inference.response_model or inference.request_model or "unknown"
+        self.weight: float = placement.weight or 1.0
+        self.start_ns: int = placement.start_ns or 0
+        self.end_ns: int = placement.end_ns or self.start_ns
+        self._set(inference.meters, priced, extra_usd)
+
+    def _set(self, meters: Meters, priced: Priced, extra_usd: Decimal) -> None:
+        self.meters = meters
+        self.priced = priced
+        self.extra_usd = extra_usd
+        self.input_tokens: int = meters.input_total or 0
+        self.output_tokens: int = meters.output or 0
+        cost = priced.effective_cost_usd
+        if cost is not None and extra_usd:
+            cost += extra_usd
+        self.cost_usd: Decimal | None = cost
+        if cost is None:
+            cost = ZERO
+        elif self.weight != 1.0:
+            cost *= Decimal(repr(self.weight))
+        self.weighted_cost_usd: Decimal = cost
+
+    def with_meters(self, meters: Meters, priced: Priced) -> CostedCall:
+        """Return the call with other tokens, which cost something else."""
+        return self._changed(meters, priced, self.extra_usd)
+
+    def with_extra(self, extra_usd: Decimal) -> CostedCall:
+        """Return the call with more to pay for beside its own price."""
+        return self._changed(self.meters, self.priced, self.extra_usd + extra_usd)
+
+    def _changed(self, meters: Meters, priced: Priced, extra_usd: Decimal) -> CostedCall:
+        changed = CostedCall.__new__(CostedCall)
+        changed._inference = self._inference
+        changed.placement = self.placement
+        changed.key = self.key
+        changed.model = self.model
+        changed.weight = self.weight
+        changed.start_ns = self.start_ns
+        changed.end_ns = self.end_ns
+        changed._set(meters, priced, extra_usd)
+        return changed
 
     @property
-    def cost_usd(self) -> Decimal | None:
-        """Effective cost of the call; None where it is unpriced."""
-        cost = self.priced.effective_cost_usd
-        return None if cost is None else cost + self.extra_usd
+    def inference(self) -> Inference:
+        """The model call."""
+        if self._inference.meters is not self.meters:
+            self._inference = replace(self._inference, meters=self.meters)
+        return self._inference
+
+    @property
+    def prefix(self) -> PrefixChain | None:
+        """The chain of its input's blocks; None where it has none."""
+        return self._inference.prefix
+
+    @property
+    def provider(self) -> str | None:
+        """Who served it; None where no span says."""
+        return self._inference.provider
+
+    @property
+    def operation(self) -> Operation:
+        """What kind of call it is."""
+        return self._inference.operation
+
+    @property
+    def row(self) -> InferenceRow:
+        """The model call with its placement."""
+        return InferenceRow(self.inference, self.placement)
 
     @property
     def cost_by_meter_usd(self) -> Mapping[str, Decimal]:
@@ -81,62 +168,9 @@ class CostedCall:
         return self.priced.cost_by_meter_usd
 
     @property
-    def inference(self) -> Inference:
-        """The model call."""
-        return self.row.inference
-
-    @property
-    def placement(self) -> Placement:
-        """Where and when it happened."""
-        return self.row.placement
-
-    @property
-    def key(self) -> tuple[bytes, bytes]:
-        """(trace_id, span_id)."""
-        return self.row.inference.trace_id, self.row.inference.span_id
-
-    @property
-    def model(self) -> str:
-        """The model's name, ``unknown`` where no span says."""
-        return self.row.inference.model or "unknown"
-
-    @property
-    def weight(self) -> float:
-        """Inverse sampling probability; 1 where unknown."""
-        return self.row.placement.weight or 1.0
-
-    @property
-    def start_ns(self) -> int:
-        """Start in nanoseconds since 1970; 0 where unknown."""
-        return self.row.placement.start_ns or 0
-
-    @property
     def is_dated(self) -> bool:
         """Whether the start is a date, and not an offset from the start of a recording."""
         return is_date(self.start_ns)
-
-    @property
-    def end_ns(self) -> int:
-        """End in nanoseconds since 1970; the start where unknown."""
-        return self.row.placement.end_ns or self.start_ns
-
-    @property
-    def input_tokens(self) -> int:
-        """All input tokens; 0 where unknown."""
-        return self.row.inference.meters.input_total or 0
-
-    @property
-    def output_tokens(self) -> int:
-        """All output tokens; 0 where unknown."""
-        return self.row.inference.meters.output or 0
-
-    @property
-    def weighted_cost_usd(self) -> Decimal:
-        """Cost times weight; 0 where unpriced."""
-        if self.cost_usd is None:
-            return ZERO
-        weight = self.weight
-        return self.cost_usd if weight == 1.0 else self.cost_usd * Decimal(repr(weight))
 
 
 def costed(row: InferenceRow, price: PriceCall, extra_usd: Decimal = ZERO) -> CostedCall:

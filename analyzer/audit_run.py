@@ -78,7 +78,7 @@ def _order(span: Span) -> tuple[int, bytes]:
 def _bar(span: Span, depth: int, origin_ns: int, call: CostedCall | None) -> dict[str, Any]:
     assert span.start_ns is not None
     assert span.end_ns is not None
-    meters = call.inference.meters if call else None
+    meters = call.meters if call else None
     return {
         "span_id": span.span_id.hex(),
         "parent_id": span.parent_id.hex() if span.parent_id else None,
@@ -105,9 +105,9 @@ def costliest_calls(dataset: Dataset, limit: int = 50) -> list[dict[str, Any]]:
             "run_id": call.placement.run_id,
             "agent": call.placement.agent_name,
             "model": call.model,
-            "input_tokens": call.inference.meters.input_total,
-            "cache_read": call.inference.meters.cache_read,
-            "output_tokens": call.inference.meters.output,
+            "input_tokens": call.meters.input_total,
+            "cache_read": call.meters.cache_read,
+            "output_tokens": call.meters.output,
             "cost_usd": call.cost_usd,
         }
         for call in ranked

@@ -143,14 +143,15 @@ def proposals(examined: Examined) -> list[Proposal]:
     ]
 
 
-def assess(proposal: Proposal, examined: Examined) -> Recommendation | None:
+def assess(proposal: Proposal, examined: Examined, trial: Trial | None = None) -> Recommendation | None:
     """Price a proposal over the audited calls; None where it saves nothing that is worth reading."""
     dataset = examined.dataset
-    after = proposal.apply(dataset.calls)
+    trial = trial or Trial(dataset)
+    after = trial.applied([proposal], "apply") if trial.is_whole else proposal.apply(dataset.calls)
     mid = saving_usd(dataset.calls, after)
     if dataset.cost_usd == 0 or mid < dataset.cost_usd * MINIMUM_SHARE:
         return None
-    saving = _interval(proposal, dataset, mid)
+    saving = _interval(proposal, trial, mid)
     changed = [
         (old, new)
         for old, new in zip(dataset.calls, after, strict=True)
@@ -175,9 +176,7 @@ def assess(proposal: Proposal, examined: Examined) -> Recommendation | None:
         one_off_usd=proposal.one_off_usd,
         preconditions=proposal.preconditions,
         evidence=[
-            evidence_of(
-                old, f"${old.cost_usd:.6f} becomes ${new.cost_usd:.6f}", old.inference.meters.total, _gain(old, new)
-            )
+            evidence_of(old, f"${old.cost_usd:.6f} becomes ${new.cost_usd:.6f}", old.meters.total, _gain(old, new))
             for old, new in shown
             if old.cost_usd is not None and new.cost_usd is not None
         ],
@@ -187,13 +186,11 @@ def assess(proposal: Proposal, examined: Examined) -> Recommendation | None:
     )
 
 
-def _interval(proposal: Proposal, dataset: Dataset, mid: Decimal) -> Money:
+def _interval(proposal: Proposal, trial: Trial, mid: Decimal) -> Money:
     """Return a saving with its low and high; of a large dataset their distance is taken from a sample of sessions."""
-    calls, _ = sampled_sessions(dataset)
-    low, high = (saving_usd(calls, apply(calls)) for apply in (proposal.apply_low, proposal.apply_high))
-    if len(calls) == len(dataset.calls):
+    low, within, high = (trial.saving_usd([proposal], variant) for variant in ("apply_low", "apply", "apply_high"))
+    if trial.is_whole:
         return Money.ordered(low, mid, high)
-    within = saving_usd(calls, proposal.apply(calls))
     return Money.ordered(mid * low / within, mid, mid * high / within) if within > 0 else Money(mid, mid, mid)
 
 
@@ -206,8 +203,7 @@ def is_committed(call: CostedCall, examined: Examined) -> bool:
     if examined.dataset.committed_places.intersection(call.priced.coverage):
         return True
     return any(
-        commitment.provider == call.inference.provider
-        and commitment.model in (None, call.model, call.inference.request_model)
+        commitment.provider == call.provider and commitment.model in (None, call.model, call.inference.request_model)
         for commitment in examined.ledger.commitment
     )
 
@@ -247,37 +243,57 @@ class BestSet:
         }
 
 
-def best_set(kept: Sequence[tuple[Proposal, Recommendation]], dataset: Dataset) -> BestSet:
+def best_set(kept: Sequence[tuple[Proposal, Recommendation]], dataset: Dataset, trial: Trial | None = None) -> BestSet:
     """Choose compatible proposals greedily by their saving and price them together.
 
     A proposal joins only where it does not exclude a member and makes the joint bill smaller. Of a large dataset the
     members are chosen, and priced together, on whole sessions of about `JOINT_CALLS` calls, scaled by their share of
     the bill.
     """
-    calls, scale = sampled_sessions(dataset)
-    chosen: list[tuple[Proposal, Recommendation]] = []
-    best = ZERO
+    trial = trial or Trial(dataset)
+    chosen: list[Proposal] = []
+    parts, best = ZERO, ZERO
     for proposal, recommendation in sorted(kept, key=lambda pair: (-pair[1].saving_usd.mid, pair[0].id)):
-        excluded = any(
-            proposal.id in member.exclusive_with or member.id in proposal.exclusive_with for member, _ in chosen
-        )
-        if excluded:
+        if any(proposal.id in member.exclusive_with or member.id in proposal.exclusive_with for member in chosen):
             continue
-        trial = [*chosen, (proposal, recommendation)]
-        saving = saving_usd(calls, _together(trial, calls, "apply"))
+        saving = trial.saving_usd([*chosen, proposal], "apply")
         if saving > best:
-            chosen, best = trial, saving
-    low = saving_usd(calls, _together(chosen, calls, "apply_low"))
-    high = saving_usd(calls, _together(chosen, calls, "apply_high"))
-    saving_range = Money.ordered(low, best, high).part(scale)
+            chosen, best, parts = [*chosen, proposal], saving, parts + recommendation.saving_usd.mid
+    low, high = (trial.saving_usd(chosen, variant) for variant in ("apply_low", "apply_high"))
+    saving_range = Money.ordered(low, best, high).part(trial.scale)
     return BestSet(
-        ids=[proposal.id for proposal, _ in chosen],
+        ids=[proposal.id for proposal in chosen],
         saving_usd=saving_range,
         saving_share=float(saving_range.mid / dataset.cost_usd) if dataset.cost_usd else None,
-        sum_of_parts_usd=sum((recommendation.saving_usd.mid for _, recommendation in chosen), ZERO),
+        sum_of_parts_usd=parts,
         remaining_usd=dataset.cost_usd - saving_range.mid,
-        sampled_calls=len(calls) if len(calls) < len(dataset.calls) else None,
+        sampled_calls=None if trial.is_whole else len(trial.calls),
     )
+
+
+class Trial:
+    """Whole sessions of a dataset on which proposals are priced together; what was applied once is remembered."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.calls, self.scale = sampled_sessions(dataset)
+        self.is_whole = len(self.calls) == len(dataset.calls)
+        self._applied: dict[tuple[str, ...], Sequence[CostedCall]] = {}
+
+    def applied(self, chosen: Iterable[Proposal], variant: str) -> Sequence[CostedCall]:
+        """Return the calls after proposals, in the proposals' own order; `variant` names which of their functions."""
+        calls: Sequence[CostedCall] = self.calls
+        done: tuple[str, ...] = (variant,)
+        for proposal in sorted(chosen, key=lambda one: (one.order, one.id)):
+            done = *done, proposal.id
+            if done not in self._applied:
+                apply: Apply = getattr(proposal, variant)
+                self._applied[done] = apply(calls)
+            calls = self._applied[done]
+        return calls
+
+    def saving_usd(self, chosen: Iterable[Proposal], variant: str) -> Decimal:
+        """Return what proposals save together on these calls."""
+        return saving_usd(self.calls, self.applied(chosen, variant))
 
 
 def sampled_sessions(dataset: Dataset, limit: int | None = None) -> tuple[list[CostedCall], Decimal]:
@@ -296,23 +312,15 @@ def _session(call: CostedCall) -> str:
     return call.placement.session_id or call.placement.run_id or ""
 
 
-def _together(
-    chosen: Sequence[tuple[Proposal, Recommendation]], calls: Sequence[CostedCall], variant: str
-) -> Sequence[CostedCall]:
-    for proposal, _ in sorted(chosen, key=lambda pair: (pair[0].order, pair[0].id)):
-        apply: Apply = getattr(proposal, variant)
-        calls = apply(calls)
-    return calls
-
-
 def recommend(examined: Examined) -> tuple[list[Recommendation], BestSet]:
     """Return the recommendations that save something, the largest cash saving first, and the best set of them."""
+    trial = Trial(examined.dataset)
     kept = []
     for proposal in proposals(examined):
-        recommendation = assess(proposal, examined)
+        recommendation = assess(proposal, examined, trial)
         if recommendation is not None:
             kept.append((proposal, recommendation))
     ranked = sorted(
         (found for _, found in kept), key=lambda found: (-found.cash_usd.mid, -found.saving_usd.mid, found.id)
     )
-    return ranked, best_set(kept, examined.dataset)
+    return ranked, best_set(kept, examined.dataset, trial)

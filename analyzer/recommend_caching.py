@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+
+import numpy as np
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, PriceCall
 from inferometer.analyzer.audit_repricing import with_meters
 from inferometer.analyzer.recommend import Proposal
 from inferometer.analyzer.waste import CacheRule, Examined
-from inferometer.analyzer.waste_cache import NS, cacheable
-from inferometer.analyzer.waste_prefix import Reach, reaches, tokens_of
+from inferometer.analyzer.waste_cache import NS, cacheable_columns
+from inferometer.analyzer.waste_prefix import ReachColumns, reach_columns
 
 Group = tuple[str | None, str]
 RuleOf = Callable[[CostedCall], CacheRule | None]
-ReachOf = dict[tuple[bytes, bytes], Reach]
-Remembered = dict[tuple[int, tuple[tuple[bytes, bytes], ...]], ReachOf]
+Remembered = dict[tuple[int, tuple[tuple[bytes, bytes], ...]], ReachColumns]
 """Reach by time to live and calls: proposals ask for the same ones again and again."""
 
 SHORT_TTL_NS = 300 * NS
@@ -30,22 +32,22 @@ def caching_proposals(examined: Examined) -> list[Proposal]:
     if explicit:
         found.append(_prompt_caching(examined, explicit))
     price = examined.dataset.price
-    if any(call.inference.meters.cache_write_5m for call in calls):
+    if any(call.meters.cache_write_5m for call in calls):
         found.append(_longer_life(price))
-    if any(call.inference.meters.cache_write_1h for call in calls):
+    if any(call.meters.cache_write_1h for call in calls):
         found.append(_shorter_life(price))
     return found
 
 
 def _has_explicit_rule(call: CostedCall, rule_of: RuleOf) -> bool:
-    if call.inference.prefix is None:
+    if call.prefix is None or not call.prefix.hashes:
         return False
     rule = rule_of(call)
     return rule is not None and not rule.automatic
 
 
 def _prompt_caching(examined: Examined, explicit: Sequence[CostedCall]) -> Proposal:
-    unsaid = sum(call.inference.meters.cache_read is None for call in explicit)
+    unsaid = sum(call.meters.cache_read is None for call in explicit)
     rules = {rule for call in explicit if (rule := examined.cache_rule(call)) is not None}
     preconditions = [
         f"{rule.name}: a prefix of at least {rule.minimum_tokens:,} tokens, reused within {rule.ttl_s / 60:g} minutes "
@@ -99,49 +101,52 @@ def cached(
     busy: set[Group] = set()
     for index, call in enumerate(calls):
         group = call.placement.agent_name, call.model
-        meters = call.inference.meters
+        meters = call.meters
         if meters.cache_read or meters.cache_write_5m or meters.cache_write_1h:
             busy.add(group)
-        if _has_explicit_rule(call, rule_of) and not (policy == "low" and meters.cache_read is None):
+        elif _has_explicit_rule(call, rule_of) and not (policy == "low" and meters.cache_read is None):
             members[group].append(index)
     result = list(calls)
     for group, indices in members.items():
         if group in busy:
             continue
-        after = _cached_group([calls[index] for index in indices], rule_of, price, policy, remembered)
-        before_usd = sum((calls[index].weighted_cost_usd for index in indices), ZERO)
-        if sum((call.weighted_cost_usd for call in after), ZERO) < before_usd:
+        before = [calls[index] for index in indices]
+        after = _cached_group(before, rule_of, price, policy, remembered)
+        if _cost_usd(after) < _cost_usd(before):
             for index, call in zip(indices, after, strict=True):
                 result[index] = call
     return result
 
 
+def _cost_usd(calls: Sequence[CostedCall]) -> Decimal:
+    return sum((call.weighted_cost_usd for call in calls), ZERO)
+
+
 def _cached_group(
     calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall, policy: str, remembered: Remembered
 ) -> list[CostedCall]:
-    by_rule: dict[CacheRule, list[CostedCall]] = defaultdict(list)
-    for call in calls:
+    by_rule: dict[CacheRule, list[int]] = defaultdict(list)
+    for index, call in enumerate(calls):
         rule = rule_of(call)
         assert rule is not None
-        by_rule[rule].append(call)
-    reach: dict[tuple[bytes, bytes], tuple[CacheRule, Reach]] = {}
-    for rule, members in by_rule.items():
+        by_rule[rule].append(index)
+    after = list(calls)
+    for rule, indices in by_rule.items():
+        members = [calls[index] for index in indices]
         ttl_ns = int(rule.ttl_s * NS * (0.5 if policy == "low" else 1))
         which = ttl_ns, tuple(call.key for call in members)
-        if which not in remembered:
-            remembered[which] = reaches(members, ttl_ns)
-        reach.update({key: (rule, found) for key, found in remembered[which].items()})
-    return [_as_cached(call, *reach[call.key], price, policy) if call.key in reach else call for call in calls]
-
-
-def _as_cached(call: CostedCall, rule: CacheRule, reach: Reach, price: PriceCall, policy: str) -> CostedCall:
-    read = cacheable(tokens_of(call, reach.alive), rule)
-    upto = {"low": reach.blocks, "mid": max(reach.recurring, reach.alive), "high": max(reach.read_later, reach.alive)}
-    written = max(0, cacheable(tokens_of(call, upto[policy]), rule) - read)
-    if not read and not written:
-        return call
-    fresh = call.input_tokens - read - written
-    return with_meters(call, price, input_fresh=fresh, cache_read=read, cache_write_5m=written)
+        reach = remembered.get(which)
+        if reach is None:
+            reach = remembered[which] = reach_columns(members, ttl_ns)
+        upto = {"low": reach.blocks, "mid": reach.recurring, "high": reach.read_later}[policy]
+        inputs = np.array([call.input_tokens for call in members], np.int64)
+        read = cacheable_columns(reach.tokens_of(reach.alive, inputs), rule)
+        written = cacheable_columns(reach.tokens_of(np.maximum(upto, reach.alive), inputs), rule) - read
+        for place in np.flatnonzero((read > 0) | (written > 0)).tolist():
+            tokens = {"cache_read": int(read[place]), "cache_write_5m": max(0, int(written[place]))}
+            fresh = members[place].input_tokens - sum(tokens.values())
+            after[indices[place]] = with_meters(members[place], price, input_fresh=fresh, **tokens)
+    return after
 
 
 def _sequences(calls: Sequence[CostedCall]) -> list[list[int]]:
@@ -180,7 +185,7 @@ def long_lived(calls: Sequence[CostedCall], price: PriceCall, ttl_ns: int, *, pe
         held, used_ns = 0, None
         for index in indices:
             call = calls[index]
-            meters = call.inference.meters
+            meters = call.meters
             read, wrote = meters.cache_read or 0, meters.cache_write_5m or 0
             again = 0
             if used_ns is not None and SHORT_TTL_NS < call.start_ns - used_ns <= ttl_ns:
@@ -223,7 +228,7 @@ def short_lived(calls: Sequence[CostedCall], price: PriceCall, ttl_ns: int, *, p
         used_ns = None
         for index in indices:
             call = calls[index]
-            meters = call.inference.meters
+            meters = call.meters
             read, wrote = meters.cache_read or 0, meters.cache_write_1h or 0
             lost = read if used_ns is not None and call.start_ns - used_ns > ttl_ns else 0
             if read or wrote:
@@ -245,8 +250,7 @@ def _kept_where_cheaper(
 ) -> list[CostedCall]:
     result = list(calls)
     for group in groups:
-        before = sum((calls[index].weighted_cost_usd for index, _ in group), ZERO)
-        if sum((call.weighted_cost_usd for _, call in group), ZERO) < before:
+        if _cost_usd([call for _, call in group]) < _cost_usd([calls[index] for index, _ in group]):
             for index, call in group:
                 result[index] = call
     return result

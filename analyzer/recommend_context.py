@@ -146,7 +146,7 @@ def _without(call: CostedCall, price: PriceCall, gone: int, edit: bool) -> Coste
     smaller = changed_inference(smaller, replace(smaller.inference, composition=left), price)
     if not edit:
         return smaller
-    meters = smaller.inference.meters
+    meters = smaller.meters
     stable = (composition.system or 0) + (composition.tools or 0)
     lost = max(0, (meters.cache_read or 0) - stable)
     if not lost:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset, PriceCall
@@ -76,7 +75,7 @@ def _rerouted(call: CostedCall, price: PriceCall, model: str, repeated: Decimal)
     moved = with_model(call, price, model)
     if moved.cost_usd is None or call.cost_usd is None:
         return call
-    moved = replace(moved, extra_usd=moved.extra_usd + repeated * call.cost_usd)
+    moved = moved.with_extra(repeated * call.cost_usd)
     return moved if moved.cost_usd is not None and moved.cost_usd < call.cost_usd else call
 
 

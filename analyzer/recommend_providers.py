@@ -51,7 +51,7 @@ def cheapest_sellers(dataset: Dataset) -> dict[Bought, Bought]:
 
 
 def _bought(call: CostedCall) -> Bought:
-    return call.inference.provider or "", call.model
+    return call.provider or "", call.model
 
 
 def _is_open(model: str) -> bool:
@@ -70,9 +70,9 @@ def _other_provider(dataset: Dataset, sellers: dict[Bought, Bought]) -> Proposal
         if target is None or call.inference.batch or not call.cost_usd:
             return call
         found = with_model(call, dataset.price, target[1], target[0])
-        read = call.inference.meters.cache_read
+        read = call.meters.cache_read
         if not cached and read:
-            fresh = (call.inference.meters.input_fresh or 0) + read
+            fresh = (call.meters.input_fresh or 0) + read
             found = with_meters(found, dataset.price, input_fresh=fresh, cache_read=0)
         return call if found.cost_usd is None else found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
@@ -51,7 +50,7 @@ def tuning_proposals(examined: Examined, students: Iterable[FineTuning] | None =
 
 
 def _step(call: CostedCall) -> Step:
-    return call.inference.provider or "", call.model, call.placement.agent_name or ""
+    return call.provider or "", call.model, call.placement.agent_name or ""
 
 
 def _tuned(
@@ -111,5 +110,5 @@ def _served(call: CostedCall, dataset: Dataset, student: FineTuning, repeated: D
     if moved.cost_usd is None or call.cost_usd is None:
         return call
     extra = (student.serving_factor - 1) * (moved.cost_usd - moved.extra_usd) + repeated * call.cost_usd
-    moved = replace(moved, extra_usd=moved.extra_usd + extra)
+    moved = moved.with_extra(extra)
     return moved if moved.cost_usd is not None and moved.cost_usd < call.cost_usd else call

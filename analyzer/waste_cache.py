@@ -8,6 +8,8 @@ from decimal import Decimal
 from heapq import nlargest
 from itertools import pairwise
 
+import numpy as np
+
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall
 from inferometer.analyzer.audit_repricing import with_meters
 from inferometer.analyzer.waste import (
@@ -18,7 +20,16 @@ from inferometer.analyzer.waste import (
     evidence_of,
     finding,
 )
-from inferometer.analyzer.waste_prefix import Pool, Reach, pool_of, reaches, reuse_share, shared_blocks, tokens_of
+from inferometer.analyzer.waste_prefix import (
+    Counts,
+    Pool,
+    Reach,
+    pool_of,
+    reaches,
+    reuse_share,
+    shared_blocks,
+    tokens_of,
+)
 
 NS = 1_000_000_000
 BROKEN_SHARE = 0.5
@@ -33,7 +44,7 @@ def reach_by_rule(examined: Examined) -> PrefixReach:
         return examined.reach
     by_rule: dict[CacheRule, list[CostedCall]] = defaultdict(list)
     for call in examined.dataset.calls:
-        if call.inference.prefix is not None:
+        if call.prefix is not None:
             rule = examined.cache_rule(call)
             if rule is not None:
                 by_rule[rule].append(call)
@@ -50,7 +61,7 @@ def resent_share(examined: Examined) -> float | None:
     found = reach_by_rule(examined)
     pools: dict[Pool, list[CostedCall]] = defaultdict(list)
     for call in examined.dataset.calls:
-        if call.inference.prefix is not None:
+        if call.prefix is not None:
             pools[pool_of(call)].append(call)
     seen: dict[tuple[bytes, bytes], Reach] = {}
     rest: list[CostedCall] = []
@@ -69,6 +80,12 @@ def cacheable(tokens: int, rule: CacheRule) -> int:
     return whole if whole >= rule.minimum_tokens else 0
 
 
+def cacheable_columns(tokens: Counts, rule: CacheRule) -> Counts:
+    """Return `cacheable` of every call."""
+    whole = tokens - tokens % max(rule.grain_tokens, 1)
+    return np.where(whole >= rule.minimum_tokens, whole, 0)
+
+
 def prefix_resent(examined: Examined) -> list[Finding]:
     """Find input that the provider's cache could have served and that was paid as fresh."""
     dataset = examined.dataset
@@ -79,7 +96,7 @@ def prefix_resent(examined: Examined) -> list[Finding]:
         if call.key not in reach or call.cost_usd is None:
             continue
         rule, found = reach[call.key]
-        meters = call.inference.meters
+        meters = call.meters
         missed = cacheable(tokens_of(call, found.alive), rule) - (meters.cache_read or 0)
         missed = min(missed, meters.input_fresh or 0)
         if missed <= 0:
@@ -122,7 +139,7 @@ def prefix_resent(examined: Examined) -> list[Finding]:
 
 
 def _unsaid(call: CostedCall) -> str:
-    stated = call.inference.meters.cache_read is not None
+    stated = call.meters.cache_read is not None
     return "" if stated else "; the trace does not say what was cached"
 
 
@@ -145,14 +162,14 @@ def broken_prefix(examined: Examined) -> list[Finding]:
             rule = examined.cache_rule(after)
             if shared is None or rule is None or after.input_tokens < before.input_tokens:
                 continue
-            prefix = before.inference.prefix
+            prefix = before.prefix
             assert prefix is not None
             lost = tokens_of(before, prefix.blocks) - tokens_of(before, shared)
             if shared >= BROKEN_SHARE * prefix.blocks or cacheable(lost, rule) == 0:
                 continue
             calls += after.weight
             tokens += lost * after.weight
-            meters = after.inference.meters
+            meters = after.meters
             moved = min(lost, meters.input_fresh or 0)
             kept = with_meters(
                 after,
@@ -199,7 +216,7 @@ def unread_writes(examined: Examined) -> list[Finding]:
             unread = _unread(call, members[index + 1 :])
             if not unread:
                 continue
-            meters = call.inference.meters
+            meters = call.meters
             short = min(unread, meters.cache_write_5m or 0)
             fresh = with_meters(
                 call,
@@ -223,7 +240,7 @@ def unread_writes(examined: Examined) -> list[Finding]:
 
 
 def _unread(call: CostedCall, later: Sequence[CostedCall]) -> int:
-    meters = call.inference.meters
+    meters = call.meters
     written = (meters.cache_write_5m or 0) + (meters.cache_write_1h or 0)
     if not written:
         return 0
@@ -233,7 +250,7 @@ def _unread(call: CostedCall, later: Sequence[CostedCall]) -> int:
     for other in later:
         if other.start_ns - used_ns > ttl_ns:
             break
-        read = (other.inference.meters.cache_read or 0) - base
+        read = (other.meters.cache_read or 0) - base
         if read > 0:
             used_ns = other.end_ns
             best = max(best, read)

@@ -36,7 +36,7 @@ def failed_calls(examined: Examined) -> list[Finding]:
         if call.placement.status is Status.ERROR or reason in ABORTED:
             failed.append(call)
             what = call.placement.error_type or reason or "error"
-            failed_evidence.append(evidence_of(call, f"ended in {what}", call.inference.meters.total, call.cost_usd))
+            failed_evidence.append(evidence_of(call, f"ended in {what}", call.meters.total, call.cost_usd))
         lost = [attempt for attempt in call.inference.attempts if attempt.status is None or attempt.status >= 400]
         if lost:
             retried.append(call)
@@ -69,7 +69,7 @@ def disproportionate_reasoning(examined: Examined) -> list[Finding]:
     """Find calls that reason far longer than they answer."""
     calls, evidence = [], []
     for call in examined.dataset.calls:
-        meters = call.inference.meters
+        meters = call.meters
         if not meters.reasoning or not meters.output or meters.reasoning < REASONING_FLOOR_TOKENS:
             continue
         answer = max(meters.output - meters.reasoning, 1)
@@ -103,7 +103,7 @@ def cheaper_models(
     by_model: dict[str, list[CostedCall]] = {}
     for call in calls:
         if call.cost_usd is not None:
-            providers.setdefault(call.inference.provider or "", set()).add(call.model)
+            providers.setdefault(call.provider or "", set()).add(call.model)
             by_model.setdefault(call.model, []).append(call)
     found: dict[str, str] = {}
     for models in providers.values():
@@ -123,7 +123,7 @@ def cheaper_models(
 
 def is_small(call: CostedCall) -> bool:
     """Whether a call is small work: a short input answered in few tokens, without reasoning."""
-    meters = call.inference.meters
+    meters = call.meters
     return (
         0 < call.output_tokens <= SMALL_OUTPUT_TOKENS
         and 0 < call.input_tokens <= SMALL_INPUT_TOKENS
@@ -148,7 +148,7 @@ def small_work(examined: Examined) -> list[Finding]:
             continue
         calls.append(call)
         evidence.append(
-            evidence_of(call, f"{call.model}; {other} is in use too", call.inference.meters.total, call.cost_usd - cost)
+            evidence_of(call, f"{call.model}; {other} is in use too", call.meters.total, call.cost_usd - cost)
         )
     return _finding(
         "small_work",
@@ -174,9 +174,7 @@ def failed_runs(examined: Examined) -> list[Finding]:
             continue
         calls += in_run
         evidence += [
-            evidence_of(
-                call, f"in {run.agent_name or run.name}, which failed", call.inference.meters.total, call.cost_usd
-            )
+            evidence_of(call, f"in {run.agent_name or run.name}, which failed", call.meters.total, call.cost_usd)
             for call in in_run
         ]
     return _finding(

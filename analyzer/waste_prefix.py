@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -39,35 +40,70 @@ class Reach(NamedTuple):
 
 def pool_of(call: CostedCall) -> Pool:
     """Return what calls must share for their prefixes to be comparable and one provider's cache to hold both."""
-    prefix = call.inference.prefix
+    prefix = call.prefix
     assert prefix is not None
-    provider = call.inference.provider or "unknown"
+    provider = call.provider or "unknown"
     return provider, call.model, prefix.key_id, prefix.vocabulary, prefix.block_tokens
+
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(slots=True, frozen=True)
+class ReachColumns:
+    """The `Reach` of calls, a column for each of its counts, and the tokens of one block of each."""
+
+    blocks: Counts
+    seen: Counts
+    alive: Counts
+    recurring: Counts
+    read_later: Counts
+    block_tokens: Counts
+
+    def tokens_of(self, blocks: Counts, input_tokens: Counts) -> Counts:
+        """Return `tokens_of` of every call; its input may have changed since, its chain may not."""
+        length, total = self.blocks * self.block_tokens, input_tokens
+        scaled = np.minimum(total, (total * blocks / (self.blocks + 0.5)).astype(np.int64))
+        is_exact = (length <= total) & (total < length + self.block_tokens)
+        return np.where(is_exact, blocks * self.block_tokens, scaled)
 
 
 def reaches(
     calls: Iterable[CostedCall], ttl_ns: int | None, pool: Callable[[CostedCall], Pool] = pool_of
 ) -> dict[tuple[bytes, bytes], Reach]:
-    """Return the reach of every call that has a chain.
+    """Return the reach of every call that has a chain; see `reach_columns`."""
+    chained = [call for call in calls if call.prefix is not None and call.prefix.hashes]
+    found = reach_columns(chained, ttl_ns, pool)
+    counts = (found.blocks, found.seen, found.alive, found.recurring, found.read_later)
+    columns = zip(*(column.tolist() for column in counts), strict=True)
+    return {call.key: Reach._make(values) for call, values in zip(chained, columns, strict=True)}
+
+
+def reach_columns(
+    calls: Sequence[CostedCall], ttl_ns: int | None, pool: Callable[[CostedCall], Pool] = pool_of
+) -> ReachColumns:
+    """Return how much of each call's input could have been read from a cache.
 
     Args:
-        calls: in order of start.
+        calls: calls with a chain, in order of start.
         ttl_ns: how long a cache keeps what was used last; None for ever.
         pool: which calls could share a cache.
     """
-    pools: dict[Pool, list[CostedCall]] = defaultdict(list)
-    for call in calls:
-        prefix = call.inference.prefix
-        if prefix is not None and prefix.hashes:
-            pools[pool(call)].append(call)
-    found: dict[tuple[bytes, bytes], Reach] = {}
-    for members in pools.values():
-        found.update(_reach_of_pool(members, ttl_ns))
-    return found
+    pools: dict[Pool, list[int]] = defaultdict(list)
+    for index, call in enumerate(calls):
+        pools[pool(call)].append(index)
+    counts = np.zeros((5, len(calls)), np.int64)
+    for indices in pools.values():
+        members = calls if len(indices) == len(calls) else [calls[index] for index in indices]
+        counts[:, indices] = _reach_of_pool(members, ttl_ns)
+    prefixes = [call.prefix for call in calls]
+    block_tokens = np.array([prefix.block_tokens if prefix else 0 for prefix in prefixes], np.int64)
+    return ReachColumns(counts[0], counts[1], counts[2], counts[3], counts[4], block_tokens)
 
 
-def _reach_of_pool(calls: Sequence[CostedCall], ttl_ns: int | None) -> dict[tuple[bytes, bytes], Reach]:
-    chains = [call.inference.prefix.hashes for call in calls if call.inference.prefix]
+def _reach_of_pool(calls: Sequence[CostedCall], ttl_ns: int | None) -> Counts:
+    """Return int64, shape (5, n_calls), in the order of `Reach`."""
+    chains = [call.prefix.hashes for call in calls if call.prefix]
     owner, firsts = _sorted_blocks(chains)
     senders = np.diff(firsts, append=len(owner))
     lengths = np.array([len(chain) // 8 for chain in chains])
@@ -80,18 +116,18 @@ def _reach_of_pool(calls: Sequence[CostedCall], ttl_ns: int | None) -> dict[tupl
         alive[1:] &= np.diff(began) <= ttl_ns
     again = np.flatnonzero(alive)
 
-    def per_call(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    def per_call(blocks: NDArray[np.int64]) -> Counts:
         return np.bincount(owner[blocks], minlength=len(calls))
 
-    counted = (
-        lengths,
-        lengths - per_call(firsts),
-        per_call(again),
-        lengths - per_call(firsts[senders == 1]),
-        per_call(again - 1),
+    return np.array(
+        [
+            lengths,
+            lengths - per_call(firsts),
+            per_call(again),
+            lengths - per_call(firsts[senders == 1]),
+            per_call(again - 1),
+        ]
     )
-    columns = zip(*(counts.tolist() for counts in counted), strict=True)
-    return {call.key: Reach._make(counts) for call, counts in zip(calls, columns, strict=True)}
 
 
 def _sorted_blocks(chains: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -118,7 +154,7 @@ def tokens_of(call: CostedCall, blocks: int) -> int:
 
     Chains count in one vocabulary whatever the model; where the model's count is not the chain's, its own count scales.
     """
-    prefix = call.inference.prefix
+    prefix = call.prefix
     assert prefix is not None
     length, total = prefix.blocks * prefix.block_tokens, call.input_tokens
     if length <= total < length + prefix.block_tokens:
@@ -142,12 +178,14 @@ def reuse_share(calls: Sequence[CostedCall], seen: Mapping[tuple[bytes, bytes], 
 
 def shared_blocks(one: CostedCall, other: CostedCall) -> int | None:
     """Return the length of the prefix that two calls share, in blocks; None where their chains cannot be compared."""
-    first, second = one.inference.prefix, other.inference.prefix
+    first, second = one.prefix, other.prefix
     if first is None or second is None:
         return None
     if (first.key_id, first.vocabulary, first.block_tokens) != (second.key_id, second.vocabulary, second.block_tokens):
         return None
     low, high = 0, min(first.blocks, second.blocks)
+    if first.hashes[: 8 * high] == second.hashes[: 8 * high]:
+        return high
     while low < high:
         middle = (low + high + 1) // 2
         if first.hashes[8 * middle - 8 : 8 * middle] == second.hashes[8 * middle - 8 : 8 * middle]:

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
 
-from inferometer.analyzer.accounting import Accounting, account_rows
+from inferometer.analyzer.accounting import Accounting, account_calls
 from inferometer.analyzer.grouping import grouping
 from inferometer.analyzer.runs import Node, RunSummary, RunTree
-from inferometer.profiles.prices import PriceList
+from inferometer.profiles.prices import Priced, PriceList
 from inferometer.reports.environment import environment
 from inferometer.reports.numbers import count, percent_width, seconds, tokens, usd
 from inferometer.schema.records import Run, SpanKind, Status
@@ -161,35 +161,34 @@ def day_start_ns(now_ns: int) -> int:
 def read_today(store: Store, prices: PriceList, now_ns: int) -> Today:
     """Read and price today's calls, and the runs that began today."""
     selection = Selection(since_ns=day_start_ns(now_ns))
-    rows = list(store.inferences(selection))
+    calls = [(row, prices.price(row)) for row in store.inferences(selection)]
     charges = list(store.placed_charges(selection))
     tools = (
         [row for row in store.tool_calls(selection) if row.tool_call.merged_into is None] if prices.has_tools else []
     )
     by_model, by_agent = (
-        account_rows(rows, charges, tools, grouping(by, store, selection), prices, selection)
+        account_calls(calls, charges, tools, grouping(by, store, selection), prices, selection)
         for by in ("model", "agent")
     )
     today = Today(now_ns, by_model, by_agent)
     summaries = {run.run_id: RunSummary(run) for run in store.runs(selection)}
-    for row in rows:
-        _add_minute(today, row, prices)
+    for row, priced in calls:
+        _add_minute(today, row, priced)
         summary = summaries.get(row.placement.run_id or "")
         if summary is not None:
-            summary.add(row, prices.price(row))
+            summary.add(row, priced)
     today.runs = sorted(summaries.values(), key=lambda one: (-(one.run.start_ns or 0), one.run.run_id))
     return today
 
 
-def _add_minute(today: Today, row: InferenceRow, prices: PriceList) -> None:
+def _add_minute(today: Today, row: InferenceRow, priced: Priced) -> None:
     start_ns = row.placement.start_ns
     if start_ns is None or start_ns < today.now_ns - MINUTES * _MINUTE_NS:
         return
     minute = start_ns // _MINUTE_NS
     today.tokens_by_minute[minute] += row.inference.meters.total or 0
-    cost_usd = prices.price(row).list_cost_usd
-    if cost_usd is not None:
-        today.cost_by_minute[minute] = today.cost_by_minute.get(minute, _ZERO) + cost_usd
+    if priced.list_cost_usd is not None:
+        today.cost_by_minute[minute] = today.cost_by_minute.get(minute, _ZERO) + priced.list_cost_usd
 
 
 def build_live_page(

@@ -9,14 +9,24 @@ from sqlalchemy import ColumnElement, Select, and_, case, exists, false, func, o
 from sqlalchemy.engine import Connection
 
 from inferometer.schema.errors import UnknownNameError
-from inferometer.schema.records import Charge, Outcome, Purpose, Run, ServingSample, Status
+from inferometer.schema.records import Charge, Outcome, Purpose, Run, ServingSample
 from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
 from inferometer.schema.selection import Selection
 from inferometer.store.encoding import dump_json, load_json
 from inferometer.store.loading import load_resources
-from inferometer.store.rows import charge_of, inference_of, outcome_of, run_of, tool_call_of
+from inferometer.store.rows import STATUSES, charge_of, inference_of, outcome_of, run_of, tool_call_of
 from inferometer.store.segments import SegmentReader
-from inferometer.store.tables import CHARGES, INFERENCES, OUTCOMES, RESOURCES, RUNS, SERVING_SAMPLES, SPANS, TOOL_CALLS
+from inferometer.store.tables import (
+    CHARGES,
+    INFERENCES,
+    OUTCOMES,
+    PREFIX_SEGMENTS,
+    RESOURCES,
+    RUNS,
+    SERVING_SAMPLES,
+    SPANS,
+    TOOL_CALLS,
+)
 
 WHERE_KEYS = (
     *("model", "provider", "agent", "run", "session", "user", "purpose"),
@@ -58,14 +68,18 @@ def read_inferences(
     agent_at = list(INFERENCES.c).index(INFERENCES.c.agent_name)
     segment_at = list(INFERENCES.c).index(INFERENCES.c.prefix_segment)
     reader = SegmentReader(connection)
+    if with_prefix:
+        named = query.with_only_columns(INFERENCES.c.prefix_segment).order_by(None)
+        reader.load_where(PREFIX_SEGMENTS.c.segment_id.in_(named) if query.whereclause is not None else None)
     for rows in _partitions(connection, query):
         if with_prefix:
             reader.load(row[segment_at] for row in rows if row[segment_at] is not None)
         for row in rows:
-            call = inference_of(row[:width], decided=True)
-            if with_prefix and row[segment_at] is not None:
-                call.prefix = reader.expand(row[segment_at], row[segment_at + 1])
-            yield InferenceRow(call, _placement(row[width:], row[agent_at]))
+            values = tuple(row)
+            call = inference_of(values[:width], decided=True)
+            if with_prefix and values[segment_at] is not None:
+                call.prefix = reader.expand(values[segment_at], values[segment_at + 1])
+            yield InferenceRow(call, _placement(values[width:], values[agent_at]))
 
 
 def read_tool_calls(connection: Connection, selection: Selection) -> Iterator[ToolCallRow]:
@@ -196,7 +210,7 @@ def _placement(row: Any, agent_name: str | None) -> Placement:
         parent_id,
         start_ns,
         end_ns,
-        Status(status),
+        STATUSES[status],
         error_type,
         agent_name or span_agent,
         session_id,

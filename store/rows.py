@@ -32,10 +32,17 @@ from inferometer.schema.records import (
 )
 from inferometer.store.encoding import dump_json, load_json
 
+# `_value_` and not `value` throughout: a property of enumerations costs as much as writing three columns
+
 Row = tuple[Any, ...]
 
-_COMPOSITION = ("system", "tools", "history", "tool_results", "user")
 _METER_COUNT = len(METER_NAMES)
+
+# calling an enumeration takes five times as long as a dictionary, and each call of a store has four
+_OPERATIONS, _USAGE_SOURCES, _USAGE_SEMANTICS, _DEPENDENCIES = (
+    {member.value: member for member in kinds} for kinds in (Operation, UsageSource, UsageSemantics, DependencyKind)
+)
+STATUSES = {member.value: member for member in Status}
 
 
 def _text(value: Any) -> str | None:
@@ -58,11 +65,11 @@ def span_row(span: Span, run_id: str | None = None) -> Row:
         span.parent_id,
         run_id or span.run_id,
         span.run_id,
-        span.kind.value,
+        span.kind._value_,
         span.name,
         span.start_ns,
         span.end_ns,
-        span.status.value,
+        span.status._value_,
         span.error_type,
         span.resource.resource_id if span.resource else None,
         span.scope,
@@ -71,13 +78,13 @@ def span_row(span: Span, run_id: str | None = None) -> Row:
         span.agent_name,
         span.session_id,
         span.user_id,
-        _text(span.tags),
+        dump_json(span.tags) if span.tags else None,
         dump_json([[link.trace_id.hex(), link.span_id.hex(), link.attributes] for link in span.links])
         if span.links
         else None,
         span.weight,
-        span.purpose.value if span.purpose else None,
-        _text(span.attributes),
+        span.purpose._value_ if span.purpose else None,
+        dump_json(span.attributes) if span.attributes else None,
         span.attributes_dropped,
         span.source,
         span.normaliser_version,
@@ -138,13 +145,13 @@ def dump_dependencies(dependencies: list[Dependency]) -> str | None:
     """Return the JSON text of a call's dependencies."""
     if not dependencies:
         return None
-    return dump_json([[edge.span_id.hex(), edge.kind.value, edge.gap_ns] for edge in dependencies])
+    return dump_json([[edge.span_id.hex(), edge.kind._value_, edge.gap_ns] for edge in dependencies])
 
 
 def _dependencies(text: str | None) -> list[Dependency]:
     if not text:
         return []
-    return [Dependency(bytes.fromhex(span), DependencyKind(kind), gap) for span, kind, gap in load_json(text)]
+    return [Dependency(bytes.fromhex(span), _DEPENDENCIES[kind], gap) for span, kind, gap in load_json(text)]
 
 
 def dump_reasons(reasons: list[str]) -> str | None:
@@ -152,21 +159,27 @@ def dump_reasons(reasons: list[str]) -> str | None:
     return dump_json(reasons) if reasons else None
 
 
+def _dump_composition(parts: Composition) -> str:
+    return dump_json([parts.system, parts.tools, parts.history, parts.tool_results, parts.user])
+
+
 def inference_row(
     call: Inference, segment_id: bytes | None, blocks: int | None, decision: InferenceDecision | None = None
 ) -> Row:
     """Return the ``inferences`` row of a record whose prefix chain lies in a segment."""
     meters, composition = call.meters, call.composition
-    reasons = _text(call.reasons)
-    depends_on = dump_dependencies(call.depends_on)
-    decided: Row = (None, depends_on, call.billable, call.merged_into, reasons)
-    if decision is not None:
+    reasons = dump_json(call.reasons) if call.reasons else None
+    depends_on = dump_dependencies(call.depends_on) if call.depends_on else None
+    decided: Row
+    if decision is None:
+        decided = (None, depends_on, call.billable, call.merged_into, reasons)
+    else:
         decided = (
             decision.agent_name,
-            dump_dependencies(decision.depends_on) or depends_on,
+            dump_dependencies(decision.depends_on) if decision.depends_on else depends_on,
             decision.billable,
             decision.merged_into,
-            dump_reasons(decision.reasons),
+            dump_json(decision.reasons) if decision.reasons else None,
         )
     return (
         call.trace_id,
@@ -175,7 +188,7 @@ def inference_row(
         call.request_model,
         call.response_model,
         call.response_id,
-        call.operation.value,
+        call.operation._value_,
         meters.input_fresh,
         meters.cache_read,
         meters.cache_write_5m,
@@ -190,8 +203,8 @@ def inference_row(
         meters.output_audio,
         meters.output_image,
         None if call.raw_usage is None else dump_json(call.raw_usage),
-        call.usage_source.value,
-        call.usage_semantics.value,
+        call.usage_source._value_,
+        call.usage_semantics._value_,
         call.service_tier,
         call.batch,
         call.stream,
@@ -201,8 +214,8 @@ def inference_row(
         call.inter_token_p95_ns,
         call.finish_reason,
         dump_json([[tool.name, tool.tokens] for tool in call.tools_offered]) if call.tools_offered else None,
-        None if composition is None else dump_json([getattr(composition, name) for name in _COMPOSITION]),
-        _money(call.recorded_cost_usd),
+        None if composition is None else _dump_composition(composition),
+        None if call.recorded_cost_usd is None else format(call.recorded_cost_usd, "f"),
         call.queue_ns,
         call.prefill_ns,
         call.decode_ns,
@@ -238,35 +251,31 @@ def inference_of(row: Sequence[Any], *, decided: bool) -> Inference:
             source_reasons,
         )
     return Inference(
-        trace_id=row[0],
-        span_id=row[1],
-        provider=row[2],
-        request_model=row[3],
-        response_model=row[4],
-        response_id=row[5],
-        operation=Operation(row[6]),
-        meters=Meters(*row[7:after]),
-        raw_usage=load_json(raw_usage) if raw_usage else None,
-        usage_source=UsageSource(usage_source),
-        usage_semantics=UsageSemantics(usage_semantics),
-        service_tier=service_tier,
-        batch=None if batch is None else bool(batch),
-        stream=None if stream is None else bool(stream),
-        attempts=[Attempt(*attempt) for attempt in load_json(attempts)] if attempts else [],
-        ttft_ns=ttft_ns,
-        inter_token_p50_ns=p50,
-        inter_token_p95_ns=p95,
-        finish_reason=finish_reason,
-        tools_offered=[ToolOffered(*tool) for tool in load_json(tools_offered)] if tools_offered else [],
-        composition=Composition(*load_json(composition)) if composition else None,
-        recorded_cost_usd=_decimal(recorded),
-        queue_ns=queue_ns,
-        prefill_ns=prefill_ns,
-        decode_ns=decode_ns,
-        depends_on=_dependencies(depends_on),
-        billable=bool(billable),
-        merged_into=merged_into,
-        reasons=load_json(reasons) if reasons else [],
+        *row[:6],
+        _OPERATIONS[row[6]],
+        Meters(*row[7:after]),
+        load_json(raw_usage) if raw_usage else None,
+        _USAGE_SOURCES[usage_source],
+        _USAGE_SEMANTICS[usage_semantics],
+        service_tier,
+        None if batch is None else bool(batch),
+        None if stream is None else bool(stream),
+        [Attempt(*attempt) for attempt in load_json(attempts)] if attempts else [],
+        ttft_ns,
+        p50,
+        p95,
+        finish_reason,
+        [ToolOffered(*tool) for tool in load_json(tools_offered)] if tools_offered else [],
+        Composition(*load_json(composition)) if composition else None,
+        None if recorded is None else Decimal(recorded),
+        queue_ns,
+        prefill_ns,
+        decode_ns,
+        _dependencies(depends_on) if depends_on else [],
+        None,
+        bool(billable),
+        merged_into,
+        load_json(reasons) if reasons else [],
     )
 
 
@@ -352,10 +361,10 @@ def run_row(run: Run) -> Row:
         run.agent_name,
         run.session_id,
         run.user_id,
-        run.purpose.value if run.purpose else None,
+        run.purpose._value_ if run.purpose else None,
         run.start_ns,
         run.end_ns,
-        run.status.value,
+        run.status._value_,
         run.is_open,
         run.weight,
         run.service,

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from inferometer.profiles.prices.cards import Priced, RateCard
-from inferometer.profiles.prices.pricing import PriceList, load_prices
+from inferometer.profiles.prices.pricing import PriceList, load_prices, price_by_card
 
-__all__ = ["PriceList", "Priced", "RateCard", "load_prices"]
+__all__ = ["PriceList", "Priced", "RateCard", "load_prices", "price_by_card"]

@@ -12,6 +12,7 @@ from inferometer.profiles.prices.agreements import Coverage, Settled, settle
 from inferometer.profiles.prices.cards import Priced, RateCard, price_meters
 from inferometer.profiles.prices.own import Discount, OwnPrices, find_own_file, load_own
 from inferometer.profiles.prices.published import PublishedPrices
+from inferometer.schema.meters import Meters
 from inferometer.schema.moments import is_date
 from inferometer.schema.records import Charge, Inference, Operation
 from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
@@ -75,19 +76,12 @@ class PriceList:
     def price_call(self, call: Inference, start_ns: int | None) -> Priced:
         """Return what a call that began then cost; ``start_ns`` is nanoseconds since 1970, None where unknown."""
         meters = call.meters
-        input_tokens = meters.input_total
-        if input_tokens is None and meters.output is None:
+        if meters.input_total is None and meters.output is None:
             return Priced(reason="no usage is known")
         card = self.card_of(call, start_ns)
         if isinstance(card, str):
             return Priced(reason=card)
-        cost, notes = price_meters(meters, card, input_tokens or 0)
-        total = sum(cost.values(), start=_ZERO)
-        unknown = input_tokens is None or (meters.output is None and call.operation in _WITH_OUTPUT)
-        shown = card.notes + notes
-        if meters.cache_read is None and meters.input_fresh and card.rates.get("cache_read") != card.rates.get("input"):
-            shown += (UNKNOWN_SPLIT,)
-        priced = Priced(total, total, total, cost, None, card, shown, partial=unknown or bool(notes))
+        priced = price_by_card(meters, card, call.operation)
         if self.is_negotiated:
             self._negotiate(call, start_ns, priced)
         return priced
@@ -218,6 +212,18 @@ class PriceList:
             for place, agreement in enumerate(self._own.agreements)
             if agreement.scope.holds(providers, names, day)
         )
+
+
+def price_by_card(meters: Meters, card: RateCard, operation: Operation) -> Priced:
+    """Return what some tokens of one call cost by a card, nothing negotiated."""
+    input_tokens = meters.input_total
+    cost, notes = price_meters(meters, card, input_tokens or 0)
+    total = sum(cost.values(), _ZERO)
+    unknown = input_tokens is None or (meters.output is None and operation in _WITH_OUTPUT)
+    shown = card.notes + notes
+    if meters.cache_read is None and meters.input_fresh and card.rates.get("cache_read") != card.rates.get("input"):
+        shown += (UNKNOWN_SPLIT,)
+    return Priced(total, total, total, cost, None, card, shown, unknown or bool(notes))
 
 
 def price_context(call: Inference) -> dict[str, str]:
