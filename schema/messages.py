@@ -94,6 +94,11 @@ def _message_parts(message: Any) -> Iterator[Part]:
 def _block_parts(blocks: Any, origin: Origin, speaker: str) -> Iterator[Part]:
     for block in _sequence(blocks):
         kind = str(_get(block, "type") or "")
+        if kind == "text" and type(block) is dict and len(block) == 2:
+            # the plainest block is the commonest: its other key holds its text, and nothing else can
+            if text := text_of(block):
+                yield Part(origin, text, speaker)
+            continue
         result = _first(block, "toolResult", "function_response")
         call = _first(block, "toolUse", "function_call")
         if kind in _RESULT_TYPES or result is not None:

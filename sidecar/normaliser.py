@@ -38,7 +38,7 @@ IDLE_WAIT_S = 0.2
 MAX_BACKOFF_S = 5.0
 MAX_ATTEMPTS = 3
 NICENESS = 10
-GC_THRESHOLD = 200_000
+GROUPS_PER_FULL_COLLECTION = 256
 ATTEMPT_STATE = "normaliser.attempt"
 ENTRY_MEMORY_NS = 3600 * 1_000_000_000
 
@@ -127,7 +127,8 @@ class Normaliser:
 
     def _commit(self, entries: list[Entry], batches: list[RecordBatch]) -> tuple[WriteCounts, int, dict[str, int]]:
         with self._store.transaction() as tx:
-            fresh = [batch for entry, batch in zip(entries, batches, strict=True) if tx.note_entry(entry.entry_id)]
+            new = tx.note_entries([entry.entry_id for entry in entries])
+            fresh = [batch for entry, batch in zip(entries, batches, strict=True) if entry.entry_id in new]
             batch = merge_batches(fresh)
             counts = commit(tx, batch) if batch else WriteCounts()
         return counts, len(entries) - len(fresh), dict(batch.warnings)
@@ -235,9 +236,14 @@ def work(normaliser: Normaliser, parent: ParentLine, report: Callable[[dict[str,
     """Move entries until the parent stops us and the journal is empty."""
     backoff_s = 0.1
     is_rested = False
+    groups = 0
     while True:
         try:
             moved = normaliser.step()
+            if moved:
+                groups += 1
+                # between two groups hardly anything is left to look at
+                gc.collect(0 if groups % GROUPS_PER_FULL_COLLECTION else 2)
             normaliser.look_after()
             if not moved and not is_rested:
                 normaliser.rest()
@@ -271,9 +277,9 @@ def main() -> int:
     configure_logging(settings.log_format, settings.log_level)
     # acknowledgements come first where both share a core: what is journalled can wait, a sender cannot
     os.nice(NICENESS)
-    # records are trees without cycles: collecting them generation by generation only costs time
+    # records are trees without cycles: looking for some among them, while they are worked on, only costs time
     gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)
+    gc.disable()
 
     def report(counts: dict[str, Any]) -> None:
         try:

@@ -250,9 +250,20 @@ class Transaction:
         self._remove_runs(traces, {run.run_id for run in decisions.runs})
         self._writer.upsert(tables.RUNS, [run_row(run) for run in decisions.runs])
 
-    def note_entry(self, entry_id: bytes) -> bool:
-        """Remember that a journal entry was written with this transaction; False where it had been before."""
-        return self._writer.insert_new(tables.JOURNAL_ENTRIES, [(entry_id, time.time_ns())]) == 1
+    def note_entries(self, entry_ids: Sequence[bytes]) -> set[bytes]:
+        """Remember that journal entries were written with this transaction; return those that were not before.
+
+        One sidecar alone reads a journal, so that nobody else notes its entries meanwhile.
+        """
+        column = tables.JOURNAL_ENTRIES.c.entry_id
+        new = set(entry_ids)
+        for chunk in _chunks(entry_ids):
+            new.difference_update(self.connection.scalars(select(column).where(column.in_(chunk))))
+        now_ns = time.time_ns()
+        noted = self._writer.insert_new(tables.JOURNAL_ENTRIES, [(entry_id, now_ns) for entry_id in sorted(new)])
+        if noted != len(new):
+            raise RuntimeError("journal entries were noted by another sidecar meanwhile")
+        return new
 
     def forget_entries(self, before_ns: int) -> None:
         """Forget the journal entries committed before a time; their journal no longer holds them."""

@@ -235,9 +235,9 @@ def test_a_sample_that_reads_nan_is_no_reading(store: Store) -> None:
 
 def test_a_journal_entry_is_noted_once(store: Store) -> None:
     with store.transaction() as tx:
-        assert tx.note_entry(b"entry")
+        assert tx.note_entries([b"entry", b"second"]) == {b"entry", b"second"}
     with store.transaction() as tx:
-        assert not tx.note_entry(b"entry")
+        assert tx.note_entries([b"entry", b"third"]) == {b"third"}
 
 
 SELECTING = [
