@@ -43,7 +43,9 @@ def shortened(text: str, limit: int = NAME_LIMIT) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
-def evidence_table(id_: str, evidence: Sequence[Mapping[str, Any]], links: Links, amount: str = "Cost") -> Table | None:
+def evidence_table(
+    id_: str, title: str, evidence: Sequence[Mapping[str, Any]], links: Links, amount: str = "Cost"
+) -> Table | None:
     """Return the calls behind a finding; None where there are none."""
     if not evidence:
         return None
@@ -58,4 +60,4 @@ def evidence_table(id_: str, evidence: Sequence[Mapping[str, Any]], links: Links
         for item in evidence
     ]
     columns = [Column("Call"), Column("Run"), Column("What"), Column("Tokens", True), Column(amount, True)]
-    return Table(f"{id_}-evidence", f"{counted(len(rows), 'call')}, the costliest first", columns, rows)
+    return Table(f"{id_}-evidence", f"{title}: {counted(len(rows), 'call')}, largest first", columns, rows)

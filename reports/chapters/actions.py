@@ -89,7 +89,7 @@ def _card(one: dict[str, Any], highest: float, chosen: bool, links: Links) -> Ca
             one["method"],
             None,
             links.commands.listing(f"action-{one['id']}") if one["evidence"] else links.commands.audit("--json", "-"),
-            evidence_table(f"action-{one['id']}", one["evidence"], links, "Saving"),
+            evidence_table(f"action-{one['id']}", one["title"], one["evidence"], links, "Saving"),
         ),
         chosen=chosen,
     )

@@ -86,15 +86,15 @@ def _groups(document: Document, by: str, title: str, commands: Commands) -> Tabl
     total = Decimal(str(document["totals"]["contracted_cost_usd"] or 0))
     columns = [
         Column(title),
+        Column("Cost", True),
+        Column("Share", True),
+        *([Column("No price", True)] if document["totals"]["unpriced"] else []),
         Column("Calls", True),
         Column("Runs", True),
         Column("Fresh input", True),
         Column("Cache read", True),
         Column("Cache write", True),
         Column("Output", True),
-        *([Column("No price", True)] if document["totals"]["unpriced"] else []),
-        Column("Cost", True),
-        Column("Share", True),
     ]
     is_whole = not document["totals"]["unpriced"]
     return Table(
@@ -114,13 +114,13 @@ def _row(group: dict[str, Any], total: Decimal, is_whole: bool) -> list[Cell]:
     cost = group["contracted_cost_usd"]
     return [
         Cell(shortened(str(group["key"]))),
+        *money(cost, group["unpriced"], total),
+        *([] if is_whole else [Cell(count(group["unpriced"]) if group["unpriced"] else "", sort=group["unpriced"])]),
         Cell(count(group["inferences"]), sort=group["inferences"]),
         Cell(count(group["runs"]), sort=group["runs"]),
         *(_tokens(meters[name]) for name in ("input_fresh", "cache_read")),
         _tokens(sum(writes) if writes else None),
         _tokens(meters["output"]),
-        *([] if is_whole else [Cell(count(group["unpriced"]) if group["unpriced"] else "", sort=group["unpriced"])]),
-        *money(cost, group["unpriced"], total),
     ]
 
 

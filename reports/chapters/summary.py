@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from inferometer.reports.contexts import Figure, Part, Split, Step, Summary, Why
-from inferometer.reports.numbers import UNKNOWN, bounded, count, days, percent_width, share, times, tokens, usd
+from inferometer.reports.numbers import GAP, UNKNOWN, bounded, count, days, percent_width, share, times, tokens, usd
 from inferometer.schema.wording import counted
 
 METER_NAMES = {
@@ -158,8 +158,10 @@ def _fanout(document: Document) -> Figure:
     found = document["fanout"]["inferences_per_run"]
     if found["p50"] is None:
         return Figure("Model calls per run", UNKNOWN, "no run holds a model call", anchor="fanout")
-    tail = f"median; P90 {count(found['p90'])}, P99 {count(found['p99'])}, mean {count(found['mean'])}"
-    return Figure("Model calls per run", count(found["p50"]), tail, anchor="table-fanout-quantiles")
+    tail = ", ".join(
+        f"{name}{GAP}{count(found[key])}" for name, key in (("P90", "p90"), ("P99", "p99"), ("mean", "mean"))
+    )
+    return Figure("Model calls per run", count(found["p50"]), f"median; {tail}", anchor="table-fanout-quantiles")
 
 
 def _success(document: Document) -> Figure:
@@ -213,7 +215,7 @@ def _ratio(document: Document) -> Figure:
     if found["ratio"] is None:
         return Figure("Inference to training", "undefined", str(found["reason"]), anchor="training")
     interval = f"{times(found['ratio']['low'])} to {times(found['ratio']['high'])}"
-    text = f"over {document['ratio']['horizon_days']} days; 80\N{NO-BREAK SPACE}% interval {interval}"
+    text = f"over {document['ratio']['horizon_days']} days; 80{GAP}% interval {interval}"
     if document["ratio"]["rests_on"]["undated"]:
         text += "; undated calls left out"
     return Figure("Inference to training", times(found["ratio"]["mid"]), text, anchor="table-ratio-bases")

@@ -59,7 +59,7 @@ def _card(found: dict[str, Any], largest: float, total: float, links: Links) -> 
             "The calls that show it, by what each of them wasted.",
             None,
             links.commands.listing(f"waste-{found['id']}"),
-            evidence_table(f"waste-{found['id']}", found["evidence"], links, "Waste"),
+            evidence_table(f"waste-{found['id']}", found["title"], found["evidence"], links, "Waste"),
         ),
     )
 
@@ -68,7 +68,7 @@ def record_chapter(document: Document, links: Links) -> Chapter:
     """Return the chapter on how far the record can be trusted."""
     blocks: list[Block] = [_coverage(document, links), *_reconciled(document, links)]
     for found in document["data_findings"]:
-        table = evidence_table(f"data-{found['id']}", found["evidence"], links)
+        table = evidence_table(f"data-{found['id']}", found["title"], found["evidence"], links)
         card = Card(
             id=f"data-{found['id']}",
             title=found["title"],
@@ -207,9 +207,8 @@ def _factor(found: dict[str, Any]) -> float | None:
 
 
 def _price_calls(found: dict[str, Any], index: int, links: Links) -> list[Block]:
-    table = evidence_table(f"price-{index}", found["evidence"], links, "Difference")
+    table = evidence_table(f"price-{index}", shortened(found["model"]), found["evidence"], links, "Difference")
     if table is None:
         return []
-    table.caption = f"{shortened(found['model'])}: {table.caption.replace('costliest', 'largest difference')}"
     table.folded = True
     return [table]

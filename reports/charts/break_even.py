@@ -39,7 +39,7 @@ def break_even(machines: Sequence[dict[str, Any]], billed_usd: float) -> dict[st
                 scale=alt.Scale(type="log"),
                 axis=alt.Axis(format="$~s", tickCount=5, grid=False),
             ),
-            color=alt.Color("machine:N", title=None, legend=alt.Legend(orient="top", columns=3, symbolType="stroke")),
+            color=alt.Color("machine:N", title=None, legend=alt.Legend(orient="top", symbolType="stroke")),
             tooltip=[
                 alt.Tooltip("machine:N", title="Machine"),
                 alt.Tooltip("share:Q", title="In use", format=".0%"),

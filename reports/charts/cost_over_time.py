@@ -26,13 +26,11 @@ def cost_over_time(days: Sequence[dict[str, Any]], largest: int = 6) -> dict[str
     ]
     chart = (
         alt.Chart(rows(values))
-        .mark_bar()
+        .mark_bar(minBandSize=2)
         .encode(
             x=alt.X("day:T", timeUnit="utcyearmonthdate", title=None, axis=alt.Axis(format="%-d %b %Y", tickCount=6)),
             y=alt.Y("sum(usd):Q", title="US dollars a day", axis=alt.Axis(format="$~s", tickCount=5)),
-            color=alt.Color(
-                "model:N", sort=[*named, "other models"], title=None, legend=alt.Legend(orient="top", columns=3)
-            ),
+            color=alt.Color("model:N", sort=[*named, "other models"], title=None, legend=alt.Legend(orient="top")),
             tooltip=[
                 alt.Tooltip("day:T", title="Day"),
                 alt.Tooltip("model:N", title="Model"),

@@ -9,13 +9,21 @@ WIDTH_PX = 880
 LETTER_PX, LINE_PX = 6.6, 14
 STEPS = (-9, 13, -23, 27, -37, 41, -51, 55)
 """Offsets that are tried, the nearest to the point first."""
+BELOW = (9, 24, 39, 54)
+"""Those below a point alone."""
 
 Place = tuple[float, float]
 Box = tuple[float, float, float, float]
 
 
 def offsets(
-    places: Sequence[Place], texts: Sequence[str], height_px: float, vertical: Place, width_px: float = WIDTH_PX
+    places: Sequence[Place],
+    texts: Sequence[str],
+    height_px: float,
+    vertical: Place,
+    *,
+    steps: Sequence[int] = STEPS,
+    width_px: float = WIDTH_PX,
 ) -> list[int]:
     """Return how far below its point each label stands, in pixels; labels begin to the right of their point.
 
@@ -24,6 +32,7 @@ def offsets(
         texts: their labels.
         height_px: of the chart.
         vertical: what the vertical axis begins and ends with.
+        steps: offsets to choose from.
         width_px: of the chart.
     """
     left, right = min(x for x, _ in places), max(x for x, _ in places)
@@ -33,7 +42,7 @@ def offsets(
     for index in sorted(range(len(places)), key=lambda index: places[index]):
         x = (places[index][0] - left) / ((right - left) or 1) * width_px
         y = height_px - (places[index][1] - low) / ((high - low) or 1) * height_px
-        boxes = [(dy, _box(x, y + dy, texts[index])) for dy in STEPS]
+        boxes = [(dy, _box(x, y + dy, texts[index])) for dy in steps]
         dy, box = next((pair for pair in boxes if not any(_meet(pair[1], other) for other in taken)), boxes[0])
         taken.append(box)
         chosen[index] = dy

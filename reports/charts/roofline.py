@@ -8,11 +8,13 @@ from typing import Any
 import altair as alt
 
 from inferometer.reports.charts.frame import rows, specification
-from inferometer.reports.charts.labels import offsets
+from inferometer.reports.charts.labels import BELOW, offsets
 
 TERA = 1e12
 LEAST, MOST = 0.5, 20_000.0
 HEIGHT = 360
+TFLOPS = (math.log(0.1), math.log(10_000))
+"""About what the vertical axis spans."""
 
 
 def roofline_chart(roofline: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def roofline_chart(roofline: dict[str, Any]) -> dict[str, Any]:
         .encode(
             x=x,
             y=y,
-            color=alt.Color("machine:N", title=None, legend=alt.Legend(orient="top", columns=3, symbolType="stroke")),
+            color=alt.Color("machine:N", title=None, legend=alt.Legend(orient="top", symbolType="stroke")),
         )
     )
     points = [
@@ -75,12 +77,16 @@ def roofline_chart(roofline: dict[str, Any]) -> dict[str, Any]:
 
 def _names(points: list[dict[str, Any]], least: float, most: float) -> list[alt.Chart]:
     """Return the points' labels: under the roof, to the left of what lies in the right third of the chart."""
+    places = [(math.log(point["intensity"]), math.log(point["tflops"])) for point in points]
+    shifts = offsets(places, [point["name"] for point in points], HEIGHT, TFLOPS, steps=BELOW)
     layers = []
-    for point in points:
+    for point, dy in zip(points, shifts, strict=True):
         is_right = math.log(point["intensity"] / least) > 0.7 * math.log(most / least)
         layers.append(
             alt.Chart(rows([point]))
-            .mark_text(align="right" if is_right else "left", dx=-4 if is_right else 11, dy=16 if is_right else 7)
+            .mark_text(
+                align="right" if is_right else "left", dx=-4 if is_right else 11, dy=max(dy, 16) if is_right else dy
+            )
             .encode(x="intensity:Q", y="tflops:Q", text="name:N")
         )
     return layers
@@ -93,8 +99,7 @@ def _training(runs: list[dict[str, Any]]) -> list[alt.Chart]:
     )
     rule = alt.Chart(rows(levels)).mark_rule(strokeDash=[4, 4]).encode(y="tflops:Q")
     places = [(0.0, math.log(level["tflops"])) for level in levels]
-    span = (math.log(0.1), math.log(10_000))
-    shifts = offsets(places, [level["name"] for level in levels], HEIGHT, span)
+    shifts = offsets(places, [level["name"] for level in levels], HEIGHT, TFLOPS)
     labels = [
         alt.Chart(rows([level]))
         .mark_text(align="left", dx=4, dy=dy)

@@ -17,7 +17,6 @@
 
   button.addEventListener("click", function () {
     setTheme(themes[(themes.indexOf(button.dataset.theme) + 1) % themes.length]);
-    redraw();
   });
   setTheme(remembered());
 
@@ -66,22 +65,21 @@
     }
   });
 
-  function color(name) { return getComputedStyle(root).getPropertyValue(name).trim(); }
-
-  function theme() {
-    const ink = color("--ink"), soft = color("--soft"), line = color("--line");
-    const palette = ["--c1", "--c3", "--c5", "--c2", "--c4", "--c6", "--soft"].map(color);
+  // colours stay names, so that charts follow the theme, and the paper of a print, without being drawn again
+  function theme(narrow) {
+    const ink = "var(--ink)", soft = "var(--soft)", line = "var(--line)", first = "var(--c1)";
+    const palette = ["c1", "c3", "c5", "c2", "c4", "c6", "soft"].map(function (name) { return "var(--" + name + ")"; });
     return {
       background: "transparent",
       font: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
       axis: { labelColor: soft, titleColor: soft, titleFontWeight: 500, titleFontSize: 12, labelFontSize: 12, domainColor: line, tickColor: line, gridColor: line, titlePadding: 10 },
       axisX: { grid: false },
-      legend: { labelColor: ink, titleColor: soft, labelFontSize: 12, symbolType: "square", labelLimit: 260 },
+      legend: { labelColor: ink, titleColor: soft, labelFontSize: 12, symbolType: "square", labelLimit: 260, columns: narrow ? 2 : 3 },
       view: { stroke: null },
-      range: { category: palette, ordinal: ["--c1", "--bad", "--good"].map(color) },
-      mark: { color: color("--c1") },
-      bar: { color: color("--c1") }, line: { color: color("--c1") }, area: { color: color("--c1") },
-      point: { color: color("--c1"), fill: color("--c1") },
+      range: { category: palette, ordinal: [first, "var(--bad)", "var(--good)"] },
+      mark: { color: first },
+      bar: { color: first }, line: { color: first }, area: { color: first },
+      point: { color: first, fill: first },
       rule: { color: ink },
       text: { color: soft, fontSize: 12 }
     };
@@ -93,9 +91,8 @@
   function draw(place) {
     const spec = specs[place.dataset.chart];
     if (!spec || drawn.has(place)) { return; }
-    const dark = getComputedStyle(root).colorScheme.includes("dark");
     drawn.set(place, window.vegaEmbed(place, spec, {
-      actions: false, renderer: "svg", ast: true, config: theme(), tooltip: { theme: dark ? "dark" : "light" }
+      actions: false, renderer: "svg", ast: true, config: theme(place.clientWidth < 760), tooltip: { theme: "custom" }
     }).catch(function (error) { place.textContent = "This chart could not be drawn: " + error.message; }));
   }
 
@@ -107,15 +104,6 @@
 
   function places() { return document.querySelectorAll("[data-chart]"); }
 
-  function redraw() {
-    const before = Array.from(drawn);
-    drawn.clear();
-    for (const [place, view] of before) {
-      view.then(function (result) { if (result && result.finalize) { result.finalize(); } });
-      draw(place);
-    }
-  }
-
   window.drawCharts = function () {
     specs = JSON.parse(document.getElementById("charts").textContent);
     for (const place of places()) { if (seen) { seen.observe(place); } else { draw(place); } }
@@ -125,6 +113,5 @@
     return Promise.all(drawn.values());
   };
 
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   window.addEventListener("beforeprint", function () { window.drawAllCharts(); });
 })();
