@@ -27,6 +27,9 @@ INTEGRATIONS: dict[str, str] = {
     "mcp": "mcp",
     "bedrock": "bedrock",
     "crewai": "crewai",
+    "dspy": "dspy",
+    "llama-index": "llama_index",
+    "smolagents": "smolagents",
     "claude-agent-sdk": "claude_agent_sdk",
 }
 

@@ -118,13 +118,18 @@ def _provider(litellm: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
         return None, None if model is None else str(model)
 
 
+def provider_of(prefix: str) -> str:
+    """Return the convention's name of the provider that LiteLLM, and DSPy after it, writes before a model's."""
+    return _PROVIDERS.get(prefix, prefix)
+
+
 def _begin(
     operation: str, provider: str | None, model: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> InferenceCall | None:
     try:
         request = Request(
             operation,
-            _PROVIDERS.get(provider, provider) if provider else None,
+            provider_of(provider) if provider else None,
             model,
             parameters=parameters_of(CHAT, kwargs),
             messages=kwargs.get("messages", args[1] if len(args) > 1 else kwargs.get("input", kwargs.get("prompt"))),

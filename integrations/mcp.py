@@ -1,30 +1,33 @@
-"""The ``mcp`` SDK's client: a tool called over MCP is one tool call, with trace context in ``params._meta``.
+"""The ``mcp`` SDK: a tool called over MCP is one tool call, with trace context in ``params._meta``.
 
-From 2.x on the SDK carries the context itself, and its server takes it up; for 1.x it is put there here.
+From 2.x on the SDK carries the context itself, and its server takes it up with a span of its own; for 1.x both are done
+here. A client's and a server's span of one call are counted once when they are read.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
 from inferometer.integrations.base import Integration, Patches, field
 from inferometer.schema import attributes as names
 from inferometer.tracer import recording
-from inferometer.tracer.activity import Activity, Plan
+from inferometer.tracer.activity import Activity, Plan, detach
 from inferometer.tracer.completion import describe_tool_call
 from inferometer.tracer.guard import report
-from inferometer.tracer.propagation import inject
+from inferometer.tracer.propagation import extract, inject
 
 METHOD = "tools/call"
 
 
 class McpIntegration(Integration):
-    """Traces tools called through ``ClientSession.call_tool``."""
+    """Traces tools called through ``ClientSession.call_tool``, and in 1.x those that a server is asked for."""
 
     name = "mcp"
     module = "mcp"
@@ -32,8 +35,10 @@ class McpIntegration(Integration):
     minimum = (1, 0)
 
     def hook(self, module: Any, patches: Patches) -> bool | None:
-        """Patch the client's session."""
-        carries_context = self._version().split(".")[0].isdigit() and int(self._version().split(".")[0]) >= 2
+        """Patch the client's session, and the server on which both of the SDK's ways to write one rest."""
+        carries_context = not self._version().startswith("1.")
+        if not carries_context:
+            patches.when_imported("mcp.server.lowlevel.server", _patch_server)
         return patches.wrap(
             module.ClientSession, "call_tool", lambda original: _hook_call_tool(original, carries_context)
         )
@@ -53,15 +58,7 @@ def _hook_call_tool(original: Callable[..., Any], carries_context: bool) -> Call
         outer = trace.get_current_span()
         # a framework's own span of this call stands for it; what MCP adds is written there
         shared = recording.span_attributes(outer).get(names.TOOL_NAME) == name
-        attributes = {
-            names.KIND: "tool",
-            names.OPERATION: "execute_tool",
-            names.TOOL_NAME: name,
-            names.TOOL_TYPE: "extension",
-            names.MCP_METHOD: METHOD,
-        }
-        plan = Plan("tool", f"{METHOD} {name}", name, SpanKind.CLIENT, attributes, None, None)
-        activity = None if shared else Activity(plan)
+        activity = None if shared else Activity(_plan(name, SpanKind.CLIENT))
         span = outer if activity is None else activity.open()
         if activity is None:
             span.set_attribute(names.MCP_METHOD, METHOD)
@@ -83,6 +80,81 @@ def _hook_call_tool(original: Callable[..., Any], carries_context: bool) -> Call
     return call_tool
 
 
+def _plan(tool: str, kind: SpanKind) -> Plan:
+    attributes = {
+        names.KIND: "tool",
+        names.OPERATION: "execute_tool",
+        names.TOOL_NAME: tool,
+        names.TOOL_TYPE: "extension",
+        names.MCP_METHOD: METHOD,
+    }
+    return Plan("tool", f"{METHOD} {tool}", tool, kind, attributes, None, None)
+
+
+def _patch_server(module: Any, patches: Patches) -> None:
+    patches.wrap(module.Server, "_handle_request", _hook_handle_request)
+
+
+def _hook_handle_request(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def handle_request(self: Any, message: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        if recording.active is None:
+            return await original(self, message, request, *args, **kwargs)
+        token, activity = _begin_serving(message, request)
+        try:
+            result = await original(self, message, request, *args, **kwargs)
+        except BaseException as error:
+            if activity is not None:
+                activity.close(error)
+            raise
+        else:
+            if activity is not None:
+                activity.close(None)
+            return result
+        finally:
+            if token is not None:
+                detach(token)
+
+    return handle_request
+
+
+def _begin_serving(message: Any, request: Any) -> tuple[Any, Activity | None]:
+    """Take up a client's context for as long as a server is at its request, with a span where that is for a tool."""
+    token = None
+    try:
+        ambient = trace.get_current_span().get_span_context()
+        context = _context_of(message)
+        if context is not None:
+            token = otel_context.attach(context)
+        if field(request, "method") != METHOD:
+            return token, None
+        tool, arguments = str(field(request.params, "name")), field(request.params, "arguments")
+        activity = Activity(_plan(tool, SpanKind.SERVER))
+        span = activity.open()
+        if context is not None and ambient.is_valid and ambient.trace_id != span.get_span_context().trace_id:
+            span.add_link(ambient)  # as of the HTTP request that brought the call
+        respond = message.respond
+
+        async def observed(response: Any) -> Any:
+            _describe(span, tool, arguments, field(response, "root") or response, False)
+            return await respond(response)
+
+        message.respond = observed
+    except Exception as error:
+        report("mcp request", error)
+        return token, None
+    return token, activity
+
+
+def _context_of(message: Any) -> Context | None:
+    """Return the context that a request's ``_meta`` carries, None where that names no trace."""
+    meta = message.request_meta
+    if meta is None:
+        return None
+    said = meta if isinstance(meta, Mapping) else meta.model_dump(exclude_none=True)
+    context = extract({name: value for name, value in said.items() if isinstance(value, str)}, Context())
+    return context if trace.get_current_span(context).get_span_context().is_valid else None
+
+
 def _describe(span: Span, name: str, arguments: Any, result: Any, shared: bool) -> None:
     now = recording.active
     if now is None or not span.is_recording():
@@ -90,6 +162,8 @@ def _describe(span: Span, name: str, arguments: Any, result: Any, shared: bool) 
     try:
         if field(result, "is_error") or field(result, "isError"):
             span.set_attribute(names.ERROR_TYPE, "tool_error")
+        elif isinstance(code := field(result, "code"), int):
+            span.set_attribute(names.ERROR_TYPE, str(code))  # JSON-RPC's
         if not shared:
             said: dict[str, Any] = {}
             describe_tool_call(said, name, arguments or {}, _text(result), now.privacy)
@@ -98,6 +172,9 @@ def _describe(span: Span, name: str, arguments: Any, result: Any, shared: bool) 
         report("mcp result", error)
 
 
-def _text(result: Any) -> str:
-    texts = [field(block, "text") for block in field(result, "content") or ()]
+def _text(result: Any) -> str | None:
+    """Return what a tool said; None where there is no result."""
+    if (content := field(result, "content")) is None:
+        return None
+    texts = [field(block, "text") for block in content]
     return "\n".join(text for text in texts if isinstance(text, str))

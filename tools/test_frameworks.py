@@ -28,6 +28,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "openai-agents": ("openai-agents",),
     "litellm": ("litellm",),
     "mcp": ("mcp",),
+    "mcp-1": ("mcp<2",),
     "google-genai": ("google-genai",),
     "bedrock": ("boto3",),
     "crewai": ("crewai",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -120,6 +121,8 @@ def _plain(value: Any) -> Any:
         return list(value)
     if isinstance(value, (bytes, bytearray)):
         return f"<{len(value)} bytes>"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     fields = getattr(value, "__dict__", None)
     if fields and not callable(value):
         return {key: item for key, item in fields.items() if not key.startswith("_")}

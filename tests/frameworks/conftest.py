@@ -90,18 +90,19 @@ def hold(path: Path, package: str, spans: list[ReadableSpan], served: list[Reply
     """Compare spans with a golden, or write it where asked to."""
     ordered = sorted(spans, key=lambda span: (span.start_time or 0, -(span.end_time or 0)))
     numbers = {span.context.span_id: number for number, span in enumerate(ordered)}
+    names = _Names()
     document = {
         "package": f"{package} {version(package)}",
         "served": [[one.input_tokens, one.output_tokens, one.cached_tokens or 0] for one in served],
         "spans": [
             {
-                "name": _steady(span.name),
+                "name": names.steady(span.name),
                 "kind": span.kind.name,
                 "parent": numbers.get(span.parent.span_id) if span.parent else None,
                 "scope": span.instrumentation_scope.name if span.instrumentation_scope else None,
                 "status": span.status.status_code.name,
                 "attributes": {
-                    key: _steady(value)
+                    key: names.steady(value)
                     for key, value in sorted((span.attributes or {}).items())
                     if not key.endswith(VOLATILE) and not key.startswith("inferometer.prefix.base")
                 },
@@ -119,9 +120,13 @@ def hold(path: Path, package: str, spans: list[ReadableSpan], served: list[Reply
     assert _shape(found) == _shape(golden)
 
 
-def _steady(value: Any) -> Any:
-    """Return a value without what differs from run to run, so that a golden written anew differs by what matters."""
-    return _RANDOM.sub("*", value) if isinstance(value, str) else value
+class _Names(dict[str, str]):
+    """Gives what differs from run to run a number, so that a golden written anew differs by what matters alone."""
+
+    def steady(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return _RANDOM.sub(lambda found: self.setdefault(found.group(), f"*{len(self) + 1}"), value)
 
 
 def _shape(document: dict[str, Any]) -> Any:

@@ -41,12 +41,15 @@ def _spans(golden: dict[str, Any]) -> list[RawSpan]:
 TRACED_BY_THEMSELVES = {
     "agent-framework-core-agent-streamed": ({"clerk"}, ["look"]),
     "agent-framework-core-agent-whole": ({"clerk"}, ["look"]),
-    "dspy-agent": (set(), ["look", "finish"]),
+    "dspy-agent-auto": (set(), ["_look", "finish"]),
+    "dspy-agent-litellm": (set(), ["_look", "finish"]),
     "google-adk-agent": ({"clerk"}, ["look"]),
-    "llama-index-core-agent": ({"FunctionAgent"}, ["look"]),
+    "llama-index-core-agent-alone": ({"FunctionAgent"}, ["look"]),
+    "llama-index-core-agent-with-client": ({"FunctionAgent"}, ["look"]),
     "mistralai-chat": (set(), []),
     "pydantic-ai-slim-agent": ({"clerk"}, ["look"]),
-    "smolagents-agent": ({"clerk"}, ["look", "final_answer"]),
+    "smolagents-agent-alone": ({"clerk"}, ["look", "final_answer"]),
+    "smolagents-agent-with-client": ({"clerk"}, ["look", "final_answer"]),
     "strands-agents-agent": ({"clerk"}, ["look"]),
 }
 """Goldens of frameworks without a hook of ours: the agents in them, and the tools that these called in order."""
@@ -70,6 +73,17 @@ def test_frameworks_that_trace_themselves_keep_their_agents_and_tools(name: str)
         assert (SpanKind.AGENT in kinds) is bool(agents)
     assert all(call.model in {"gpt-4o", "mistral-large-latest", "gemini-2.5-flash"} for call in batch.inferences)
     assert {call.provider for call in batch.inferences} <= {"openai", "mistral_ai", "gcp.gemini", None}
+
+
+@pytest.mark.parametrize("name", ["mcp-first-release-fastmcp", "mcp-first-release-low-level"])
+def test_a_tool_call_seen_by_client_and_server_counts_once(name: str) -> None:
+    path = next(path for path in GOLDENS if path.stem == name)
+    batch = normalise(_spans(json.loads(path.read_text(encoding="utf-8"))))
+    merged = {one.span_id: one.merged_into for one in resolve(batch, 2**62).tool_calls}
+    kinds = {span.span_id: span.otel_kind for span in batch.spans}
+    assert len(batch.tool_calls) == 4
+    assert all((kinds[view] == "server") is (into is not None) for view, into in merged.items())
+    assert sum(into is None for into in merged.values()) == 2
 
 
 def test_there_are_goldens() -> None:
