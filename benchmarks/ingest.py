@@ -168,9 +168,9 @@ def write_document(path: Path, limit_bytes: int) -> int:
 def measure_memory(what: str, path: Path, size: int) -> tuple[str, str, str, bool]:
     """Peak memory of a process of its own that imports a file or a folder."""
     code = (
-        "import sys, resource; from inferometer.ingest.importing import import_paths; from inferometer.store import open_store\n"
+        "import sys; from inferometer.ingest.importing import import_paths; from inferometer.store import open_store\n"
         "with open_store(sys.argv[2]) as store: import_paths(store, [sys.argv[1]])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     with tempfile.TemporaryDirectory() as name:
         words = [sys.executable, "-c", code, str(path), str(Path(name, "store.db"))]

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from inferometer.ingest.users import current_key
 from inferometer.schema.errors import UserError
 from inferometer.schema.messages import Origin, Part, parts_of
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import Composition, Inference, PrefixChain, ToolOffered, UsageSource
 
 if TYPE_CHECKING:
+    from inferometer.tokens.history import History
     from inferometer.tokens.key import HashKey
-    from inferometer.tokens.tokenizer import Encoding
 
 VOCABULARY = "o200k_base"
 """Of prefix hashes and compositions; a model's own count scales them."""
@@ -29,9 +30,6 @@ REPLY_TOKENS = 3
 
 Source: OpenAI cookbook, How_to_count_tokens_with_tiktoken.
 """
-
-_MEMORY = 8192
-_LONGEST_REMEMBERED = 65536
 
 
 @dataclass(slots=True)
@@ -54,7 +52,7 @@ def describe(parts: Sequence[Part], key: HashKey | None = None) -> Described | N
     texts = [part.text for part in parts if part.text]
     if not texts:
         return None
-    tokens, prefix = _encoding().prefix_chain(texts, key=key)
+    tokens, prefix = _history(key or current_key()).prefix_chain(texts)
     sums: dict[str, int] = {}
     offered = []
     left, last = tokens, len(texts)
@@ -71,11 +69,13 @@ def describe(parts: Sequence[Part], key: HashKey | None = None) -> Described | N
     return Described(tokens, Composition(**sums), offered, prefix)
 
 
-@lru_cache(maxsize=1)
-def _encoding() -> Encoding:
+@lru_cache(maxsize=4)
+def _history(key: HashKey) -> History:
+    """Return what was sent before, for agents send most of it again; it keeps hashes and no words."""
     from inferometer.tokens import encoding
+    from inferometer.tokens.history import History
 
-    return encoding(VOCABULARY)
+    return History(encoding(VOCABULARY), key=key)
 
 
 def describe_input(call: Inference, system: Any, messages: Any, tools: Any, key: HashKey | None = None) -> list[Part]:
@@ -125,18 +125,9 @@ def count_missing(call: Inference, parts: Sequence[Part], answer: Iterable[str] 
 
 def count_text(text: str, vocabulary: str = VOCABULARY) -> int:
     """Return the tokens of a text; texts that agents send again with each call are counted once."""
-    return _remembered(text, vocabulary) if len(text) <= _LONGEST_REMEMBERED else _count(text, vocabulary)
-
-
-@lru_cache(maxsize=_MEMORY)
-def _remembered(text: str, vocabulary: str) -> int:
-    return _count(text, vocabulary)
-
-
-def _count(text: str, vocabulary: str) -> int:
     from inferometer.tokens import encoding
 
-    return encoding(vocabulary).count(text)
+    return encoding(vocabulary).count_remembered(text)
 
 
 @lru_cache(maxsize=1024)
