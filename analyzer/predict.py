@@ -20,7 +20,7 @@ from inferometer.analyzer.steptime import Parallelism, StepModel, step_model
 from inferometer.profiles.engines import Range, Spread, load_engine
 from inferometer.profiles.hardware import load_hardware
 from inferometer.profiles.models import load_model
-from inferometer.schema.errors import InputError, UserError
+from inferometer.schema.errors import InfeasibleError, InputError, UserError
 
 COLUMNS = ("hardware", "engine", "model", "precision", "mode", "tp", "isl", "osl", "concurrency")
 """Required; ``pp``, ``dp``, ``moe_tp``, ``moe_ep`` and ``batch_per_replica`` are read where they are there."""
@@ -82,7 +82,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
             names = reader.fieldnames or ()
             rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(str(path), f"cannot be read as CSV: {error}") from error
+        raise InputError(str(path), f"cannot be read as CSV: {getattr(error, 'strerror', None) or error}") from error
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise InputError(str(path), f"lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
@@ -101,7 +101,9 @@ def predict_rows(rows: Iterable[Mapping[str, str]]) -> list[Prediction]:
                 answers.append(_follow_trend(row))
                 continue
             point = read_point(row)
-            points.append((index, point, model_of(point)))
+            model = model_of(point)
+            _check_room(point, model)
+            points.append((index, point, model))
             answers.append(None)
         except UserError as error:
             answers.append(Prediction(UNSUPPORTED, str(error)))
@@ -129,7 +131,7 @@ def read_point(row: Mapping[str, str]) -> Point:
         engine=row["engine"],
         model=row["model"],
         precision=precision,
-        parallelism=Parallelism(tensor, int(_optional(row, "pp") or 1), expert, data),
+        parallelism=Parallelism(tensor, _whole(row, "pp") or 1, expert, data),
         users=concurrency / replicas,
         replicas=replicas,
         input_tokens=_number(row, "isl"),
@@ -182,6 +184,13 @@ def _optional(row: Mapping[str, str], key: str) -> float:
     return value
 
 
+def _whole(row: Mapping[str, str], key: str) -> int:
+    value = _optional(row, key)
+    if not value.is_integer():
+        raise InputError("row", f"{key} is {row[key]!r}, not a whole number")
+    return int(value)
+
+
 def _ranks(row: Mapping[str, str]) -> tuple[int, int, int]:
     """Return (tensor, data, expert) ranks.
 
@@ -190,8 +199,8 @@ def _ranks(row: Mapping[str, str]) -> tuple[int, int, int]:
     chips, and ``tp 4, dp 4, moe_ep 16`` repeats ``tp 4, moe_ep 4`` (the rows hold the same measured times). Experts
     spread over more chips than attention is means data-parallel attention.
     """
-    tensor, data = int(_optional(row, "tp")), int(_optional(row, "dp"))
-    expert_tensor, expert = max(int(_optional(row, "moe_tp")), 1), max(int(_optional(row, "moe_ep")), 1)
+    tensor, data = _whole(row, "tp"), _whole(row, "dp")
+    expert_tensor, expert = max(_whole(row, "moe_tp"), 1), max(_whole(row, "moe_ep"), 1)
     stated = data > 0
     data = max(data, 1)
     if not tensor:
@@ -229,6 +238,21 @@ def model_of(point: Point) -> StepModel:
         ep=point.parallelism.expert,
         dp=point.parallelism.data,
     )
+
+
+def _check_room(point: Point, model: StepModel) -> None:
+    """Refuse a request that no replica could serve even alone.
+
+    Raises:
+        InfeasibleError: it is over the model's window, or over KV memory; says by how much.
+    """
+    window, tokens = model.model.context_tokens, point.input_tokens + point.output_tokens
+    if point.input_tokens > window:
+        raise InfeasibleError(f"{point.input_tokens:.0f} tokens in are over the {window} of {model.model.id}'s window")
+    if tokens > model.kv_capacity_tokens:
+        raise InfeasibleError(
+            f"a request of {tokens:.0f} tokens is over the {model.kv_capacity_tokens} that KV memory holds"
+        )
 
 
 def solve(points: Sequence[Point], models: Sequence[StepModel]) -> Latencies:
@@ -276,15 +300,16 @@ def _prediction(
     confidence: str, reason: str, ttft: float, tpot: float, spread: Spread, users: float, output_tokens: float
 ) -> Prediction:
     cycle_s = (ttft + (output_tokens - 1) * tpot) / 1e3
+    decodes = output_tokens > 1  # the only token of an answer comes with the prompt
     return Prediction(
         confidence=confidence,
         reason=reason,
         ttft_ms=ttft,
         ttft_ms_p10=ttft * spread.ttft_p10,
         ttft_ms_p90=ttft * spread.ttft_p90,
-        tpot_ms=tpot,
-        tpot_ms_p10=tpot * spread.tpot_p10,
-        tpot_ms_p90=tpot * spread.tpot_p90,
+        tpot_ms=tpot if decodes else None,
+        tpot_ms_p10=tpot * spread.tpot_p10 if decodes else None,
+        tpot_ms_p90=tpot * spread.tpot_p90 if decodes else None,
         output_tokens_per_s=users * output_tokens / cycle_s,
     )
 

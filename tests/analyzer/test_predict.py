@@ -48,6 +48,13 @@ def test_prediction_lies_within_its_interval() -> None:
     )
 
 
+def test_answer_of_one_token_has_no_time_per_output_token() -> None:
+    said = one(osl="1")
+    assert said.ttft_ms is not None
+    assert (said.tpot_ms, said.tpot_ms_p10, said.tpot_ms_p90) == (None, None, None)
+    assert said.output_tokens_per_s == pytest.approx(16 / (said.ttft_ms / 1e3))
+
+
 @pytest.mark.parametrize(
     ("changes", "confidence", "words"),
     [
@@ -57,6 +64,9 @@ def test_prediction_lies_within_its_interval() -> None:
         ({"precision": "int8", "hardware": "b300"}, "unsupported", "no int8 arithmetic"),
         ({"tp": "1", "precision": "bf16"}, "unsupported", "does not fit"),
         ({"tp": "6", "moe_tp": "6"}, "unsupported", "do not divide"),
+        ({"tp": "1.5"}, "unsupported", "not a whole number"),
+        ({"isl": "131073"}, "unsupported", "131073 tokens in are over the 131072 of meta-llama/Llama-3.1-70B's window"),
+        ({"tp": "1", "moe_tp": "1", "isl": "30000"}, "unsupported", "that KV memory holds"),
         ({"mode": "disagg"}, "unsupported", "none like it was published"),
         ({"mode": "static"}, "unsupported", "it can be agg or disagg"),
         ({"concurrency": ""}, "unsupported", "concurrency is missing"),
