@@ -13,7 +13,7 @@ from inferometer.integrations.base import Integration, Patches
 from inferometer.integrations.streams import Accumulator
 from inferometer.schema import attributes as names
 from inferometer.schema.meters import Meters
-from inferometer.schema.usage.bedrock import read_body, read_usage
+from inferometer.schema.usage.bedrock import read_body, read_converse
 from inferometer.tracer.calls import Answer, InferenceCall, Request, begin
 from inferometer.tracer.guard import report
 
@@ -102,7 +102,7 @@ def _request_of(client: Any, operation: str, params: Mapping[str, Any]) -> Reque
 def _observe(call: InferenceCall, operation: str, params: Mapping[str, Any], response: Any) -> None:
     try:
         if operation == "Converse":
-            call.finish(_converse_answer(response, response.get("usage"), response.get("stopReason")))
+            call.finish(_converse_answer(response, response, response.get("stopReason")))
         elif operation == "ConverseStream":
             response["stream"] = _Watched(call, response["stream"], ConverseAccumulator(), lambda event: event)
         elif operation == "InvokeModel":
@@ -120,21 +120,21 @@ def _chunk_of(event: Any) -> Any:
     return json.loads(event["chunk"]["bytes"]) if "chunk" in event else {}
 
 
-def meters_of(usage: Mapping[str, Any] | None) -> Meters | None:
-    """Return meters of Converse's usage; None where there is none."""
-    meters = read_usage(usage).meters if usage else None
-    return meters if meters is not None and meters.is_known else None
-
-
-def _converse_answer(response: Mapping[str, Any], usage: Any, stop: Any, text: str | None = None) -> Answer:
+def _converse_answer(
+    response: Mapping[str, Any], told: Mapping[str, Any], stop: Any, text: str | None = None
+) -> Answer:
+    """Return what an answer says; `told` is it, or what a stream said at its end."""
+    read = read_converse(told)
     message = (response.get("output") or {}).get("message") or {}
     return Answer(
-        meters_of(usage),
-        raw_usage=usage,
+        read.meters if read.meters.is_known else None,
+        raw_usage=read.raw,
         response_id=(response.get("ResponseMetadata") or {}).get("RequestId"),
         finish_reasons=[str(stop)] if stop else [],
+        service_tier=read.service_tier,
         output=message.get("content") or text,
         text=text,
+        fees=read.fees,
     )
 
 
@@ -162,14 +162,14 @@ class ConverseAccumulator:
     """Events of a streamed Converse."""
 
     def __init__(self) -> None:
-        self._usage: Any = None
+        self._told: Mapping[str, Any] = {}
         self._stop: Any = None
         self._text: list[str] = []
 
     def add(self, chunk: Any) -> bool:
         """Take one event and return whether it carried content."""
         if "metadata" in chunk:
-            self._usage = chunk["metadata"].get("usage")
+            self._told = chunk["metadata"]
         elif "messageStop" in chunk:
             self._stop = chunk["messageStop"].get("stopReason")
         elif "contentBlockDelta" in chunk:
@@ -182,7 +182,7 @@ class ConverseAccumulator:
 
     def answer(self) -> Answer:
         """Return what has come so far."""
-        return _converse_answer({}, self._usage, self._stop, "".join(self._text))
+        return _converse_answer({}, self._told, self._stop, "".join(self._text))
 
 
 class _Watched:

@@ -12,11 +12,20 @@ from typing import Any
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import Operation, UsageSemantics
 from inferometer.schema.usage import anthropic, cohere, openai
-from inferometer.schema.usage.body import BodyUsage, count_of, mapping_of, text_of
+from inferometer.schema.usage.body import BodyUsage, Fee, count_of, mapping_of, text_of
 
 SEMANTICS = UsageSemantics.EXCLUSIVE
 
 _METRICS = "amazon-bedrock-invocationMetrics"
+_GUARDRAIL_FEES = {
+    # what a guardrail's trace counts and AWS bills: (sku, unit); words and the patterns named free are not billed
+    "topicPolicyUnits": ("guardrail_topic_policy", "text_unit"),
+    "contentPolicyUnits": ("guardrail_content_policy", "text_unit"),
+    "contentPolicyImageUnits": ("guardrail_content_policy_image", "image"),
+    "sensitiveInformationPolicyUnits": ("guardrail_sensitive_information_policy", "text_unit"),
+    "contextualGroundingPolicyUnits": ("guardrail_contextual_grounding_policy", "text_unit"),
+    "automatedReasoningPolicyUnits": ("guardrail_automated_reasoning_policy", "text_unit"),
+}
 
 
 def read_usage(usage: Mapping[str, Any]) -> BodyUsage:
@@ -41,6 +50,23 @@ def read_usage(usage: Mapping[str, Any]) -> BodyUsage:
     )
 
 
+def read_converse(told: Mapping[str, Any]) -> BodyUsage:
+    """Return the tokens, tier and fees of a Converse answer, or of the ``metadata`` event that ends its stream."""
+    body = read_usage(mapping_of(told.get("usage")))
+    body.service_tier = text_of(mapping_of(told.get("serviceTier")).get("type"))
+    guardrail = mapping_of(mapping_of(told.get("trace")).get("guardrail"))
+    assessments = list(mapping_of(guardrail.get("inputAssessment")).values())
+    for each in mapping_of(guardrail.get("outputAssessments")).values():
+        assessments += each if isinstance(each, list) else []
+    units: dict[str, int] = {}
+    for each in assessments:
+        used = mapping_of(mapping_of(mapping_of(each).get("invocationMetrics")).get("usage"))
+        for name in _GUARDRAIL_FEES:
+            units[name] = units.get(name, 0) + (count_of(used.get(name)) or 0)
+    body.fees = [Fee(sku, units[name], unit) for name, (sku, unit) in _GUARDRAIL_FEES.items() if units.get(name)]
+    return body
+
+
 def read_body(answer: Mapping[str, Any]) -> BodyUsage:
     """Return what a Converse or InvokeModel answer says, whichever family of models gave it."""
     usage = mapping_of(answer.get("usage"))
@@ -50,7 +76,7 @@ def read_body(answer: Mapping[str, Any]) -> BodyUsage:
         return openai.read_body(answer)
     if "meta" in answer or "billed_units" in usage:
         return cohere.read_body(answer)
-    body = read_usage(usage) if usage else _read_family(answer)
+    body = read_converse(answer) if usage else _read_family(answer)
     body.finish_reason = text_of(answer.get("stopReason")) or text_of(answer.get("stop_reason")) or body.finish_reason
     message = mapping_of(mapping_of(answer.get("output")).get("message"))
     content = message.get("content")
@@ -70,10 +96,15 @@ def read_stream(events: Iterable[Mapping[str, Any]]) -> BodyUsage:
         return body
     body = BodyUsage(semantics=SEMANTICS, is_complete=False)
     for event in kept:
-        usage = mapping_of(event.get("usage")) or mapping_of(mapping_of(event.get("metadata")).get("usage"))
-        if usage:
-            found = read_usage(usage)
-            body.meters, body.raw = found.meters, found.raw
+        last = event if "usage" in event else mapping_of(event.get("metadata"))
+        if mapping_of(last.get("usage")):
+            found = read_converse(last)
+            body.meters, body.raw, body.service_tier, body.fees = (
+                found.meters,
+                found.raw,
+                found.service_tier,
+                found.fees,
+            )
         stop = mapping_of(event.get("messageStop")) or event
         reason = text_of(stop.get("stopReason")) or text_of(event.get("completionReason"))
         if reason:

@@ -18,11 +18,13 @@ from inferometer.exporters.setup import flush, shutdown
 from inferometer.ingest.normalise import normalise
 from inferometer.ingest.raw import RawSpan
 from inferometer.integrations.anthropic import answer_of
+from inferometer.integrations.bedrock import _hook_call, _invoke_answer
 from inferometer.integrations.google_genai import _Accumulator
 from inferometer.profiles.prices import load_prices
 from inferometer.schema.records import Charge
 from inferometer.schema.selection import Selection
 from inferometer.store import open_store
+from inferometer.testing import record
 from inferometer.tracer.description import describe_answer
 
 SEARCH = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}}
@@ -110,6 +112,60 @@ def test_searches_of_anthropic_and_gemini_are_charges() -> None:
         describe_answer(attributes, answer)
         found += _charges(attributes)
     assert found == [("web_search", Decimal(3), "request"), ("google_search", Decimal(2), "request")]
+
+
+GUARDED: dict[str, Any] = {
+    "usage": {"inputTokens": 9, "outputTokens": 3, "totalTokens": 12},
+    "serviceTier": {"type": "priority"},
+    "trace": {
+        "guardrail": {
+            "inputAssessment": {
+                "gr-1": {"invocationMetrics": {"usage": {"topicPolicyUnits": 2, "wordPolicyUnits": 2}}},
+            },
+            "outputAssessments": {
+                "gr-1": [
+                    {"invocationMetrics": {"usage": {"topicPolicyUnits": 1, "contentPolicyImageUnits": 1}}},
+                    {"invocationMetrics": {"usage": {"sensitiveInformationPolicyFreeUnits": 4}}},
+                ],
+            },
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_what_a_guardrail_of_converse_reads_is_charged_and_the_tier_kept(stream: bool) -> None:
+    class Client:
+        class meta:  # noqa: N801 - botocore's name
+            endpoint_url = "https://bedrock-runtime.us-east-1.amazonaws.com"
+
+            class service_model:  # noqa: N801 - botocore's name
+                service_name = "bedrock-runtime"
+
+    def call(self: Any, operation: str, params: Any) -> dict[str, Any]:
+        if operation == "ConverseStream":
+            return {"stream": [{"messageStop": {"stopReason": "end_turn"}}, {"metadata": GUARDED}]}
+        return {**GUARDED, "output": {"message": {"content": [{"text": "x"}]}}, "stopReason": "end_turn"}
+
+    with record() as recorded:
+        operation = "ConverseStream" if stream else "Converse"
+        answered = _hook_call(call)(Client(), operation, {"modelId": "amazon.nova-lite-v1:0", "messages": []})
+        list(answered.get("stream", ()))
+        (span,) = recorded.spans
+    said = dict(span.attributes or {})
+    assert said["inferometer.service_tier"] == "priority"
+    assert _charges(said) == [
+        ("guardrail_topic_policy", Decimal(3), "text_unit"),
+        ("guardrail_content_policy_image", Decimal(1), "image"),
+    ]
+
+
+def test_searches_of_a_claude_behind_invoke_model_are_charges() -> None:
+    usage = {"input_tokens": 9, "output_tokens": 3, "server_tool_use": {"web_search_requests": 2}}
+    body = {"type": "message", "role": "assistant", "content": [], "usage": usage}
+    attributes: dict[str, Any] = {}
+    describe_answer(attributes, _invoke_answer(body, {}))
+    assert _charges(attributes) == [("web_search", Decimal(2), "request")]
 
 
 @pytest.mark.parametrize("quantities", [[-1], ["many"], [0], "2", [], 5, [None]])
