@@ -192,9 +192,9 @@ def _moment(moment_ns: int | None) -> str | None:
 
 def _prefix(examined: Examined) -> dict[str, float | int | None]:
     """Return the share of input that was sent before, and that which caches served; None where neither is recorded."""
-    stated = [call for call in examined.dataset.calls if call.inference.meters.cache_read is not None]
+    stated = [call for call in examined.dataset.calls if call.meters.cache_read is not None]
     total = sum(call.input_tokens * call.weight for call in stated)
-    read = sum((call.inference.meters.cache_read or 0) * call.weight for call in stated)
+    read = sum((call.meters.cache_read or 0) * call.weight for call in stated)
     return {
         "reuse_share": resent_share(examined),
         "cache_read_share": read / total if total else None,

@@ -17,7 +17,7 @@ from inferometer.schema.attributes import AGENT_VERSION
 from inferometer.schema.meters import Meters
 from inferometer.schema.moments import is_date
 from inferometer.schema.records import Charge, Inference, Operation, Outcome, PrefixChain, Run, ServingSample, Span
-from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
+from inferometer.schema.rows import InferenceRow, Placement, SpanOutline, ToolCallRow
 from inferometer.schema.selection import Selection
 
 ZERO = Decimal(0)
@@ -45,6 +45,9 @@ class RecordReader(Protocol):
 
     def spans_of_run(self, run_id: str) -> list[Span]:
         """Return every span of one run."""
+
+    def outlines_of_runs(self, run_ids: Iterable[str]) -> Mapping[str, Sequence[SpanOutline]]:
+        """Return the outlines of the spans of runs, by run."""
 
     def outcomes(self, selection: Selection) -> Iterable[Outcome]:
         """Return how runs ended."""
@@ -203,6 +206,7 @@ class Dataset:
     stated_versions: Mapping[str, str] = field(default_factory=dict)
     """The version of its agent or service that a run's root states, by run id."""
     read_spans: Callable[[str], list[Span]] = field(default=lambda run_id: [])
+    read_outlines: Callable[[Iterable[str]], Mapping[str, Sequence[SpanOutline]]] = field(default=lambda run_ids: {})
 
     @property
     def price(self) -> PriceCall:
@@ -294,6 +298,7 @@ class Dataset:
             serving_samples=self.serving_samples,
             stated_versions=self.stated_versions,
             read_spans=self.read_spans,
+            read_outlines=self.read_outlines,
         )
 
     def between(self, since_ns: int | None, until_ns: int | None) -> Dataset:
@@ -325,6 +330,7 @@ class Dataset:
             serving_samples=[sample for sample in self.serving_samples if inside(sample.time_ns)],
             stated_versions=self.stated_versions,
             read_spans=self.read_spans,
+            read_outlines=self.read_outlines,
         )
 
 
@@ -369,6 +375,7 @@ def load_dataset(store: RecordReader, selection: Selection, prices: PriceList, *
         merged_calls=merged,
         stated_versions=_stated_versions(store, selection, runs),
         read_spans=store.spans_of_run,
+        read_outlines=store.outlines_of_runs,
     )
 
 

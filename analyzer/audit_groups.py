@@ -85,7 +85,7 @@ def cost_by_meter(calls: Iterable[CostedCall]) -> list[dict[str, Any]]:
         weight = call.weight
         priced = call.cost_by_meter_usd
         for meter in DISJOINT_METERS:
-            tokens = getattr(call.inference.meters, meter)
+            tokens = getattr(call.meters, meter)
             if tokens:
                 meters[meter].add(tokens * weight, weight, meter in priced)
         if priced:

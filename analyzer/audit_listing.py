@@ -81,4 +81,4 @@ def _dicts(evidence: list[Evidence]) -> list[dict[str, Any]]:
 def _as_evidence(call: CostedCall) -> Evidence:
     agent = call.placement.agent_name
     note = f"{call.model}, {agent}" if agent else call.model
-    return evidence_of(call, note, call.inference.meters.total, call.cost_usd)
+    return evidence_of(call, note, call.meters.total, call.cost_usd)

@@ -28,7 +28,7 @@ def _differing(dataset: Dataset, model: str) -> list[Evidence]:
         recorded, listed = call.inference.recorded_cost_usd, call.priced.list_cost_usd
         if call.model == model and recorded is not None and listed is not None and recorded != listed:
             note = f"recorded ${recorded:.6f}, list ${listed:.6f}"
-            evidence.append(evidence_of(call, note, call.inference.meters.total, abs(recorded - listed)))
+            evidence.append(evidence_of(call, note, call.meters.total, abs(recorded - listed)))
     return evidence
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from decimal import Decimal
 from operator import attrgetter
@@ -25,10 +25,20 @@ def changed_inference(call: CostedCall, inference: Inference, price: PriceCall) 
 
 def with_meters(call: CostedCall, price: PriceCall, **tokens: int | None) -> CostedCall:
     """Return the call with some meters set to other token counts."""
+    meters = _changed_meters(call, tokens)
+    return call.with_meters(meters, _price_of(call, meters, price))
+
+
+def priced_with(call: CostedCall, price: PriceCall, **tokens: int | None) -> Priced:
+    """Return the price of the call with some meters set to other token counts."""
+    return _price_of(call, _changed_meters(call, tokens), price)
+
+
+def _changed_meters(call: CostedCall, tokens: Mapping[str, int | None]) -> Meters:
     meters = Meters(*_METER_VALUES(call.meters))
     for name, value in tokens.items():
         setattr(meters, name, value)
-    return call.with_meters(meters, _price_of(call, meters, price))
+    return meters
 
 
 def _price_of(call: CostedCall, meters: Meters, price: PriceCall) -> Priced:

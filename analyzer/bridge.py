@@ -9,7 +9,7 @@ left over. Source: Shapley, "A value for n-person games", 1953.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -36,6 +36,8 @@ TITLES = {
 }
 
 Cell = tuple[str, str]
+
+_ZERO = Decimal(0)
 
 
 @dataclass(slots=True)
@@ -64,52 +66,43 @@ class Spend:
 
 def spend_of(dataset: Dataset) -> Spend:
     """Take a dataset's spend apart; unpriced calls are left out of tokens, calls and cost alike."""
-    # whole calls are added up as int and Decimal, which is exact here and much faster than Fraction
-    tokens: dict[Cell, int] = defaultdict(int)
-    cost: dict[Cell, Decimal] = defaultdict(Decimal)
-    other_usd = Decimal(0)
-    spend = Spend()
-    runs: dict[str, Fraction] = {}
-    weighted_tokens: dict[Cell, Fraction] = defaultdict(Fraction)
-    weighted_cost: dict[Cell, Fraction] = defaultdict(Fraction)
+    # calls of one weight are added up as int and Decimal, which is exact here and much faster than Fraction
+    tokens: dict[tuple[float, Cell], int] = defaultdict(int)
+    cost: dict[tuple[float, Cell], Decimal] = defaultdict(Decimal)
+    other: dict[float, Decimal] = defaultdict(Decimal)
+    calls: dict[float, int] = defaultdict(int)
+    runs: dict[str, float] = {}
     for call in dataset.calls:
         if call.cost_usd is None:
             continue
-        weight = call.weight
-        runs[call.placement.run_id or call.key[1].hex()] = Fraction(weight)
-        spend.calls += 1 if weight == 1.0 else Fraction(weight)
+        weight, model, meters, prices = call.weight, call.model, call.meters, call.cost_by_meter_usd
+        runs[call.placement.run_id or call.key[1].hex()] = weight
+        calls[weight] += 1
         rest = call.cost_usd
-        for cell, count, price in _cells(call):
-            rest -= price
-            if weight == 1.0:
-                tokens[cell] += count
-                cost[cell] += price
-            else:
-                weighted_tokens[cell] += count * Fraction(weight)
-                weighted_cost[cell] += Fraction(price) * Fraction(weight)
-        if weight == 1.0:
-            other_usd += rest
-        else:
-            spend.other_usd += Fraction(rest) * Fraction(weight)
-    for cell, count in tokens.items():
-        weighted_tokens[cell] += count
-        weighted_cost[cell] += Fraction(cost[cell])
+        for meter in DISJOINT_METERS:
+            count = getattr(meters, meter)
+            if count:
+                price = prices.get(meter, _ZERO)
+                rest -= price
+                tokens[weight, (model, meter)] += count
+                cost[weight, (model, meter)] += price
+        other[weight] += rest
     for charge in dataset.charges:
         if charge.cost_usd is not None:
-            spend.other_usd += Fraction(charge.cost_usd) * Fraction(charge.placement.weight or 1.0)
-    spend.other_usd += Fraction(other_usd)
-    spend.runs = sum(runs.values(), Fraction(0))
-    spend.tokens, spend.cost_usd = dict(weighted_tokens), dict(weighted_cost)
+            other[charge.placement.weight or 1.0] += charge.cost_usd
+    spend = Spend(
+        runs=sum(map(Fraction, runs.values()), Fraction(0)),
+        calls=_weighted(calls.items()),
+        other_usd=_weighted(other.items()),
+    )
+    for cell in dict.fromkeys(cell for _, cell in tokens):
+        spend.tokens[cell] = _weighted((weight, count) for (weight, one), count in tokens.items() if one == cell)
+        spend.cost_usd[cell] = _weighted((weight, usd) for (weight, one), usd in cost.items() if one == cell)
     return spend
 
 
-def _cells(call: CostedCall) -> Iterator[tuple[Cell, int, Decimal]]:
-    """Yield (model, meter), tokens and cost of each meter that a call used."""
-    meters, model = call.inference.meters, call.model
-    for meter in DISJOINT_METERS:
-        count = getattr(meters, meter)
-        if count:
-            yield (model, meter), count, call.cost_by_meter_usd.get(meter, Decimal(0))
+def _weighted(sums: Iterable[tuple[float, int | Decimal]]) -> Fraction:
+    return sum((Fraction(amount) * Fraction(weight) for weight, amount in sums), Fraction(0))
 
 
 @dataclass(slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
@@ -14,7 +15,9 @@ from inferometer.analyzer.fanout_distribution import Distribution, distribution
 from inferometer.analyzer.fanout_path import KINDS, Work, critical_path_ns, width
 from inferometer.schema.moments import is_date
 from inferometer.schema.records import DependencyKind, Run, Span, SpanKind
-from inferometer.schema.rows import ToolCallRow
+from inferometer.schema.rows import SpanOutline, ToolCallRow
+
+DAY_NS = 86_400_000_000_000
 
 AGENT_KINDS = frozenset({SpanKind.AGENT, SpanKind.WORKFLOW})
 CODE_KINDS = frozenset({SpanKind.AGENT, SpanKind.WORKFLOW, SpanKind.STEP, SpanKind.RETRIEVAL, SpanKind.OTHER})
@@ -67,11 +70,12 @@ def run_shapes(dataset: Dataset, limit: int = SPANS_READ_RUNS) -> list[RunShape]
     """
     shapes: list[RunShape] = []
     stride = -(-len(dataset.runs) // limit)
+    outlines = dataset.read_outlines([run.run_id for run in dataset.runs[:: max(stride, 1)]])
     for position, run in enumerate(dataset.runs):
         calls = dataset.calls_by_run.get(run.run_id, [])
         tools = dataset.tools_by_run.get(run.run_id, [])
         if calls or tools:
-            spans = dataset.read_spans(run.run_id) if position % stride == 0 else None
+            spans = outlines.get(run.run_id, []) if position % stride == 0 else None
             shape = _shape(run, calls, tools, spans)
             shape.version = dataset.version_of(run)
             shapes.append(shape)
@@ -79,9 +83,9 @@ def run_shapes(dataset: Dataset, limit: int = SPANS_READ_RUNS) -> list[RunShape]
 
 
 def _shape(
-    run: Run, calls: Sequence[CostedCall], tools: Sequence[ToolCallRow], spans: Sequence[Span] | None
+    run: Run, calls: Sequence[CostedCall], tools: Sequence[ToolCallRow], spans: Sequence[SpanOutline] | None
 ) -> RunShape:
-    inputs = [tokens for call in calls if (tokens := call.inference.meters.input_total) is not None]
+    inputs = [tokens for call in calls if (tokens := call.meters.input_total) is not None]
     largest = max(inputs, default=0)
     total = sum(inputs) + sum(call.output_tokens for call in calls)
     user = max((call.inference.composition.user or 0 for call in calls if call.inference.composition), default=0)
@@ -131,7 +135,9 @@ def _holds_call(tool: ToolCallRow, calls: Sequence[CostedCall]) -> bool:
     return any(start_ns <= call.start_ns and call.end_ns <= end_ns for call in calls)
 
 
-def _path(run: Run, work: Sequence[Work], calls: Sequence[CostedCall], spans: Sequence[Span]) -> dict[str, int] | None:
+def _path(
+    run: Run, work: Sequence[Work], calls: Sequence[CostedCall], spans: Sequence[SpanOutline]
+) -> dict[str, int] | None:
     starts = [moment for moment in (run.start_ns, *(leaf.start_ns for leaf in work)) if moment is not None]
     ends = [moment for moment in (run.end_ns, *(leaf.end_ns for leaf in work)) if moment is not None]
     if not starts or not ends or max(ends) <= min(starts) or not work:
@@ -165,14 +171,14 @@ def _move(path: dict[str, int], kind: str, duration_ns: int) -> None:
     path[kind] += moved
 
 
-def agent_depth(spans: Sequence[Span]) -> int:
+def agent_depth(spans: Sequence[SpanOutline | Span]) -> int:
     """Return how many agents or workflows are nested in each other at most; 1 where none is marked."""
     by_id = {span.span_id: span for span in spans}
     depths: dict[bytes, int] = {}
 
-    def depth(span: Span) -> int:
-        chain: list[Span] = []
-        at: Span | None = span
+    def depth(span: SpanOutline | Span) -> int:
+        chain: list[SpanOutline | Span] = []
+        at: SpanOutline | Span | None = span
         while at is not None and at.span_id not in depths and len(chain) <= len(by_id):
             chain.append(at)
             at = by_id.get(at.parent_id) if at.parent_id else None
@@ -289,7 +295,12 @@ def _by_session(shapes: Sequence[RunShape]) -> dict[str, Any]:
 
 def day_of(moment_ns: int) -> str:
     """Return the UTC day of a moment."""
-    return datetime.fromtimestamp(moment_ns / 1e9, UTC).date().isoformat()
+    return _day_named(moment_ns // DAY_NS)
+
+
+@lru_cache(maxsize=4096)
+def _day_named(days: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days)).isoformat()
 
 
 def _by_day(shapes: Sequence[RunShape]) -> list[dict[str, Any]]:

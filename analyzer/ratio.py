@@ -163,7 +163,7 @@ def inference_flop(calls: Iterable[CostedCall], params_active: Callable[[str], f
         params = params_active(call.model)
         if params is None:
             return None
-        meters = call.inference.meters
+        meters = call.meters
         written = (meters.cache_write_5m or 0) + (meters.cache_write_1h or 0)
         total += 2 * params * ((meters.input_fresh or 0) + written + (meters.output or 0)) * call.weight
     return total
@@ -258,7 +258,7 @@ def _rests_on(serving: Dataset, dataset: Dataset) -> dict[str, Any]:
     return {
         "inferences": round(sum(call.weight for call in serving.calls)),
         **found.as_dict(),
-        "without_usage": round(sum(call.weight for call in serving.calls if not call.inference.meters.is_known)),
+        "without_usage": round(sum(call.weight for call in serving.calls if not call.meters.is_known)),
         "undated": round(sum(call.weight for call in undated)),
         "undated_cost_usd": rest.cost_usd,
     }

@@ -50,6 +50,7 @@ def session_halves(dataset: Dataset) -> tuple[Dataset, Dataset]:
             selection=dataset.selection,
             outcomes=[one for one in dataset.outcomes if dataset.run_of_span.get((one.trace_id, one.span_id)) in kept],
             read_spans=dataset.read_spans,
+            read_outlines=dataset.read_outlines,
         )
 
     return half(True), half(False)

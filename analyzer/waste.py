@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inferometer.analyzer.audit_dataset import CostedCall, Dataset
 from inferometer.analyzer.ledger import Ledger
-from inferometer.analyzer.waste_prefix import Reach
 from inferometer.schema.rows import ToolCallRow
+
+if TYPE_CHECKING:
+    from inferometer.analyzer.waste_cache import Reached
 
 EVIDENCE_LIMIT = 50
 
@@ -118,7 +120,7 @@ class Examined:
     ledger: Ledger = field(default_factory=Ledger)
     evidence_limit: int = EVIDENCE_LIMIT
     """How many calls a finding or a recommendation keeps at least."""
-    reach: dict[tuple[bytes, bytes], tuple[CacheRule, Reach]] | None = field(default=None, init=False, repr=False)
+    reach: list[Reached] | None = field(default=None, init=False, repr=False)
     """What `waste_cache.reach_by_rule` worked out."""
 
 

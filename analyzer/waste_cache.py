@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from heapq import nlargest
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall
-from inferometer.analyzer.audit_repricing import with_meters
+from inferometer.analyzer.audit_repricing import priced_with, with_meters
 from inferometer.analyzer.waste import (
     CacheRule,
     Evidence,
@@ -22,56 +23,54 @@ from inferometer.analyzer.waste import (
 )
 from inferometer.analyzer.waste_prefix import (
     Counts,
-    Pool,
-    Reach,
+    ReachColumns,
     pool_of,
-    reaches,
-    reuse_share,
+    reach_columns,
+    seen_share,
     shared_blocks,
     tokens_of,
+    with_chains,
 )
 
 NS = 1_000_000_000
 BROKEN_SHARE = 0.5
 """A prefix counts as broken where two calls in a row share less than half of what the first had sent."""
 
-PrefixReach = dict[tuple[bytes, bytes], tuple[CacheRule, Reach]]
+
+@dataclass(slots=True, frozen=True)
+class Reached:
+    """The calls with a chain that one provider's rule is for, and how far its cache would have reached."""
+
+    rule: CacheRule
+    calls: list[CostedCall]
+    reach: ReachColumns
 
 
-def reach_by_rule(examined: Examined) -> PrefixReach:
-    """Return each chained call's rule and reach, where its provider caches prompts at all."""
-    if examined.reach is not None:
-        return examined.reach
-    by_rule: dict[CacheRule, list[CostedCall]] = defaultdict(list)
-    for call in examined.dataset.calls:
-        if call.prefix is not None:
+def reach_by_rule(examined: Examined) -> list[Reached]:
+    """Return the chained calls whose provider caches prompts at all, by rule."""
+    if examined.reach is None:
+        by_rule: dict[CacheRule, list[CostedCall]] = defaultdict(list)
+        for call in with_chains(examined.dataset.calls):
             rule = examined.cache_rule(call)
             if rule is not None:
                 by_rule[rule].append(call)
-    found: PrefixReach = {}
-    for rule, calls in by_rule.items():
-        for key, reach in reaches(calls, int(rule.ttl_s * NS)).items():
-            found[key] = rule, reach
-    examined.reach = found
-    return found
+        examined.reach = [
+            Reached(rule, calls, reach_columns(calls, int(rule.ttl_s * NS))) for rule, calls in by_rule.items()
+        ]
+    return examined.reach
 
 
 def resent_share(examined: Examined) -> float | None:
-    """Return `reuse_share` of all calls; what was sent before is taken from the pools that one rule covers whole."""
-    found = reach_by_rule(examined)
-    pools: dict[Pool, list[CostedCall]] = defaultdict(list)
-    for call in examined.dataset.calls:
-        if call.prefix is not None:
-            pools[pool_of(call)].append(call)
-    seen: dict[tuple[bytes, bytes], Reach] = {}
-    rest: list[CostedCall] = []
-    for members in pools.values():
-        known = [found.get(call.key) for call in members]
-        if len({one and one[0] for one in known}) == 1 and known[0] is not None:
-            seen.update((call.key, one[1]) for call, one in zip(members, known, strict=True) if one is not None)
-        else:
-            rest += members
-    return reuse_share(examined.dataset.calls, seen | reaches(rest, None))
+    """Return `reuse_share` of all calls; what was sent before is taken from the rules that cover their pools whole."""
+    reached = reach_by_rule(examined)
+    covered = {call.key for one in reached for call in one.calls}
+    chained = with_chains(examined.dataset.calls)
+    split = {pool_of(call) for call in chained if call.key not in covered}
+    split |= {pool for one, other in combinations(reached, 2) for pool in one.reach.pools & other.reach.pools}
+    whole = [one for one in reached if not one.reach.pools & split]
+    covered = {call.key for one in whole for call in one.calls}
+    rest = [call for call in chained if call.key not in covered]
+    return seen_share([*((one.calls, one.reach) for one in whole), (rest, reach_columns(rest, None))])
 
 
 def cacheable(tokens: int, rule: CacheRule) -> int:
@@ -89,30 +88,23 @@ def cacheable_columns(tokens: Counts, rule: CacheRule) -> Counts:
 def prefix_resent(examined: Examined) -> list[Finding]:
     """Find input that the provider's cache could have served and that was paid as fresh."""
     dataset = examined.dataset
-    reach = reach_by_rule(examined)
     missed_by: list[tuple[Decimal, CostedCall, CacheRule, int]] = []
     calls, tokens, unsaid = 0.0, 0.0, False
-    for call in dataset.calls:
-        if call.key not in reach or call.cost_usd is None:
-            continue
-        rule, found = reach[call.key]
-        meters = call.meters
-        missed = cacheable(tokens_of(call, found.alive), rule) - (meters.cache_read or 0)
-        missed = min(missed, meters.input_fresh or 0)
-        if missed <= 0:
-            continue
-        served = with_meters(
-            call,
-            dataset.price,
-            input_fresh=(meters.input_fresh or 0) - missed,
-            cache_read=(meters.cache_read or 0) + missed,
-        )
-        if served.cost_usd is None:
-            continue
-        unsaid = unsaid or meters.cache_read is None
-        calls += call.weight
-        tokens += missed * call.weight
-        missed_by.append((call.cost_usd - served.cost_usd, call, rule, missed))
+    for reached in reach_by_rule(examined):
+        for call, missed in _missed(reached):
+            meters, cost = call.meters, call.cost_usd
+            served = priced_with(
+                call,
+                dataset.price,
+                input_fresh=(meters.input_fresh or 0) - missed,
+                cache_read=(meters.cache_read or 0) + missed,
+            ).effective_cost_usd
+            if cost is None or served is None:
+                continue
+            unsaid = unsaid or meters.cache_read is None
+            calls += call.weight
+            tokens += missed * call.weight
+            missed_by.append((cost - call.extra_usd - served, call, reached.rule, missed))
     if not missed_by:
         return []
     evidence = [
@@ -136,6 +128,18 @@ def prefix_resent(examined: Examined) -> list[Finding]:
             estimated=unsaid,
         )
     ]
+
+
+def _missed(reached: Reached) -> list[tuple[CostedCall, int]]:
+    """Return the priced calls that a cache would have served more of, and how many fresh tokens more."""
+    meters = [call.meters for call in reached.calls]
+    inputs = np.array([call.input_tokens for call in reached.calls], np.int64)
+    read = np.array([one.cache_read or 0 for one in meters], np.int64)
+    fresh = np.array([one.input_fresh or 0 for one in meters], np.int64)
+    held = cacheable_columns(reached.reach.tokens_of(reached.reach.alive, inputs), reached.rule)
+    missed = np.minimum(held - read, fresh)
+    found = ((reached.calls[place], int(missed[place])) for place in np.flatnonzero(missed > 0).tolist())
+    return [(call, tokens) for call, tokens in found if call.cost_usd is not None]
 
 
 def _unsaid(call: CostedCall) -> str:

@@ -7,7 +7,7 @@ was, and the number of seen blocks is the length of the shared prefix. One sort 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,7 +51,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(slots=True, frozen=True)
 class ReachColumns:
-    """The `Reach` of calls, a column for each of its counts, and the tokens of one block of each."""
+    """The `Reach` of calls, a column for each of its counts; the tokens of one block of each; the pools they are of."""
 
     blocks: Counts
     seen: Counts
@@ -59,6 +59,7 @@ class ReachColumns:
     recurring: Counts
     read_later: Counts
     block_tokens: Counts
+    pools: frozenset[Pool]
 
     def tokens_of(self, blocks: Counts, input_tokens: Counts) -> Counts:
         """Return `tokens_of` of every call; its input may have changed since, its chain may not."""
@@ -72,11 +73,16 @@ def reaches(
     calls: Iterable[CostedCall], ttl_ns: int | None, pool: Callable[[CostedCall], Pool] = pool_of
 ) -> dict[tuple[bytes, bytes], Reach]:
     """Return the reach of every call that has a chain; see `reach_columns`."""
-    chained = [call for call in calls if call.prefix is not None and call.prefix.hashes]
+    chained = with_chains(calls)
     found = reach_columns(chained, ttl_ns, pool)
     counts = (found.blocks, found.seen, found.alive, found.recurring, found.read_later)
     columns = zip(*(column.tolist() for column in counts), strict=True)
     return {call.key: Reach._make(values) for call, values in zip(chained, columns, strict=True)}
+
+
+def with_chains(calls: Iterable[CostedCall]) -> list[CostedCall]:
+    """Return the calls that have a chain of at least one block."""
+    return [call for call in calls if (prefix := call.prefix) is not None and prefix.hashes]
 
 
 def reach_columns(
@@ -98,7 +104,7 @@ def reach_columns(
         counts[:, indices] = _reach_of_pool(members, ttl_ns)
     prefixes = [call.prefix for call in calls]
     block_tokens = np.array([prefix.block_tokens if prefix else 0 for prefix in prefixes], np.int64)
-    return ReachColumns(counts[0], counts[1], counts[2], counts[3], counts[4], block_tokens)
+    return ReachColumns(counts[0], counts[1], counts[2], counts[3], counts[4], block_tokens, frozenset(pools))
 
 
 def _reach_of_pool(calls: Sequence[CostedCall], ttl_ns: int | None) -> Counts:
@@ -162,17 +168,24 @@ def tokens_of(call: CostedCall, blocks: int) -> int:
     return min(total, int(total * blocks / (prefix.blocks + 0.5)))
 
 
-def reuse_share(calls: Sequence[CostedCall], seen: Mapping[tuple[bytes, bytes], Reach] | None = None) -> float | None:
+def reuse_share(calls: Sequence[CostedCall]) -> float | None:
     """Return the share of input tokens that an earlier call had sent as a prefix; None where no call has a chain.
 
     Args:
         calls: in order of start.
-        seen: the reach of each of them, for any time to live; worked out where None.
     """
-    reach = reaches(calls, None) if seen is None else seen
-    known = [(call, found) for call in calls if (found := reach.get(call.key)) is not None]
-    total = sum(call.input_tokens * call.weight for call, _ in known)
-    again = sum(tokens_of(call, found.seen) * call.weight for call, found in known)
+    chained = with_chains(calls)
+    return seen_share([(chained, reach_columns(chained, None))])
+
+
+def seen_share(parts: Iterable[tuple[Sequence[CostedCall], ReachColumns]]) -> float | None:
+    """Return the share of input tokens that an earlier call had sent as a prefix; see `reuse_share`."""
+    total, again = 0.0, 0.0
+    for calls, reach in parts:
+        inputs = np.array([call.input_tokens for call in calls], np.int64)
+        weights = np.array([call.weight for call in calls])
+        total += float(inputs @ weights)
+        again += float(reach.tokens_of(reach.seen, inputs) @ weights)
     return again / total if total else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from inferometer.schema.records import Inference, Purpose, Status, ToolCall
+from inferometer.schema.records import Inference, Purpose, SpanKind, Status, ToolCall
 
 
 @dataclass(slots=True)
@@ -41,6 +41,17 @@ class InferenceRow:
 
     inference: Inference
     placement: Placement
+
+
+@dataclass(slots=True, frozen=True)
+class SpanOutline:
+    """Of a span, what its run's shape in time is made of."""
+
+    span_id: bytes
+    parent_id: bytes | None
+    kind: SpanKind
+    start_ns: int | None
+    end_ns: int | None
 
 
 @dataclass(slots=True)

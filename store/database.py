@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from inferometer.schema.errors import StoreError, UnknownNameError, UserError
 from inferometer.schema.records import Charge, Outcome, Run, ServingSample, Span
-from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
+from inferometer.schema.rows import InferenceRow, Placement, SpanOutline, ToolCallRow
 from inferometer.schema.selection import Selection
 from inferometer.store import queries
 from inferometer.store.loading import load_resources
@@ -120,6 +120,11 @@ class Store:
             rows = list(connection.execute(query))
             resources = load_resources(connection, {row.resource_id for row in rows})
             return [span_of(row, resources.get(row.resource_id)) for row in rows]
+
+    def outlines_of_runs(self, run_ids: Iterable[str]) -> dict[str, list[SpanOutline]]:
+        """Return the outlines of the spans of runs, by run, in order of their start."""
+        with self.reading() as connection:
+            return queries.read_outlines(connection, run_ids)
 
     def find_run(self, prefix: str) -> Run:
         """Return the run whose id begins with a text.

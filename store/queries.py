@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, false, func, or_, select
@@ -10,11 +10,11 @@ from sqlalchemy.engine import Connection
 
 from inferometer.schema.errors import UnknownNameError
 from inferometer.schema.records import Charge, Outcome, Purpose, Run, ServingSample
-from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
+from inferometer.schema.rows import InferenceRow, Placement, SpanOutline, ToolCallRow
 from inferometer.schema.selection import Selection
 from inferometer.store.encoding import dump_json, load_json
 from inferometer.store.loading import load_resources
-from inferometer.store.rows import STATUSES, charge_of, inference_of, outcome_of, run_of, tool_call_of
+from inferometer.store.rows import SPAN_KINDS, STATUSES, charge_of, inference_of, outcome_of, run_of, tool_call_of
 from inferometer.store.segments import SegmentReader
 from inferometer.store.tables import (
     CHARGES,
@@ -36,6 +36,7 @@ WHERE_KEYS = (
 RUN_ID_DIGITS = 16
 
 _FETCH = 2000
+_CHUNK = 300
 
 _PLACEMENT = (
     SPANS.c.run_id,
@@ -95,6 +96,20 @@ def read_runs(connection: Connection, selection: Selection) -> list[Run]:
     """Return the selected runs in order of their start."""
     query = select(*RUNS.columns).where(*_window(RUNS.c.start_ns, selection), *_run_conditions(selection))
     return [run_of(row) for row in connection.execute(query.order_by(RUNS.c.start_ns, RUNS.c.run_id))]
+
+
+def read_outlines(connection: Connection, run_ids: Iterable[str]) -> dict[str, list[SpanOutline]]:
+    """Return the outlines of the spans of runs, by run, in order of their start."""
+    wanted = sorted(set(run_ids))
+    found: dict[str, list[SpanOutline]] = {run_id: [] for run_id in wanted}
+    columns = (SPANS.c.run_id, SPANS.c.span_id, SPANS.c.parent_id, SPANS.c.kind, SPANS.c.start_ns, SPANS.c.end_ns)
+    for begin in range(0, len(wanted), _CHUNK):
+        query = select(*columns).where(SPANS.c.run_id.in_(wanted[begin : begin + _CHUNK]))
+        for run_id, span_id, parent_id, kind, start_ns, end_ns in connection.execute(
+            query.order_by(SPANS.c.start_ns, SPANS.c.span_id)
+        ):
+            found[run_id].append(SpanOutline(span_id, parent_id, SPAN_KINDS[kind], start_ns, end_ns))
+    return found
 
 
 def read_charges(connection: Connection, selection: Selection) -> list[Charge]:

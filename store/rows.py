@@ -39,9 +39,11 @@ Row = tuple[Any, ...]
 _METER_COUNT = len(METER_NAMES)
 
 # calling an enumeration takes five times as long as a dictionary, and each call of a store has four
-_OPERATIONS, _USAGE_SOURCES, _USAGE_SEMANTICS, _DEPENDENCIES = (
-    {member.value: member for member in kinds} for kinds in (Operation, UsageSource, UsageSemantics, DependencyKind)
-)
+_OPERATIONS = {member.value: member for member in Operation}
+_USAGE_SOURCES = {member.value: member for member in UsageSource}
+_USAGE_SEMANTICS = {member.value: member for member in UsageSemantics}
+_DEPENDENCIES = {member.value: member for member in DependencyKind}
+SPAN_KINDS = {member.value: member for member in SpanKind}
 STATUSES = {member.value: member for member in Status}
 
 
@@ -251,7 +253,12 @@ def inference_of(row: Sequence[Any], *, decided: bool) -> Inference:
             source_reasons,
         )
     return Inference(
-        *row[:6],
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5],
         _OPERATIONS[row[6]],
         Meters(*row[7:after]),
         load_json(raw_usage) if raw_usage else None,
