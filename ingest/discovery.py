@@ -17,6 +17,8 @@ _PLACES: tuple[tuple[str, str | None, str, str], ...] = (
     ("pi", "PI_CODING_AGENT_DIR", ".pi/agent", "sessions/**/*.jsonl"),
 )
 
+AGENTS = tuple(dict.fromkeys(agent for agent, *_ in _PLACES))
+
 
 def transcripts(home: Path | None = None) -> Iterator[tuple[str, Path]]:
     """Yield (agent, file) for every transcript found, each file once.

@@ -130,6 +130,23 @@ def test_no_path_is_a_mistake(call: Call) -> None:
     assert call()[0] == 2
 
 
+def test_discover_says_whose_transcripts_it_looked_for_and_makes_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "GEMINI_HOME", "PI_CODING_AGENT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert run(["import", "--discover", "--store", str(tmp_path / "store.db")]) == 2
+    assert "none of claude-code, codex, gemini-cli, opencode, pi has left any" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_was_read_only_the_reason_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["import", str(tmp_path / "absent"), "--store", str(tmp_path / "store.db")]) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", f"error: {tmp_path / 'absent'}: does not exist\n")
+
+
 def test_discover_finds_transcripts_of_this_machine(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from inferometer.cli.options import json_option, print_json, store_option
-from inferometer.ingest.discovery import transcripts
+from inferometer.ingest.discovery import AGENTS, transcripts
 from inferometer.ingest.importing import ImportReport, Progress, files_below, import_paths
 from inferometer.ingest.watching import Marks, changed_files
 from inferometer.ingest.watching import watch as watch_files
+from inferometer.schema.errors import UserError
 from inferometer.store import Store, open_store
 
 USER_MISTAKE = 2
@@ -55,6 +56,8 @@ def command(
         raise click.UsageError("--watch has no end and so no --json document")
     names: list[PurePath] = [PurePath(path) for path in paths]
     found = [path for _, path in transcripts()] if discover else []
+    if not (names or found or watch):
+        raise UserError(f"--discover found no transcripts: none of {', '.join(AGENTS)} has left any in {Path.home()}")
 
     def load(store: Store, files: Sequence[PurePath], named: Sequence[PurePath] = (), **rest: Any) -> ImportReport:
         kept = content == "keep"
@@ -75,7 +78,7 @@ def command(
             report = load(store, found, names, progress=progress)
         if as_json:
             print_json(document(report))
-        else:
+        elif report.files or not report.failed:
             _print(report)
         for failure in report.failed:
             if failure.named or report.is_failure:
