@@ -74,7 +74,7 @@ def times(factor: Number | None) -> str:
         return UNKNOWN
     value = float(factor)
     size = abs(value)
-    if size == 0 or size >= 1:
+    if size == 0 or size >= 0.1:
         return f"{value:,.0f}×" if size >= 100 else f"{value:.1f}×" if size >= 10 else f"{value:.2f}×"
     return f"{value:.2g}×" if size >= 0.001 else "under 0.001×"
 

@@ -9,6 +9,7 @@ from inferometer.reports.charts.savings import savings
 from inferometer.reports.contexts import Block, Card, Cards, Chapter, Chart, Fact, Why
 from inferometer.reports.evidence import Links, evidence_table
 from inferometer.reports.numbers import count, days, percent_width, share, usd
+from inferometer.schema.wording import counted
 
 
 def actions_chapter(document: Document, links: Links) -> Chapter:
@@ -21,7 +22,7 @@ def actions_chapter(document: Document, links: Links) -> Chapter:
         return Chapter("actions", "What to do", "What to do", lead, [])
     chosen = set(document["best_set"]["ids"])
     highest = max(float(one["saving_usd"]["high"]) for one in found)
-    cards = [_card(one, highest, one["id"] in chosen, links) for one in found]
+    cards = [_card(one, document, highest, one["id"] in chosen, links) for one in found]
     blocks: list[Block] = []
     if len(found) > 1:
         blocks.append(
@@ -57,11 +58,17 @@ def _lead(document: Document) -> str:
     return text
 
 
-def _card(one: dict[str, Any], highest: float, chosen: bool, links: Links) -> Card:
+def _window(period_days: float, undated: int) -> str:
+    if not period_days:
+        return "undated calls"
+    return f"{days(period_days)}, and {counted(undated, 'undated call')}" if undated else days(period_days)
+
+
+def _card(one: dict[str, Any], document: Document, highest: float, chosen: bool, links: Links) -> Card:
     saving = one["saving_usd"]
     facts = [
         Fact("Low to high", f"{usd(saving['low'])} to {usd(saving['high'])}"),
-        Fact("Window", days(one["period_days"]) if one["period_days"] else "undated calls"),
+        Fact("Window", _window(one["period_days"], document["coverage"]["undated"])),
         Fact("Calls changed", count(one["calls"])),
         Fact("Latency", one["latency_effect"]),
         Fact("Effort", one["effort"]),

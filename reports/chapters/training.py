@@ -128,7 +128,7 @@ def _basis(title: str, basis: dict[str, Any]) -> list[Cell]:
     def amount(value: Any) -> str:
         if value is None:
             return UNKNOWN
-        return usd(value) if basis["unit"] == "USD" else f"{float(value):.3g}"
+        return usd(value) if basis["unit"] == "USD" else f"{float(value):.3g}".replace("e+", "e")
 
     rate, total, found = basis["inference_per_day"], basis["inference_over_horizon"], basis["ratio"]
     return [

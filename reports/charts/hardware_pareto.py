@@ -11,7 +11,8 @@ import altair as alt
 from inferometer.reports.charts.frame import rows, specification
 from inferometer.reports.charts.labels import offsets
 
-HEIGHT = 340
+HEIGHT, PLOT_PX = 340, 560
+"""Labels to the right of the last point take the rest of the width."""
 
 
 def front(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -33,7 +34,7 @@ def hardware_pareto(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     lows, highs = (
         math.log(max(pick(point[key] for point in points), 1e-9)) for pick, key in ((min, "usd_low"), (max, "usd_high"))
     )
-    shifts = offsets(places, [point["name"] for point in points], HEIGHT, (lows, highs))
+    shifts = offsets(places, [point["name"] for point in points], HEIGHT, (lows, highs), width_px=PLOT_PX)
     labelled = [{**point, "dy": dy} for point, dy in zip(points, shifts, strict=True)]
     across = alt.X("seconds:Q", title="Median run, seconds", scale=alt.Scale(type="log", nice=False, padding=40))
     base = alt.Chart(rows(labelled)).encode(x=across)
@@ -53,7 +54,7 @@ def hardware_pareto(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     )
     dots = base.mark_point(filled=True, size=90, opacity=1).encode(
         y="usd:Q",
-        shape=alt.Shape("confidence:N", title=None, legend=alt.Legend(orient="top")),
+        shape=alt.Shape("confidence:N", title=None, legend=alt.Legend(orient="top", columns=5)),
         tooltip=[
             alt.Tooltip("name:N", title="Scenario"),
             alt.Tooltip("seconds:Q", title="Median run, s", format=",.3~g"),
