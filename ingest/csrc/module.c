@@ -24,12 +24,11 @@ typedef struct {
     PyObject *memo[MEMO_SLOTS];
 } ModuleState;
 
-/* What one call works with; all references are borrowed but those of `last_trace` and `last_parent`. */
+/* What one call works with; the references of the first line are borrowed, the others its own. */
 typedef struct {
-    ModuleState *state;
     PyObject *span_type, *event_type, *link_type, *make_resource, *kinds, *statuses;
-    PyObject *spans, *resource, *scope, *version;
-    PyObject *last_trace, *last_parent;
+    PyObject *spans, *resource, *scope, *version, *last_trace, *last_parent;
+    ModuleState *state;
 } Reader;
 
 #define TRY(step)                                                                                                      \
@@ -86,10 +85,9 @@ static Outcome check_text(Reader *reader, Stretch bytes)
 }
 
 static Outcome read_pairs_into(Reader *reader, PyObject *found, Stretch message, int depth);
-
-/* Read the AnyValues of an ArrayValue into a new list. */
 static Outcome read_value(Reader *reader, Stretch message, int depth, PyObject **value);
 
+/* Read the AnyValues of an ArrayValue into a new list. */
 static Outcome read_list(Reader *reader, Stretch message, int depth, PyObject **value)
 {
     PyObject *list = PyList_New(0);
@@ -434,8 +432,8 @@ static Outcome read_span_fields(Reader *reader, Stretch message, PyObject **valu
     if (!values[STATUS])
         values[STATUS] = Py_NewRef(PyTuple_GET_ITEM(reader->statuses, 0));
     values[RESOURCE] = Py_NewRef(reader->resource);
-    values[SCOPE] = Py_NewRef(reader->scope);
-    values[VERSION] = Py_NewRef(reader->version);
+    values[SCOPE] = Py_XNewRef(reader->scope);
+    values[VERSION] = Py_XNewRef(reader->version);
     return fill_in(values, "        dll    ");
 }
 
@@ -449,8 +447,8 @@ static Outcome read_span(Reader *reader, Stretch message)
     return outcome;
 }
 
-/* Read an InstrumentationScope; sets *name and *version to new references, None where empty. */
-static Outcome read_scope(Reader *reader, Stretch message, PyObject **name, PyObject **version)
+/* Set the scope and version of the spans to come. */
+static Outcome read_scope(Reader *reader, Stretch message)
 {
     uint32_t seen = 0;
     while (message.at < message.end) {
@@ -459,40 +457,13 @@ static Outcome read_scope(Reader *reader, Stretch message, PyObject **name, PyOb
             return UNCLEAN; /* attributes of scopes are rare, and nobody asks for them */
         TRY(once(&seen, &field, BYTES));
         if (wire_size(field.bytes))
-            TRY(read_text(reader, field.bytes, field.number == 1 ? name : version));
+            TRY(read_text(reader, field.bytes, field.number == 1 ? &reader->scope : &reader->version));
     }
     return DONE;
 }
 
-/* Read the spans of a ScopeSpans, whose scope may stand behind them. */
-static Outcome read_scope_spans(Reader *reader, Stretch message)
-{
-    PyObject *names[2] = {NULL, NULL};
-    uint32_t seen = 0;
-    Outcome outcome = DONE;
-    for (Stretch rest = message; outcome == DONE && rest.at < rest.end;) {
-        Field field;
-        if (!wire_next(&rest, &field) || field.number > 3 || field.type != BYTES)
-            outcome = UNCLEAN;
-        else if (field.number == 1)
-            outcome = once(&seen, &field, BYTES) == DONE ? read_scope(reader, field.bytes, &names[0], &names[1]) : UNCLEAN;
-        else if (field.number == 3)
-            outcome = once(&seen, &field, BYTES) == DONE ? check_text(reader, field.bytes) : UNCLEAN;
-    }
-    reader->scope = names[0] ? names[0] : Py_None;
-    reader->version = names[1] ? names[1] : Py_None;
-    while (outcome == DONE && message.at < message.end) {
-        Field field;
-        wire_next(&message, &field);
-        if (field.number == 2)
-            outcome = read_span(reader, field.bytes);
-    }
-    drop(names, 2);
-    return outcome;
-}
-
-/* Set *resource to a new reference to what the caller makes of a Resource's attributes. */
-static Outcome read_resource(Reader *reader, Stretch message, PyObject **resource)
+/* Set the resource of the spans to come to what the caller makes of a Resource's attributes. */
+static Outcome read_resource(Reader *reader, Stretch message)
 {
     PyObject *attributes = PyDict_New();
     uint32_t seen = 0;
@@ -506,37 +477,52 @@ static Outcome read_resource(Reader *reader, Stretch message, PyObject **resourc
         else
             outcome = field.type == BYTES ? read_pairs_into(reader, attributes, field.bytes, 0) : UNCLEAN;
     }
-    if (outcome == DONE && !(*resource = PyObject_CallOneArg(reader->make_resource, attributes)))
+    if (outcome == DONE && !(reader->resource = PyObject_CallOneArg(reader->make_resource, attributes)))
         outcome = FAILED;
     Py_XDECREF(attributes);
     return outcome;
 }
 
-/* Read the spans of a ResourceSpans, whose resource may stand behind them. */
-static Outcome read_resource_spans(Reader *reader, Stretch message)
+typedef Outcome (*ReadMessage)(Reader *, Stretch);
+
+/* Read a ScopeSpans or ResourceSpans: 1 its head, which may stand behind 2 its items, and 3 the URL of a schema. */
+static Outcome read_group(Reader *reader, Stretch message, ReadMessage read_head, ReadMessage read_item)
 {
-    PyObject *resource = NULL;
+    Stretch head = {message.end, message.end};
     uint32_t seen = 0;
-    Outcome outcome = DONE;
-    for (Stretch rest = message; outcome == DONE && rest.at < rest.end;) {
+    for (Stretch rest = message; rest.at < rest.end;) {
         Field field;
         if (!wire_next(&rest, &field) || field.number > 3 || field.type != BYTES)
-            outcome = UNCLEAN;
-        else if (field.number == 1)
-            outcome = once(&seen, &field, BYTES) == DONE ? read_resource(reader, field.bytes, &resource) : UNCLEAN;
-        else if (field.number == 3)
-            outcome = once(&seen, &field, BYTES) == DONE ? check_text(reader, field.bytes) : UNCLEAN;
+            return UNCLEAN;
+        if (field.number != 2)
+            TRY(once(&seen, &field, BYTES));
+        if (field.number == 1)
+            head = field.bytes;
+        if (field.number == 3)
+            TRY(check_text(reader, field.bytes));
     }
-    if (outcome == DONE && !resource)
-        outcome = read_resource(reader, (Stretch){message.end, message.end}, &resource);
-    reader->resource = resource;
-    while (outcome == DONE && message.at < message.end) {
+    TRY(read_head(reader, head));
+    while (message.at < message.end) {
         Field field;
         wire_next(&message, &field);
         if (field.number == 2)
-            outcome = read_scope_spans(reader, field.bytes);
+            TRY(read_item(reader, field.bytes));
     }
-    Py_XDECREF(resource);
+    return DONE;
+}
+
+static Outcome read_scope_spans(Reader *reader, Stretch message)
+{
+    Outcome outcome = read_group(reader, message, read_scope, read_span);
+    Py_CLEAR(reader->scope);
+    Py_CLEAR(reader->version);
+    return outcome;
+}
+
+static Outcome read_resource_spans(Reader *reader, Stretch message)
+{
+    Outcome outcome = read_group(reader, message, read_resource, read_scope_spans);
+    Py_CLEAR(reader->resource);
     return outcome;
 }
 
@@ -577,25 +563,12 @@ static PyObject *decode_spans(PyObject *module, PyObject *args)
     return outcome == UNCLEAN ? Py_NewRef(Py_None) : NULL;
 }
 
-static int module_traverse(PyObject *module, visitproc visit, void *arg)
-{
-    ModuleState *state = PyModule_GetState(module);
-    for (size_t place = 0; place < MEMO_SLOTS; place++)
-        Py_VISIT(state->memo[place]);
-    return 0;
-}
-
-static int module_clear(PyObject *module)
+/* Texts hold no references, so that nothing here can be part of a cycle. */
+static void module_free(void *module)
 {
     ModuleState *state = PyModule_GetState(module);
     for (size_t place = 0; place < MEMO_SLOTS; place++)
         Py_CLEAR(state->memo[place]);
-    return 0;
-}
-
-static void module_free(void *module)
-{
-    module_clear(module);
 }
 
 static PyMethodDef module_methods[] = {
@@ -611,8 +584,6 @@ static struct PyModuleDef module_definition = {
     .m_size = sizeof(ModuleState),
     .m_methods = module_methods,
     .m_slots = module_slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
     .m_free = module_free,
 };
 
