@@ -6,6 +6,7 @@ import base64
 import binascii
 import gzip
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.ingest.importers.lines import read_documents
 from inferometer.ingest.importers.parts import BETWEEN, Cuts
 from inferometer.ingest.importers.session import Session
-from inferometer.ingest.values import as_list, as_mapping, as_name
+from inferometer.ingest.values import as_list, as_mapping, as_name, as_seconds, iso_ns
 from inferometer.schema.errors import InputError
 from inferometer.schema.records import (
     Attempt,
@@ -37,6 +38,11 @@ from inferometer.schema.records import (
 from inferometer.schema.usage import BodyUsage, Endpoint, endpoint_of, read_answer
 
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+
+_ASKED_AGAIN = frozenset({"openai_responses", "openai_assistants"})
+"""Interfaces whose answers are asked for again by their id until they are there."""
+
+_names_an_answer = re.compile(r"/(?:resp|run)_[^/?]+(?:\?|$)").search
 
 _STREAMS = ("event-stream", "eventstream", "ndjson")
 
@@ -110,6 +116,8 @@ def _of_archive(entry: dict[str, Any]) -> dict[str, Any]:
     headers = {str(pair.get("name")): pair.get("value") for pair in as_list(response.get("headers")) if pair}
     headers.setdefault("content-type", content.get("mimeType"))
     return {
+        "started": entry.get("startedDateTime"),
+        "took_ms": entry.get("time"),
         "request": {
             "uri": request.get("url"),
             "method": request.get("method"),
@@ -131,25 +139,26 @@ class _Reader:
         request, response = as_mapping(interaction.get("request")), as_mapping(interaction.get("response"))
         url = as_name(request.get("uri")) or as_name(request.get("url")) or ""
         endpoint = endpoint_of(url)
-        if endpoint is None:
+        is_asked_again = str(request.get("method", "")).upper() == "GET"
+        if endpoint is None or (is_asked_again and not _names_an_answer(url)):
             self.session.batch.warnings["other_requests"] += 1
             return
         headers = _headers(response)
         status = as_mapping(response.get("status")).get("code", response.get("status_code"))
         status = status if isinstance(status, int) else None
         sent = _request_body(request)
-        time_ns = _date_ns(headers.get("date"))
-        attempt = Attempt(status, time_ns, None)
+        time_ns, end_ns = _times_ns(interaction, headers)
+        attempt = Attempt(status, time_ns, end_ns)
         mark = url + json.dumps(sent, sort_keys=True, default=str)
         earlier = self.retried[1] if self.retried[0] == mark else []
         if status in _RETRIED:
             self.retried = (mark, [*earlier, attempt])
         call, usage = self._call(endpoint, sent, response, headers, status)
         waiting = self.polled.get(call.response_id or "")
-        if waiting is not None and waiting.usage_source is not UsageSource.PROVIDER:
+        if waiting is not None and (is_asked_again or waiting.usage_source is not UsageSource.PROVIDER):
             _answer_later(waiting, call)
             return
-        if call.response_id is not None and endpoint.interface == "openai_responses":
+        if call.response_id is not None and endpoint.interface in _ASKED_AGAIN:
             self.polled[call.response_id] = call
         call.attempts = [*earlier, attempt] if earlier else []
         if earlier:
@@ -158,7 +167,7 @@ class _Reader:
             str(self.place),
             call,
             time_ns,
-            None,
+            end_ns,
             status=Status.ERROR if status is None or status >= 400 else Status.OK,
             error_type=str(status) if status is not None and status >= 400 else None,
         )
@@ -296,6 +305,14 @@ def _uncompressed(body: bytes, encoding: str, warnings: Counter[str]) -> bytes |
         warnings["brotli_body"] += 1
         return None
     return body
+
+
+def _times_ns(interaction: dict[str, Any], headers: dict[str, str]) -> tuple[int | None, int | None]:
+    """Return when a call began and ended: an archive says, of a cassette the second of the answer is known at best."""
+    begin_ns, took_ms = iso_ns(interaction.get("started")), as_seconds(interaction.get("took_ms"))
+    if begin_ns is None:
+        return _date_ns(headers.get("date")), None
+    return begin_ns, None if took_ms is None else begin_ns + round(took_ms * 1_000_000)
 
 
 def _date_ns(date: str | None) -> int | None:

@@ -17,6 +17,7 @@ from inferometer.schema.usage import (
     gemini_interactions,
     ollama,
     openai,
+    openai_assistants,
     openai_responses,
 )
 from inferometer.schema.usage.body import BodyUsage
@@ -51,7 +52,8 @@ _PATHS: tuple[tuple[str, str, Operation], ...] = (
     (r"/images/(generations|edits)$", "openai", Operation.OTHER),
     (r"/completions$", "openai", Operation.COMPLETION),
     (r"/responses(/resp_[^/]+)?$", "openai_responses", Operation.CHAT),
-    (r"/messages$", "anthropic", Operation.CHAT),
+    (r"/threads/([^/]+/)?runs(/run_[^/]+(/submit_tool_outputs)?)?$", "openai_assistants", Operation.CHAT),
+    (r"^(?!.*/threads/).*/messages$", "anthropic", Operation.CHAT),
     (r":(stream)?[rR]awPredict$", "anthropic", Operation.CHAT),
     (r":(stream)?[gG]enerateContent$", "gemini", Operation.CHAT),
     (r"/interactions$", "gemini_interactions", Operation.CHAT),
@@ -77,6 +79,7 @@ StreamReader = Callable[[Iterable[Mapping[str, Any]]], BodyUsage]
 READERS: dict[str, tuple[Reader, StreamReader]] = {
     "openai": (openai.read_body, openai.read_stream),
     "openai_responses": (openai_responses.read_body, openai_responses.read_stream),
+    "openai_assistants": (openai_assistants.read_body, openai_assistants.read_stream),
     "anthropic": (anthropic.read_body, anthropic.read_stream),
     "gemini": (gemini.read_body, gemini.read_stream),
     "gemini_interactions": (gemini_interactions.read_body, gemini_interactions.read_stream),

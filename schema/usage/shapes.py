@@ -19,6 +19,8 @@ def interface_of(answer: Mapping[str, Any]) -> str | None:
     usage = mapping_of(answer.get("usage"))
     if shape == "response" or kind.startswith("response."):
         return "openai_responses"
+    if shape == "thread.run":
+        return "openai_assistants"
     if isinstance(answer.get("choices"), list) or shape.startswith(("chat.completion", "text_completion")):
         return "openai"
     if kind == "message_start" or (kind == "message" and answer.get("role") == "assistant"):

@@ -23,6 +23,8 @@ BODIES: dict[str, tuple[str, dict[str, Any], dict[str, int]]] = {
     "embedding": ("openai", {"object": "list", "data": [], "usage": {"prompt_tokens": 7, "total_tokens": 7}}, {"input_fresh": 7, "output": 0}),
     "responses": ("openai_responses", {"object": "response", "status": "completed", "output": [], "usage": {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120, "input_tokens_details": {"cached_tokens": 64}, "output_tokens_details": {"reasoning_tokens": 8}}},
         {"input_fresh": 36, "cache_read": 64, "output": 20, "reasoning": 8}),
+    "assistants": ("openai_assistants", {"object": "thread.run", "id": "run_1", "status": "completed", "model": "gpt-4o", "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "prompt_token_details": {"cached_tokens": 64}}},
+        {"input_fresh": 36, "cache_read": 64, "output": 20}),
     "anthropic": ("anthropic", {"type": "message", "role": "assistant", "content": [], "usage": {"input_tokens": 3, "output_tokens": 20, "cache_read_input_tokens": 64, "cache_creation_input_tokens": 30, "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20}}},
         {"input_fresh": 3, "cache_read": 64, "cache_write_5m": 10, "cache_write_1h": 20, "output": 20}),
     "gemini": ("gemini", {"candidates": [], "usageMetadata": {"promptTokenCount": 100, "cachedContentTokenCount": 40, "candidatesTokenCount": 20, "thoughtsTokenCount": 8, "toolUsePromptTokenCount": 5, "totalTokenCount": 133}},
