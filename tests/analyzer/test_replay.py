@@ -83,6 +83,23 @@ def test_document_matches_its_schema(result: ReplayResult, repository: Path) -> 
     assert set(document) == set(schema["required"])
 
 
+@pytest.mark.parametrize("document", ["replay", "sweep", "predict"])
+def test_every_key_of_a_document_is_explained(document: str, repository: Path) -> None:
+    """In its own description, or in that of what it is a part of."""
+
+    def unexplained(node: dict[str, Any], path: str) -> list[str]:
+        found = []
+        for name, value in node.get("properties", {}).items():
+            if "description" not in value:
+                found.append(f"{path}{name}")
+            elif value.get("type") == "array":
+                found += unexplained(value["items"], f"{path}{name}[].")
+        return found
+
+    schema = json.loads((repository / f"docs/schemas/{document}.json").read_text())
+    assert unexplained(schema, "") == []
+
+
 def test_all_is_served_and_prefixes_are_found(result: ReplayResult) -> None:
     answer = result.as_dict()
     assert answer["refused"] == {"over_context": 0, "over_memory": 0}
