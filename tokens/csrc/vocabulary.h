@@ -3,7 +3,7 @@
  *   header | token offsets u32[n+1] | token bytes | ids u32[n]
  *          | odd pieces: open-addressed u32 (token + 1) | pairs: lines of eight u64
  *          | pair filter: two bits of one u64 for every pair
- *          | splits u64[n]: left:21 | right:21 | joins:17 | prefixes u32[n]: the longest shorter token it begins
+ *          | splits u64[n]: left:21 | right:21 | joins:17 | unordered:1 | prefixes u32[n]: the longest shorter token it begins
  *            with, size << 22 | token + 1
  *          | trie: double array of u64                  | seed: a piece cache that knows the vocabulary, and the ids of its slots
  *
@@ -17,6 +17,9 @@
  * can stand right of a seam, the right parts left of it. Bit 16 is set where one of the former is the right of any pair
  * across such a seam; bit i where one of the latter is the left of a pair whose right begins with 0xEi or 0xFi. Most
  * characters have neither, and merging across the seam need not be asked for their bytes.
+ *
+ * `unordered` marks a token that has a part, or a part of a part, that comes after what it merges to: some vocabularies
+ * were made longer by hand. The order of their merges is not that of their numbers.
  */
 #ifndef INFEROMETER_VOCABULARY_H
 #define INFEROMETER_VOCABULARY_H
@@ -27,8 +30,9 @@
 #include "hash.h"
 #include "scan.h"
 
-#define VOCABULARY_FORMAT 7u
+#define VOCABULARY_FORMAT 8u
 #define MAX_TOKENS (1u << 21)
+#define LONGEST_TOKEN 512u
 #define NO_TOKEN UINT32_MAX
 #define BYTE_TOKENS 256u
 #define NO_SPLIT UINT64_MAX
@@ -37,6 +41,7 @@
 #define SPLIT_RIGHT(split) ((uint32_t)((split) >> 21) & (MAX_TOKENS - 1))
 #define JOINS_SHIFT 42
 #define JOINS_RIGHT (1u << 16)
+#define UNORDERED (1ull << 59)
 
 enum vocabulary_section { OFFSETS, BYTES, IDS, PIECES, PAIRS, PAIR_FILTER, SPLITS, PREFIXES, TRIE, SEED, SEED_IDS, SECTIONS };
 

@@ -1,12 +1,11 @@
 /* Compiling a vocabulary: every table that look-ups need is made once, here. */
 #include <stdlib.h>
 
+#include "backtrack.h"
 #include "piece_cache.h"
 #include "trie.h"
 #include "unicode.h"
 #include "vocabulary_file.h"
-
-#define LONGEST_TOKEN 512u
 
 struct compiler {
     const struct vocabulary_source *source;
@@ -102,26 +101,10 @@ static uint64_t find_split(const struct compiler *c, uint32_t token)
 static int is_reached(const struct compiler *c, uint32_t token)
 {
     const struct vocabulary *v = &c->v;
-    const uint8_t *bytes = v->bytes + v->offsets[token];
-    uint32_t count = token_size(v, token), parts[LONGEST_TOKEN];
-    for (uint32_t at = 0; at < count; at++)
-        parts[at] = c->byte_tokens[bytes[at]];
-    while (count > 1) {
-        uint32_t best = NO_TOKEN, where = 0;
-        for (uint32_t at = 0; at + 1 < count; at++) {
-            uint32_t merged = find_pair(v, parts[at], parts[at + 1]);
-            if (merged < best) {
-                best = merged;
-                where = at;
-            }
-        }
-        if (best == NO_TOKEN)
-            return 0;
-        parts[where] = best;
-        count--;
-        memmove(parts + where + 1, parts + where + 2, (count - where - 1) * sizeof *parts);
-    }
-    return parts[0] == token;
+    uint32_t parts[LONGEST_TOKEN], size = token_size(v, token);
+    for (uint32_t at = 0; at < size; at++)
+        parts[at] = c->byte_tokens[v->bytes[v->offsets[token] + at]];
+    return merge_parts(v, parts, size) == 1 && parts[0] == token;
 }
 
 static void add_pairs(struct compiler *c)
@@ -156,13 +139,7 @@ static void note_pairs(const struct compiler *c, uint32_t *joins)
     }
 }
 
-/* A part that comes after what it merges to, as listed merges may have it, is taken to join everything. */
-static uint32_t joins_of_part(const struct compiler *c, const uint32_t *joins, uint32_t part, uint32_t token)
-{
-    return part < token ? joins[part] | (uint32_t)(c->splits[part] >> JOINS_SHIFT) : UINT32_MAX;
-}
-
-/* What the parts of each token have, and theirs. */
+/* What the parts of each token have, and theirs. Nothing is said of tokens that are unordered. */
 static int add_joins(struct compiler *c)
 {
     uint32_t *joins = calloc(c->v.tokens, sizeof *joins);
@@ -170,12 +147,17 @@ static int add_joins(struct compiler *c)
         return -1;
     note_pairs(c, joins);
     for (uint32_t token = BYTE_TOKENS; token < c->v.tokens; token++) {
-        if (c->splits[token] == NO_SPLIT)
+        uint64_t split = c->splits[token];
+        uint32_t left = SPLIT_LEFT(split), right = SPLIT_RIGHT(split);
+        if (split == NO_SPLIT)
             continue;
-        uint32_t left = SPLIT_LEFT(c->splits[token]), right = SPLIT_RIGHT(c->splits[token]);
-        uint64_t below = (joins_of_part(c, joins, left, token) & JOINS_RIGHT) |
-                         (joins_of_part(c, joins, right, token) & (JOINS_RIGHT - 1));
-        c->splits[token] |= below << JOINS_SHIFT;
+        if (left >= token || right >= token || (c->splits[left] | c->splits[right]) & UNORDERED) {
+            c->splits[token] |= UNORDERED;
+            continue;
+        }
+        uint64_t below_left = joins[left] | c->splits[left] >> JOINS_SHIFT;
+        uint64_t below_right = joins[right] | c->splits[right] >> JOINS_SHIFT;
+        c->splits[token] |= ((below_left & JOINS_RIGHT) | (below_right & (JOINS_RIGHT - 1))) << JOINS_SHIFT;
     }
     free(joins);
     return 0;
