@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from inferometer.cli import main, run
+from inferometer.cli.options import Moment
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import (
     Decisions,
@@ -116,6 +117,16 @@ def test_cost_looks_only_at_what_was_selected(store_path: str) -> None:
     assert document("cost", "--store", store_path, "--where", "run=000")["total"]["inferences"] == 1
 
 
+def test_times_beyond_all_records_select_all_of_them(store_path: str) -> None:
+    words = ("--since", "0001-01-01", "--until", "9999-12-31T23:59:59.999999+00:00")
+    assert document("cost", "--store", store_path, *words)["total"]["inferences"] == 3
+
+
+@pytest.mark.parametrize("text", ["2025-11-20T00:53:20.123456+00:00", "2025-11-20T01:53:20.123456+01:00"])
+def test_a_time_is_read_to_the_microsecond(text: str) -> None:
+    assert Moment().convert(text, None, None) == START_NS + 123_456_000
+
+
 def test_cost_prints_a_table(store_path: str) -> None:
     output = invoke("cost", "--store", store_path).output
     assert "gpt-4o" in output
@@ -177,6 +188,7 @@ def test_show_prints_the_document(store_path: str) -> None:
         (["cost", "--where", "modle=x"], "nearest known: model"),
         (["cost", "--where", "model"], "is not KEY=VALUE"),
         (["cost", "--since", "yesterday"], "is neither a date"),
+        (["cost", "--since", "99999999999999999999d"], "is neither a date"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

@@ -17,6 +17,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 SCHEMA_VERSION = 1
 """Of the JSON documents; keys may be added without raising it."""
 
+_LAST_NS = 2**63 - 1
+"""The year 2262: what a store's column of nanoseconds can hold."""
+
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
@@ -26,20 +29,19 @@ class Moment(click.ParamType[int]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return nanoseconds since 1970."""
+        """Return nanoseconds since 1970; a time beyond what a record can have is the first or last of those."""
         if isinstance(value, int):
             return value
         text = str(value).strip()
-        if text[-1:] in _UNITS and text[:-1].isdigit():
-            moment = datetime.now(UTC) - int(text[:-1]) * _UNITS[text[-1]]
-        else:
-            try:
+        try:
+            if text[-1:] in _UNITS and text[:-1].isdigit():
+                moment = datetime.now(UTC) - int(text[:-1]) * _UNITS[text[-1]]
+            else:
                 moment = datetime.fromisoformat(text)
-            except ValueError:
-                self.fail(f"{value!r} is neither a date such as 2026-11-23 nor an age such as 7d", param, ctx)
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=UTC)
-        return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is neither a date such as 2026-11-23 nor an age such as 7d", param, ctx)
+        since_1970 = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+        return min(max(since_1970 // timedelta(microseconds=1) * 1000, -_LAST_NS), _LAST_NS)
 
 
 def _parse_where(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
