@@ -32,9 +32,10 @@ def command(
     program = shutil.which(words[0])
     if program is None:
         raise UserError(f"there is no program {words[0]!r} in PATH")
+    changed = environment(words, store_url, endpoint, service, capture)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(program, list(words), environment(words, store_url, endpoint, service, capture))
+    os.execve(program, list(words), changed)
 
 
 def environment(
@@ -44,8 +45,9 @@ def environment(
     from inferometer.integrations import startup
 
     options = {"store": store_url, "endpoint": endpoint, "service": service, "capture": capture}
+    name = _name(words)
     if service is None and not os.environ.get("OTEL_SERVICE_NAME"):
-        options["service"] = _name(words)
+        options["service"] = name
     given = {name: value for name, value in options.items() if value is not None}
     folder = str(Path(startup.__file__).resolve().parent)
     paths = [folder, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -53,12 +55,24 @@ def environment(
 
 
 def _name(words: tuple[str, ...]) -> str:
-    """Return the script's or module's name, not that of the interpreter."""
-    rest = list(words[1:])
-    while rest and Path(words[0]).name.startswith("python"):
-        word = rest.pop(0)
-        if word == "-m" and rest:
-            return rest[0]
+    """Return the script's or module's name, not that of the interpreter.
+
+    Raises:
+        UserError: for an interpreter that is told to leave our start-up folder out.
+    """
+    interpreter = Path(words[0]).stem
+    rest = iter(words[1:] if interpreter.startswith("python") else ())
+    for word in rest:
         if not word.startswith("-"):
             return Path(word).stem
-    return Path(words[0]).stem
+        if word.startswith(("-W", "-X", "--")):
+            if word in ("-W", "-X", "--check-hash-based-pycs"):
+                next(rest, None)
+            continue
+        if not {"I", "E", "S"}.isdisjoint(word):
+            raise UserError(f"{words[0]} {word} loads nothing at start-up; leave it out, or configure in the program")
+        if word.endswith("m"):
+            return next(rest, interpreter)
+        if word == "-" or word.endswith("c"):
+            break
+    return interpreter
