@@ -109,6 +109,15 @@ def test_check_passes_within_budget_and_against_a_baseline(
     assert json.loads(capsys.readouterr().out)["ok"] is True
 
 
+def test_check_counts_what_could_not_be_checked(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    budget = tmp_path / "budget.toml"
+    budget.write_text("[limits]\ncost_usd_per_run_p99_max = 1\n")
+    assert run(["check", "--store", store, "--budget", str(budget), "--since", "2200-01-01"]) == 0
+    printed = capsys.readouterr().out
+    assert "unknown cost of a run, 99th percentile" in printed
+    assert "No budget is broken; 1 could not be checked." in printed
+
+
 def test_diff_prints_text_markdown_and_json(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document(store, tmp_path)
     path = str(tmp_path / "audit.json")

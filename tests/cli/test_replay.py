@@ -90,6 +90,12 @@ def test_replay_reads_arrival_times_from_a_file(store: str, capsys: pytest.Captu
     assert answer["makespan_s"] > 300
 
 
+@pytest.mark.parametrize("rate", ["nan", "inf", "fast"])
+def test_a_rate_that_is_no_number_is_refused(rate: str, store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["replay", *ON_H100, "--store", store, "--arrivals", f"poisson:{rate}"]) == 2
+    assert f"'{rate}' is not a number" in capsys.readouterr().err
+
+
 def test_replay_prints_for_people(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run(["replay", *ON_H100, "--store", store]) == 0

@@ -45,7 +45,11 @@ def command(
         click.echo(f"{mark} {verdict.message}")
         if verdict.ok is False:
             click.echo(f"        see: {verdict.limit.figure.command}")
-    click.echo(f"{len(broken)} of {len(verdicts)} budgets are broken." if broken else "No budget is broken.")
+    unchecked = sum(verdict.ok is None for verdict in verdicts)
+    click.echo(
+        (f"{len(broken)} of {len(verdicts)} budgets are broken" if broken else "No budget is broken")
+        + (f"; {unchecked} could not be checked." if unchecked else ".")
+    )
     return int(bool(broken))
 
 

@@ -214,9 +214,12 @@ def _pair(text: str | None) -> tuple[int, int] | None:
 
 def _number(name: str, text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise UserError(f"{name}: {text!r} is not a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{name}: {text!r} is not a number")
+    return number
 
 
 def _money(text: str | None) -> Decimal | None:
