@@ -12,7 +12,8 @@ _PLACES: tuple[tuple[str, str | None, str, str], ...] = (
     ("claude-code", None, ".config/claude", "projects/**/*.jsonl"),
     ("codex", "CODEX_HOME", ".codex", "sessions/**/*.jsonl"),
     ("codex", "CODEX_HOME", ".codex", "archived_sessions/**/*.jsonl"),
-    ("gemini-cli", "GEMINI_HOME", ".gemini", "tmp/*/chats/*.json"),
+    ("gemini-cli", "GEMINI_HOME", ".gemini", "tmp/*/chats/**/*.json"),
+    ("gemini-cli", "GEMINI_HOME", ".gemini", "tmp/*/chats/**/*.jsonl"),
     ("opencode", None, ".local/share/opencode", "storage/message/*/*.json"),
     ("pi", "PI_CODING_AGENT_DIR", ".pi/agent", "sessions/**/*.jsonl"),
 )

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from inferometer.ingest.importers.importer import Importer, Source
-from inferometer.ingest.importers.lines import read_lines
+from inferometer.ingest.importers.lines import read_documents, read_lines
+from inferometer.ingest.importers.parts import BETWEEN
 from inferometer.ingest.importers.session import Session
 from inferometer.ingest.usage import usage_of
 from inferometer.ingest.values import as_list, as_mapping, as_money, as_name, iso_ns, unix_ns
 from inferometer.schema.records import Inference, RecordBatch, Status, UsageSemantics, UsageSource
 
 _MILLISECOND = 1_000_000
+_SECOND = 1_000_000_000
+_ANSWER_NS = 2 * _SECOND
+"""Time from one usage to the next that a copied history, written at once, does not take and an answer does."""
 
 
 def _meter(session: Session, call: Inference, counts: dict[str, Any], semantics: UsageSemantics) -> None:
@@ -32,39 +36,95 @@ def matches_codex(source: Source) -> bool:
 
 def read_codex(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of one session: a call for each usage that is not a repetition of the last."""
-    meta = as_mapping(as_mapping(source.first).get("payload"))
-    session = Session("codex", as_name(meta.get("id")) or source.name, source.name, "codex")
-    model: str | None = None
-    since: int | None = None
-    seen: Counter[str] = Counter()
-    last_total: Any = None
-    for place, line in enumerate(read_lines(source, session.batch.warnings)):
+    rollout = _Rollout(source)
+    for place, line in enumerate(read_lines(source, rollout.session.batch.warnings)):
+        rollout.read(line, place)
+    yield rollout.session.finish()
+
+
+class _Rollout:
+    """One file of Codex.
+
+    A fork's file, and a sub-agent's that was given its parent's history, begins with a copy of that history, stamped at
+    the moment of the fork: its usage was told by the file it was copied from. A copied turn began before the file did;
+    where a turn does not say when it began, the copy ends with the first pause that only a model's answer takes.
+    """
+
+    def __init__(self, source: Source) -> None:
+        head = as_mapping(source.first)
+        meta = as_mapping(head.get("payload"))
+        self.session_id = as_name(meta.get("id")) or as_name(meta.get("session_id")) or source.name
+        self.session = Session("codex", self.session_id, source.name, "codex")
+        self.begun_ns = iso_ns(meta.get("timestamp")) or iso_ns(head.get("timestamp"))
+        self.is_copy = as_name(meta.get("forked_from_id")) is not None
+        self.model: str | None = None
+        self.since: int | None = None
+        self.last_ns = iso_ns(head.get("timestamp")) or self.begun_ns
+        self.turn_begun_ns: int | None = None
+        self.total: dict[str, Any] = {}
+        self.held: list[tuple[dict[str, Any], int]] = []
+        self.seen: Counter[str] = Counter()
+
+    def read(self, line: dict[str, Any], place: int) -> None:
         payload, time_ns = as_mapping(line.get("payload")), iso_ns(line.get("timestamp"))
         kind = payload.get("type")
-        if line.get("type") == "turn_context":
-            model = as_name(payload.get("model")) or model
+        if line.get("type") == "session_meta":
+            # the meta line of the session that was copied comes with its history
+            self.is_copy = self.is_copy or self.session_id not in {payload.get("id"), payload.get("session_id")}
+        elif line.get("type") == "turn_context":
+            self.model = as_name(payload.get("model")) or self.model
+        elif kind == "task_started":
+            self.turn_begun_ns = unix_ns(payload.get("started_at"), _SECOND)
+        elif kind == "token_count":
+            self._read_usage(as_mapping(payload.get("info")), time_ns)
+        elif self.is_copy:
+            self.held.append((line, place))
         elif kind == "user_message":
-            session.begin_run(str(place), time_ns)
-            since = time_ns
+            self.session.begin_run(str(place), time_ns)
+            self.since = time_ns
         elif kind in {"function_call", "custom_tool_call", "local_shell_call"}:
-            _codex_tool(session, payload, time_ns)
+            _codex_tool(self.session, payload, time_ns)
         elif kind in {"function_call_output", "custom_tool_call_output"}:
             call_id = as_name(payload.get("call_id"))
             if call_id is not None:
-                session.end_tool(call_id, time_ns)
-            since = time_ns
-        elif kind == "token_count":
-            info = as_mapping(payload.get("info"))
-            usage, total = as_mapping(info.get("last_token_usage")), info.get("total_token_usage")
-            # the same totals are told again whenever rate limits change
-            if usage and total != last_total:
-                last_total = total
-                seen[str(time_ns)] += 1
-                _codex_call(session, usage, model, f"{time_ns}/{seen[str(time_ns)]}", since, time_ns)
-                since = time_ns
+                self.session.end_tool(call_id, time_ns)
+            self.since = time_ns
         elif kind == "context_compacted" or line.get("type") == "compacted":
-            session.batch.warnings["compactions"] += 1
-    yield session.finish()
+            self.session.batch.warnings["compactions"] += 1
+
+    def _read_usage(self, info: dict[str, Any], time_ns: int | None) -> None:
+        usage, total = as_mapping(info.get("last_token_usage")), as_mapping(info.get("total_token_usage"))
+        # the same totals are told again whenever rate limits change
+        if not (usage or total) or (total and total == self.total):
+            return
+        usage = usage or {name: _less(value, self.total.get(name)) for name, value in total.items()}
+        self.total = total
+        copied, self.held = self.held, []
+        if self._is_copied(time_ns):
+            self.session.batch.warnings["copied_calls"] += 1
+            return
+        for line, place in copied:
+            self.read(line, place)
+        # totals only grow: they name a call wherever its line was copied to
+        mark = "/".join(str(total.get(name)) for name in ("input_tokens", "output_tokens")) if total else str(time_ns)
+        self.seen[mark] += 1
+        key = f"{mark}/{self.seen[mark]}"
+        _codex_call(self.session, usage, self.model, key, self.since, time_ns)
+        self.since = time_ns
+
+    def _is_copied(self, time_ns: int | None) -> bool:
+        if not self.is_copy or time_ns is None or self.begun_ns is None:
+            return False
+        if self.turn_begun_ns is not None:
+            self.is_copy = self.turn_begun_ns < self.begun_ns // _SECOND * _SECOND
+        else:
+            self.is_copy = time_ns - (self.last_ns or self.begun_ns) < _ANSWER_NS
+        self.last_ns = time_ns
+        return self.is_copy
+
+
+def _less(value: Any, before: Any) -> Any:
+    return value - before if isinstance(value, int) and isinstance(before, int) and value >= before else value
 
 
 def _codex_call(
@@ -75,6 +135,7 @@ def _codex_call(
         "input": usage.get("input_tokens"),
         "output": usage.get("output_tokens"),
         "cache_read": usage.get("cached_input_tokens"),
+        "cache_write": usage.get("cache_write_input_tokens"),
         "reasoning": usage.get("reasoning_output_tokens"),
         "total": usage.get("total_tokens"),
     }
@@ -91,26 +152,48 @@ def _codex_tool(session: Session, payload: dict[str, Any], time_ns: int | None) 
 
 
 def matches_gemini(source: Source) -> bool:
-    """Return whether a file is a saved session of Gemini CLI."""
+    """Return whether a file is a saved session of Gemini CLI: one document, or since 2026 lines after a head."""
     first = as_mapping(source.first)
-    return "sessionId" in first and isinstance(first.get("messages"), list) and "projectHash" in first
+    return {"sessionId", "projectHash"} <= first.keys() and (source.is_lines or isinstance(first.get("messages"), list))
 
 
 def read_gemini(source: Source) -> Iterator[RecordBatch]:
-    """Yield the records of one session: a call for each answer with tokens."""
-    document = as_mapping(source.take())
-    session = Session("gemini-cli", as_name(document.get("sessionId")) or source.name, source.name, "gemini-cli")
+    """Yield the records of one session: a call for each answer with tokens.
+
+    Lines are written again as a message grows, the last says most; what was rewound was answered and is billed.
+    """
+    head: dict[str, Any] = {}
+    messages: dict[str, dict[str, Any]] = {}
+    warnings: Counter[str] = Counter()
+    for line in read_documents(source, warnings, BETWEEN):
+        entry = as_mapping(line)
+        changed = as_mapping(entry.get("$set"))
+        if "sessionId" in entry:
+            head = entry
+        for message in [*as_list(entry.get("messages")), *as_list(changed.get("messages")), entry]:
+            key = as_name(as_mapping(message).get("id"))
+            if key is not None:
+                messages[key] = {**messages.get(key, {}), **_known(message)}
+            elif message is not entry:
+                messages[str(len(messages))] = as_mapping(message)
+    own = as_name(head.get("sessionId")) or source.name
+    # a sub-agent's file lies in a folder that has the name of the session it works for
+    session_id, identity = (source.path.parent.name, own) if head.get("kind") == "subagent" else (own, "")
+    session = Session("gemini-cli", session_id, source.name, "gemini-cli", identity)
+    session.batch.warnings.update(warnings)
     since: int | None = None
-    for place, message in enumerate(as_list(document.get("messages"))):
-        message = as_mapping(message)
+    for key, message in messages.items():
         time_ns = iso_ns(message.get("timestamp"))
-        key = as_name(message.get("id")) or str(place)
         if message.get("type") == "user":
             session.begin_run(key, time_ns)
-        elif message.get("type") == "gemini":
+        elif message.get("type") == "gemini" and (message.get("tokens") or message.get("model")):
             _gemini_call(session, message, key, since, time_ns)
         since = time_ns or since
     yield session.finish()
+
+
+def _known(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if value is not None}
 
 
 def _gemini_call(session: Session, message: dict[str, Any], key: str, since: int | None, time_ns: int | None) -> None:
@@ -185,13 +268,15 @@ def read_opencode(source: Source) -> Iterator[RecordBatch]:
 
 CODEX = Importer(
     name="codex",
-    reads="Codex rollouts (`~/.codex/sessions`, JSON lines): usage of each request (inclusive), tools, compactions",
+    reads="Codex rollouts (`~/.codex/sessions`, JSON lines): usage of each request (inclusive), tools, compactions; "
+    "what a fork copied of its parent is left to the parent's file",
     matches=matches_codex,
     read=read_codex,
 )
 GEMINI = Importer(
     name="gemini-cli",
-    reads="Gemini CLI sessions (`~/.gemini/tmp/*/chats`): tokens of each answer, thoughts beside the output, tools",
+    reads="Gemini CLI sessions (`~/.gemini/tmp/*/chats`), documents and JSON lines: tokens of each answer, thoughts "
+    "beside the output, tools, sub-agents",
     matches=matches_gemini,
     read=read_gemini,
 )

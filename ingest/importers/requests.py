@@ -24,6 +24,7 @@ from inferometer.schema.records import (
     RecordBatch,
     Span,
     SpanKind,
+    Status,
     UsageSemantics,
     UsageSource,
 )
@@ -85,12 +86,21 @@ def read_azure(source: Source) -> Iterator[RecordBatch]:
 
 
 def read_burstgpt(source: Source) -> Iterator[RecordBatch]:
-    """Yield the records of a BurstGPT trace; its times are seconds from its begin."""
+    """Yield the records of a BurstGPT trace; its times are seconds from its begin.
+
+    A request without response tokens is one that failed. The second release names sessions and how long a request took.
+    """
     return _read_table(
         source,
         "burstgpt",
         lambda row: _seconds_ns(row.get("Timestamp", "")),
-        {"input": "Request tokens", "output": "Response tokens", "model": "Model"},
+        {
+            "input": "Request tokens",
+            "output": "Response tokens",
+            "model": "Model",
+            "session": "Session ID",
+            "took_s": "Elapsed time",
+        },
     )
 
 
@@ -142,6 +152,8 @@ def _batches(
         call.usage_semantics = UsageSemantics.INCLUSIVE
         call.prefix = prefix
         batch.inferences.append(call)
+        took_ns = _seconds_ns(fields.get("took_s") or "")
+        has_failed = dialect == "burstgpt" and call.meters.output == 0
         batch.spans.append(
             Span(
                 trace_id,
@@ -149,7 +161,10 @@ def _batches(
                 "request",
                 SpanKind.INFERENCE,
                 start_ns=begin_ns,
-                end_ns=begin_ns,
+                end_ns=begin_ns if begin_ns is None or took_ns is None else begin_ns + took_ns,
+                status=Status.ERROR if has_failed else Status.UNSET,
+                error_type="no_response" if has_failed else None,
+                session_id=as_name(fields.get("session")),
                 dialect=dialect,
                 source=source.name,
             )
@@ -195,7 +210,7 @@ AZURE = Importer(
 )
 BURSTGPT = Importer(
     name="burstgpt",
-    reads="BurstGPT (CSV): arrival, model, request and response tokens",
+    reads="BurstGPT (CSV), both releases: arrival, model, request and response tokens, failures, sessions, durations",
     matches=matches_burstgpt,
     read=read_burstgpt,
 )

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from inferometer.ingest.importing import ImportReport, import_paths
 from inferometer.ingest.watching import watch
 from inferometer.schema.records import RecordBatch
@@ -63,6 +65,123 @@ def test_gemini_cli_counts_thoughts_beside_the_output(tmp_path: Path, store: Sto
     assert row.inference.meters.as_dict() == {"input_fresh": 70, "cache_read": 30, "output": 14, "reasoning": 4}
 
 
+def codex_meta(name: str, time: str, **more: Any) -> dict[str, Any]:
+    return {"timestamp": time, "type": "session_meta", "payload": {"id": name, "timestamp": time, **more}}
+
+
+def codex_usage(time: str, given: int, out: int, total_in: int, total_out: int) -> dict[str, Any]:
+    last = {"input_tokens": given, "cached_input_tokens": 10, "cache_write_input_tokens": 5, "output_tokens": out}
+    total = {"input_tokens": total_in, "output_tokens": total_out, "total_tokens": total_in + total_out}
+    info = {"last_token_usage": last, "total_token_usage": total}
+    return {"timestamp": time, "type": "event_msg", "payload": {"type": "token_count", "info": info}}
+
+
+def codex_message(time: str) -> dict[str, Any]:
+    return {"timestamp": time, "type": "event_msg", "payload": {"type": "user_message", "message": "hi"}}
+
+
+def codex_tool(time: str, name: str) -> dict[str, Any]:
+    call = {"type": "function_call", "name": "shell", "call_id": name, "arguments": "{}"}
+    return {"timestamp": time, "type": "response_item", "payload": call}
+
+
+CODEX_PARENT = [
+    codex_meta("parent", "2026-01-01T00:00:00Z"),
+    {"timestamp": "2026-01-01T00:00:00Z", "type": "turn_context", "payload": {"model": "gpt-5.5"}},
+    codex_message("2026-01-01T00:00:01Z"),
+    codex_tool("2026-01-01T00:00:05Z", "a"),
+    codex_usage("2026-01-01T00:00:06Z", 100, 10, 100, 10),
+    codex_usage("2026-01-01T00:00:16Z", 200, 20, 300, 30),
+]
+
+
+@pytest.mark.parametrize("way", ["by the copied head", "by the name of the parent", "by when turns began"])
+def test_codex_fork_leaves_what_it_copied_to_its_parent(tmp_path: Path, store: Store, load: Load, way: str) -> None:
+    """A fork's file begins with its parent's history, every line stamped anew at the moment of the fork."""
+    fork = "2026-01-01T01:00:00.000Z"
+    named = {} if way == "by the copied head" else {"forked_from_id": "parent"}
+    copied = [{**line, "timestamp": f"2026-01-01T01:00:00.{place:03}Z"} for place, line in enumerate(CODEX_PARENT)]
+    own = [codex_message("2026-01-01T01:00:04Z"), codex_tool("2026-01-01T01:00:05Z", "b"),
+           codex_usage("2026-01-01T01:00:06Z", 320, 7, 620, 37), codex_usage("2026-01-01T01:00:06.500Z", 330, 8, 950, 45)]  # fmt: skip
+    if way == "by when turns began":
+        # the answer to the fork's own turn came at once
+        began = [{"timestamp": fork, "type": "event_msg", "payload": {"type": "task_started", "started_at": at}}
+                 for at in (1767225601, 1767229200)]  # fmt: skip
+        copied = [copied[0], began[0], *copied[1:]]
+        own = [began[1], *({**line, "timestamp": "2026-01-01T01:00:00.900Z"} for line in own)]
+    parent, child = tmp_path / "parent.jsonl", tmp_path / "child.jsonl"
+    parent.write_bytes(lines(*CODEX_PARENT))
+    child.write_bytes(lines(codex_meta("child", fork, **named), *copied[way == "by the name of the parent" :], *own))
+    report = load(child, parent)
+    assert (report.runs, report.inferences, report.tool_calls, report.warnings["copied_calls"]) == (2, 4, 2, 2)
+    meters = sorted((row.inference.meters.as_dict() for row in store.inferences()), key=lambda each: each["output"])
+    assert [each["output"] for each in meters] == [7, 8, 10, 20]
+    assert meters[0] == {"input_fresh": 305, "cache_read": 10, "cache_write_5m": 5, "output": 7}
+    assert load(child).inferences == 0
+
+
+def test_codex_session_that_was_written_again_counts_once(tmp_path: Path, store: Store, load: Load) -> None:
+    again = [{**line, "timestamp": f"2026-01-02T00:00:00.{place:03}Z"} for place, line in enumerate(CODEX_PARENT)]
+    (tmp_path / "first.jsonl").write_bytes(lines(*CODEX_PARENT))
+    (tmp_path / "resumed.jsonl").write_bytes(lines(*again, codex_usage("2026-01-02T00:00:09Z", 50, 5, 350, 35)))
+    assert load(tmp_path / "first.jsonl").inferences == 2
+    assert load(tmp_path / "resumed.jsonl").inferences == 1
+
+
+def test_codex_totals_give_the_usage_where_it_is_not_told(tmp_path: Path, store: Store, load: Load) -> None:
+    path = tmp_path / "rollout.jsonl"
+    totals = [{**line, "payload": {"type": "token_count", "info": {"total_token_usage": line["payload"]["info"]["total_token_usage"]}}}
+              for line in CODEX_PARENT[-2:]]  # fmt: skip
+    path.write_bytes(lines(*CODEX_PARENT[:-2], *totals))
+    load(path)
+    meters = [row.inference.meters for row in store.inferences()]
+    assert sorted((each.input_total, each.output) for each in meters) == [(100, 10), (200, 20)]
+
+
+def gemini_line(name: str, kind: str, second: int, **more: Any) -> dict[str, Any]:
+    return {"id": name, "type": kind, "timestamp": f"2026-01-01T00:00:{second:02}Z", "content": "", **more}
+
+
+def test_gemini_cli_lines_that_are_written_again_count_once(tmp_path: Path, store: Store, load: Load) -> None:
+    """What Gemini CLI writes since 2026: a head, messages again as they grow, rewinds, changes of the whole history."""
+    tokens = {"input": 100, "output": 10, "cached": 30, "thoughts": 4, "tool": 6, "total": 120}
+    call = {"id": "t", "name": "read_file", "args": {}, "status": "success", "timestamp": "2026-01-01T00:00:05Z"}
+    answer = gemini_line("a", "gemini", 3, model="gemini-3-pro", tokens=None)
+    head = {"sessionId": "main", "projectHash": "x", "startTime": "2026-01-01T00:00:00Z"}
+    main = [
+        head,
+        gemini_line("u", "user", 0),
+        {"$set": {"lastUpdated": "2026-01-01T00:00:00Z"}},
+        answer,
+        {**answer, "tokens": tokens},
+        {**answer, "tokens": tokens, "toolCalls": [call]},
+        gemini_line("rewound", "gemini", 9, model="gemini-3-pro", tokens=tokens),
+        {"$rewindTo": "rewound"},
+        {
+            "$set": {
+                "messages": [gemini_line("u", "user", 0), {**answer, "tokens": tokens}, gemini_line("s", "gemini", 12)]
+            }
+        },
+        gemini_line("b", "gemini", 20, model="gemini-3-pro", tokens=tokens),
+    ]
+    agent = [
+        {"sessionId": "agent", "projectHash": "x", "kind": "subagent"},
+        gemini_line("u", "user", 4),
+        gemini_line("a", "gemini", 5, model="gemini-3-flash", tokens=tokens),
+    ]
+    folder = tmp_path / "tmp" / "hash" / "chats"
+    (folder / "main").mkdir(parents=True)
+    (folder / "session-2026-01-01-main.jsonl").write_bytes(lines(*main))
+    (folder / "main" / "agent.jsonl").write_bytes(lines(*agent))
+    legacy = {**head, "messages": [gemini_line("u", "user", 0), {**answer, "tokens": tokens}]}
+    (folder / "session-2026-01-01-main.json").write_text(json.dumps(legacy, indent=2))
+    report = load(tmp_path / "tmp")
+    assert (report.inferences, report.tool_calls, report.warnings["broken_line"]) == (4, 1, 0)
+    assert {row.placement.session_id for row in store.inferences()} == {"main"}
+    for row in store.inferences():
+        assert row.inference.meters.as_dict() == {"input_fresh": 76, "cache_read": 30, "output": 14, "reasoning": 4}
+
+
 def test_opencode_messages_of_one_question_are_one_run(tmp_path: Path, store: Store, load: Load) -> None:
     folder = tmp_path / "message"
     folder.mkdir()
@@ -87,6 +206,23 @@ def test_burstgpt_table_is_read_by_its_columns(tmp_path: Path, store: Store, loa
     [row] = store.inferences()
     assert (row.inference.model, row.inference.meters.as_dict()) == ("ChatGPT", {"input_fresh": 472, "output": 18})
     assert row.placement.start_ns == 5_000_000_000
+
+
+def test_burstgpt_says_what_failed_how_long_it_took_and_in_which_session(
+    tmp_path: Path, store: Store, load: Load
+) -> None:
+    path = tmp_path / "BurstGPT_3.csv"
+    path.write_text(
+        "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+        "19440110.0,1722ac82,43,GPT-4,906,446,1352,Conversation log\n"
+        "19440192.0,1722ac82,8,GPT-4,1779,0,1779,Conversation log\n"
+        "19440254.0,,3,ChatGPT,935,178,1113,API log\n"
+    )
+    load(path)
+    rows = sorted(store.inferences(), key=lambda row: row.placement.start_ns or 0)
+    assert [row.placement.duration_ns for row in rows] == [43 * 10**9, 8 * 10**9, 3 * 10**9]
+    assert [row.placement.session_id for row in rows] == ["1722ac82", "1722ac82", None]
+    assert [row.placement.error_type for row in rows] == [None, "no_response", None]
 
 
 def test_vidur_table_is_read_by_its_columns(tmp_path: Path, store: Store, load: Load) -> None:
