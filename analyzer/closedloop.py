@@ -76,12 +76,11 @@ def steps_seconds(terms: StepTerms, decodes: Floats, kv_tokens: Floats, prefill:
     sequences = decodes + (prefill > 0)
     share = 1.0 / terms.microbatches
     rank = share / terms.attention_groups
-    seconds = _smooth_maximum(terms.weight_seconds, tokens * rank * terms.gemm_seconds_per_token)
+    seconds = terms.weight_seconds + tokens * rank * terms.gemm_seconds_per_token
     coverage = -np.expm1(tokens * share * terms.expert_log_miss)
-    seconds = seconds + _smooth_maximum(
-        coverage * terms.expert_weight_seconds,
-        tokens * share * terms.expert_seconds_per_token * (1.0 + terms.expert_imbalance * coverage),
-    )
+    busiest = 1.0 + terms.expert_imbalance * coverage
+    seconds = seconds + coverage * terms.expert_weight_seconds
+    seconds = seconds + tokens * share * terms.expert_seconds_per_token * busiest
     seconds = seconds + pairs * rank * terms.pair_seconds
     seconds = seconds + kv_tokens * rank * np.maximum(terms.kv_seconds_per_token, terms.kv_compute_seconds_per_token)
     seen = np.minimum(kv_tokens * rank, decodes * rank * terms.window_tokens)
@@ -91,10 +90,6 @@ def steps_seconds(terms: StepTerms, decodes: Floats, kv_tokens: Floats, prefill:
     seconds = seconds + sequences * rank * (terms.state_seconds_per_sequence + terms.host_seconds_per_sequence)
     total = seconds + terms.link_seconds + tokens * rank * terms.link_seconds_per_token + terms.host_seconds
     return cast("Floats", total)
-
-
-def _smooth_maximum(a: Any, b: Any) -> Any:
-    return np.sqrt(np.sqrt(a**4 + b**4))
 
 
 def settle(terms: StepTerms, loops: Loops) -> Latencies:

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from inferometer.analyzer.replay_arrivals import Clocks, set_clocks
-from inferometer.analyzer.replay_cost import Bill, Use, bill, energy, hourly_price
+from inferometer.analyzer.replay_cost import Bill, Energy, Use, bill, energy, hourly_price
 from inferometer.analyzer.replay_engine import MOST_BACKGROUND_CALLS, Simulation, simulate
 from inferometer.analyzer.replay_fleet import Deployment, build_deployment
 from inferometer.analyzer.replay_latency import measure_latencies
@@ -50,9 +50,6 @@ def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True
     if with_interval and not scenario.arrivals.compresses_time:
         factors = (found.spread.tpot_p10, found.spread.tpot_p90)
         ends = [_simulate(clocks, build_deployment(scenario, workload, factor), scenario) for factor in factors]
-    makespan_s, busy_s = simulation.makespan_s, simulation.total("busy_s")
-    idle_s = max(0.0, makespan_s * deployment.replicas - busy_s)
-    chips = deployment.chips / deployment.replicas
     return ReplayResult(
         scenario=scenario,
         workload=clocks.workload,
@@ -64,12 +61,8 @@ def replay(workload: Workload, scenario: Scenario, *, with_interval: bool = True
         latencies=measure_latencies(clocks.workload, simulation),
         interval=None if ends[0] is simulation else _interval(clocks.workload, ends),
         bill=_bill(clocks, deployment, scenario, (ends[0], simulation, ends[1])),
-        energy=energy(
-            deployment.step_model.hardware, deployment.chips, busy_s * chips, idle_s * chips, scenario.payment.pue
-        )
-        if not scenario.arrivals.compresses_time
-        else None,
-        busy_s=busy_s,
+        energy=_energy(deployment, scenario, (ends[0], simulation, ends[1])),
+        busy_s=simulation.total("busy_s"),
         served=served,
         warnings=_warnings(clocks.workload, deployment, scenario, simulation),
     )
@@ -104,6 +97,26 @@ def _bill(
     spans = tuple(end.makespan_s for end in ends)
     use = Use(_three(own), _three(others), _three(spans), deployment.replicas)
     return bill(price, use, deployment.chips, scenario.payment, clocks.workload.recorded.cost_usd)
+
+
+def _energy(
+    deployment: Deployment, scenario: Scenario, ends: tuple[Simulation, Simulation, Simulation]
+) -> Energy | None:
+    """Return the energy, None on compressed time and where no power is known; `ends` are fast, as modelled, slow."""
+    if scenario.arrivals.compresses_time:
+        return None
+    chips = deployment.chips / deployment.replicas
+    found = []
+    for end in ends:
+        busy_s = end.total("busy_s")
+        idle_s = max(0.0, end.makespan_s * deployment.replicas - busy_s)
+        taken = energy(
+            deployment.step_model.hardware, deployment.chips, busy_s * chips, idle_s * chips, scenario.payment.pue
+        )
+        if taken is None:
+            return None
+        found.append(taken)
+    return Energy(min(each.kwh_low for each in found), found[1].kwh, max(each.kwh_high for each in found))
 
 
 def _three(values: tuple[float, ...]) -> tuple[float, float, float]:

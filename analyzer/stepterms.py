@@ -6,6 +6,10 @@ Three layers, each a plain function:
 2. `terms_of` divides that by a chip's peaks and an engine's efficiencies: the doubles of ``csrc/steptime.h``;
 3. `seconds_of` adds the terms up for one step's load, as ``step_seconds`` does in C.
 
+Reading weights and computing with them add up. The share of the chip's rate that products reach then depends on their
+size: it grows with a step's tokens as n / (n + half), where half is the tokens whose computing takes as long as reading
+the weights. What else was tried is in docs/decisions/0011-fitted-step-times.md.
+
 `analyzer/steptime.py` puts the three together for profiles, with memory, confidence and interval.
 """
 
@@ -334,10 +338,6 @@ def terms_of(demand: Demand, peaks: Peaks, constants: Constants) -> StepTerms:
     )
 
 
-def _smooth_maximum(a: float, b: float) -> float:
-    return math.sqrt(math.sqrt(a**4 + b**4))
-
-
 def seconds_of(terms: StepTerms, load: StepLoad) -> float:
     """Return the seconds of one step; the reference of ``step_seconds`` in ``csrc/steptime.c``."""
     queries = load.decode_sequences + load.draft_tokens
@@ -346,13 +346,12 @@ def seconds_of(terms: StepTerms, load: StepLoad) -> float:
         return 0.0
     share = 1.0 / terms.microbatches
     rank = share / terms.attention_groups
-    seconds = _smooth_maximum(terms.weight_seconds, tokens * rank * terms.gemm_seconds_per_token)
+    seconds = terms.weight_seconds + tokens * rank * terms.gemm_seconds_per_token
     if terms.expert_weight_seconds > 0.0 or terms.expert_seconds_per_token > 0.0:
         coverage = -math.expm1(tokens * share * terms.expert_log_miss)
         busiest = 1.0 + terms.expert_imbalance * coverage
-        seconds += _smooth_maximum(
-            coverage * terms.expert_weight_seconds, tokens * share * terms.expert_seconds_per_token * busiest
-        )
+        seconds += coverage * terms.expert_weight_seconds
+        seconds += tokens * share * terms.expert_seconds_per_token * busiest
     seconds += _attention_seconds(terms, load, rank, queries)
     seconds += load.sequences * rank * terms.state_seconds_per_sequence
     seconds += terms.link_seconds + tokens * rank * terms.link_seconds_per_token

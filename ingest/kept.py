@@ -33,6 +33,8 @@ def read_kept_text(span: Span) -> KeptText:
     plan = plan_of(raw.scope, raw.attributes)
     try:
         fields = plan.read(raw.attributes)
+        if plan.wrapper is not None:
+            fields = {**plan.wrapper.read(raw.attributes), **fields}
         if plan.dialect is not None and plan.dialect.refine is not None:
             plan.dialect.refine(raw, fields)
         said, answer = input_of(raw.attributes, fields), _answer_of(raw.attributes, fields)

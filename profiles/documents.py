@@ -270,7 +270,7 @@ def _load_all(read: Callable[[Document], Profile], documents: tuple[Document, ..
 
 
 def find(what: str, name: str, profiles: Mapping[str, Profile]) -> Profile:
-    """Return the profile with this id or alias, upper and lower case alike.
+    """Return the profile with this id or alias, upper and lower case alike, or with what follows a vendor in either.
 
     Raises:
         UnknownNameError: none has it; carries the nearest names.
@@ -279,7 +279,13 @@ def find(what: str, name: str, profiles: Mapping[str, Profile]) -> Profile:
     if exact is not None:
         return exact
     wanted = name.casefold()
+    without_vendor: Profile | None = None
     for profile in profiles.values():
-        if wanted in (known.casefold() for known in (profile.id, *profile.aliases)):
+        names = [known.casefold() for known in (profile.id, *profile.aliases)]
+        if wanted in names:
             return profile
+        if without_vendor is None and wanted in (known.rpartition("/")[2] for known in names):
+            without_vendor = profile
+    if without_vendor is not None:
+        return without_vendor
     raise UnknownNameError(what, name, [known for p in profiles.values() for known in (p.id, *p.aliases)])

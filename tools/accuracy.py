@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from closed_loops import Loop, add_loops
 from disaggregated import Trends
 from fitting import Data
 from ground_truth import FOLDS, LOOP, REQUEST, THROUGHPUT
@@ -33,6 +34,7 @@ def write_accuracy(
     loops: list[OpenLoop],
     trends: Trends,
     machines: list[Machine],
+    closed: list[Loop],
 ) -> str:
     """Return the whole page."""
     page = Page()
@@ -45,6 +47,7 @@ def write_accuracy(
     add_ranking(page, data, study)
     add_peers(page, data, study, peer)
     _open_loops(page, data, study, loops)
+    add_loops(page, closed)
     _machines(page, machines)
     return "\n".join(page.lines).rstrip() + "\n"
 

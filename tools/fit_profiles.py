@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from accuracy import write_accuracy
+from closed_loops import compare_loops
 from disaggregated import Trends, fit_trends, read_disaggregated
 from fitting import Data, Estimate, fit, gather
 from ground_truth import LOOP, read_ground_truth
@@ -260,8 +261,8 @@ def main() -> None:
     path.write_text(machine_file(machines, options.as_of), encoding="utf-8")
     print(f"wrote {path.relative_to(ROOT)}")
     page = ROOT / "docs" / "accuracy.md"
-    bands = class_bands(data, result)
-    text = write_accuracy(data, result, bands, left_out, options.peer, options.as_of, loops, trends, machines)
+    bands, closed = class_bands(data, result), compare_loops(data, estimate)
+    text = write_accuracy(data, result, bands, left_out, options.peer, options.as_of, loops, trends, machines, closed)
     page.write_text(text, encoding="utf-8")
     print(f"wrote {page.relative_to(ROOT)}")
 

@@ -15,7 +15,7 @@ import numpy as np
 from ground_truth import Observation
 
 from inferometer.analyzer.closedloop import Loops, settle
-from inferometer.analyzer.stepterms import Demand, Peaks, demand, peaks, terms_of
+from inferometer.analyzer.stepterms import Demand, Peaks, StepTerms, demand, peaks, terms_of
 from inferometer.analyzer.steptime import corrected, replica_memory
 from inferometer.profiles.engines import (
     ANY_VERSION,
@@ -230,8 +230,10 @@ class Predicted:
     rate: np.ndarray
 
 
-def predict(data: Data, estimate: Estimate, rows: np.ndarray, known: str = "version") -> Predicted:
-    """Return what an estimate says of `rows`, using what is ``known``: version, model (any version), pair or engine."""
+def terms_and_loops(
+    data: Data, estimate: Estimate, rows: np.ndarray, known: str = "version"
+) -> tuple[StepTerms, Loops]:
+    """Return the step terms and closed loops of `rows`, by what is ``known``: version, model, pair or engine."""
     offsets = GLOBAL * estimate.shared + OF_ENGINE * estimate.engine[data.of_engine[rows]]
     if known != "engine":
         offsets = offsets + OF_PAIR * estimate.pair[data.of_pair[rows]]
@@ -250,6 +252,12 @@ def predict(data: Data, estimate: Estimate, rows: np.ndarray, known: str = "vers
         frontend_seconds=constants.frontend_ms * 1e-3 * factors["frontend_factor"],
         arrival_burst=constants.arrival_burst * factors["burst_factor"],
     )
+    return terms, loops  # type: ignore[return-value]
+
+
+def predict(data: Data, estimate: Estimate, rows: np.ndarray, known: str = "version") -> Predicted:
+    """Return what an estimate says of `rows`, using what is ``known``: version, model (any version), pair or engine."""
+    terms, loops = terms_and_loops(data, estimate, rows, known)
     solved = settle(terms, loops)
     saturated = loops.users >= EFFECTIVELY_UNLIMITED / 1e6
     cycle = np.where(

@@ -2,20 +2,13 @@
 
 #include <math.h>
 
-/* A maximum without the corner: (a^4 + b^4)^(1/4). Reading and computing overlap well, but not wholly. */
-static double smooth_maximum(double a, double b)
-{
-    double a2 = a * a, b2 = b * b;
-    return sqrt(sqrt(a2 * a2 + b2 * b2));
-}
-
 static double expert_seconds(const StepModel *m, double tokens)
 {
     if (m->expert_weight_seconds <= 0.0 && m->expert_seconds_per_token <= 0.0)
         return 0.0;
     double coverage = -expm1(tokens * m->expert_log_miss);
     double busiest = 1.0 + m->expert_imbalance * coverage;
-    return smooth_maximum(coverage * m->expert_weight_seconds, tokens * m->expert_seconds_per_token * busiest);
+    return coverage * m->expert_weight_seconds + tokens * m->expert_seconds_per_token * busiest;
 }
 
 static double attention_seconds(const StepModel *m, double decodes, double kv_tokens, double queries,
@@ -47,7 +40,7 @@ double step_seconds(const StepModel *m, const StepLoad *load)
     double rank_share = replica_share / m->attention_groups;
     double rank_tokens = tokens * rank_share;
 
-    double seconds = smooth_maximum(m->weight_seconds, rank_tokens * m->gemm_seconds_per_token);
+    double seconds = m->weight_seconds + rank_tokens * m->gemm_seconds_per_token;
     seconds += expert_seconds(m, tokens * replica_share);
     seconds += attention_seconds(m, load->decode_sequences * rank_share, load->decode_kv_tokens * rank_share,
                                  queries * rank_share, load->prefill_tokens * rank_share,

@@ -11,7 +11,8 @@ typedef struct StepModel {
     /* shape of the deployment */
     double attention_groups; /* data-parallel attention ranks that share the load of one replica; >= 1 */
     double microbatches;     /* pipeline stages, each at work on its share of the batch; >= 1 */
-    /* matrix products that every token meets: time is the smooth maximum of reading and computing */
+    /* matrix products that every token meets: reading and computing add up, so that the share of the chip's rate which
+     * a step of n tokens reaches grows as n / (n + half), half of it where reading takes as long as computing */
     double weight_seconds;         /* read the weights once */
     double gemm_seconds_per_token; /* compute, per token of the step */
     /* experts: the same, with only the touched ones read */

@@ -420,9 +420,21 @@ def test_energy_range_holds_what_was_measured(
     fits = [batch for batch in batches if batch * 1400 <= step.kv_capacity_tokens]
     seconds = min(step.seconds(StepLoad(batch, batch, batch * 700)) / batch for batch in fits)
     board = replace(step.hardware, power=replace(step.hardware.power, all_in_w=step.hardware.power.board_w))  # type: ignore[type-var,union-attr]
-    found = energy(board, tp, busy_chip_s=seconds * tp, idle_chip_s=0.0, pue=None)
-    assert found is not None
-    assert found.kwh_low * 3.6e6 < measured < found.kwh_high * 3.6e6
+    fast, slow = (
+        energy(board, tp, busy_chip_s=seconds * factor * tp, idle_chip_s=0.0, pue=None)
+        for factor in (step.spread.tpot_p10, step.spread.tpot_p90)
+    )
+    assert fast is not None
+    assert slow is not None
+    assert fast.kwh_low * 3.6e6 < measured < slow.kwh_high * 3.6e6
+
+
+def test_energy_range_holds_fast_and_slow_steps(workload: Workload, result: ReplayResult) -> None:
+    alone = replay(workload, H100, with_interval=False)
+    assert alone.energy is not None
+    assert result.energy is not None
+    assert result.energy.kwh == alone.energy.kwh
+    assert result.energy.kwh_low < alone.energy.kwh_low < alone.energy.kwh_high < result.energy.kwh_high
 
 
 def test_energy_needs_a_known_power_and_counts_idling() -> None:
