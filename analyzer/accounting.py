@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 from inferometer.analyzer.estimation import Interval, SampledSum
@@ -21,6 +22,7 @@ from inferometer.store import Store
 
 METERS = ("input_fresh", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning")
 
+_TOKENS = attrgetter(*METERS)
 _MONEY = ("cost_usd", "contracted_cost_usd", "effective_cost_usd", "recorded_cost_usd", "charges_usd")
 _DAY_NS = 86_400 * 1_000_000_000
 _PICODOLLAR = Decimal("1e-12")
@@ -115,16 +117,17 @@ class Tally:
         if placement.run_id is not None:
             self._runs[placement.run_id] = weight
         factor = 1 if weight == 1 else Decimal(repr(weight))
-        for name in METERS:
-            tokens = getattr(call.meters, name)
+        for name, tokens in zip(METERS, _TOKENS(call.meters), strict=True):
             if tokens is not None:
                 self._tokens[name] = self._tokens.get(name, 0) + tokens * factor
         if priced.list_cost_usd is None:
             self._counts["unpriced"] += factor
         else:
             self._cost.add(call.trace_id, weight, priced.list_cost_usd)
-            group.cost_usd = (group.cost_usd or _ZERO) + priced.list_cost_usd * factor
-            contracted = (priced.contracted_cost_usd or _ZERO) * factor
+            listed, contracted = priced.list_cost_usd, priced.contracted_cost_usd or _ZERO
+            if factor != 1:
+                listed, contracted = listed * factor, contracted * factor
+            group.cost_usd = listed if group.cost_usd is None else group.cost_usd + listed
             self.contracted_usd[priced.coverage] = self.contracted_usd.get(priced.coverage, _ZERO) + contracted
             if priced.partial:
                 self._counts["partial"] += factor

@@ -16,7 +16,7 @@ from inferometer.profiles.prices import Priced, PriceList
 from inferometer.schema.attributes import AGENT_VERSION
 from inferometer.schema.meters import Meters
 from inferometer.schema.moments import is_date
-from inferometer.schema.records import Charge, Inference, Operation, Outcome, PrefixChain, Run, ServingSample, Span
+from inferometer.schema.records import Charge, Inference, Operation, Outcome, Run, ServingSample, Span
 from inferometer.schema.rows import InferenceRow, Placement, SpanOutline, ToolCallRow
 from inferometer.schema.selection import Selection
 
@@ -76,7 +76,9 @@ class CostedCall:
         extra_usd: what a change costs beside the call's own price, such as calls that have to be made again.
         meters: its tokens.
         key: (trace_id, span_id).
+        provider: who served it; None where no span says.
         model: the model's name, ``unknown`` where no span says.
+        prefix: the chain of its input's blocks; None where it has none.
         weight: inverse sampling probability; 1 where unknown.
         start_ns: start in nanoseconds since 1970; 0 where unknown.
         end_ns: end in nanoseconds since 1970; the start where unknown.
@@ -88,7 +90,7 @@ class CostedCall:
 
     __slots__ = (
         *("_inference", "cost_usd", "end_ns", "extra_usd", "input_tokens", "key", "meters", "model", "output_tokens"),
-        *("placement", "priced", "start_ns", "weight", "weighted_cost_usd"),
+        *("placement", "prefix", "priced", "provider", "start_ns", "weight", "weighted_cost_usd"),
     )
 
     def __init__(self, row: InferenceRow, priced: Priced, extra_usd: Decimal = ZERO) -> None:
@@ -96,7 +98,9 @@ class CostedCall:
         self._inference = inference
         self.placement = placement
         self.key: tuple[bytes, bytes] = (inference.trace_id, inference.span_id)
+        self.provider = inference.provider
         self.model: str = inference.response_model or inference.request_model or "unknown"
+        self.prefix = inference.prefix
         self.weight: float = placement.weight or 1.0
         self.start_ns: int = placement.start_ns or 0
         self.end_ns: int = placement.end_ns or self.start_ns
@@ -131,7 +135,9 @@ class CostedCall:
         changed._inference = self._inference
         changed.placement = self.placement
         changed.key = self.key
+        changed.provider = self.provider
         changed.model = self.model
+        changed.prefix = self.prefix
         changed.weight = self.weight
         changed.start_ns = self.start_ns
         changed.end_ns = self.end_ns
@@ -144,16 +150,6 @@ class CostedCall:
         if self._inference.meters is not self.meters:
             self._inference = replace(self._inference, meters=self.meters)
         return self._inference
-
-    @property
-    def prefix(self) -> PrefixChain | None:
-        """The chain of its input's blocks; None where it has none."""
-        return self._inference.prefix
-
-    @property
-    def provider(self) -> str | None:
-        """Who served it; None where no span says."""
-        return self._inference.provider
 
     @property
     def operation(self) -> Operation:

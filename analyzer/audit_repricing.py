@@ -50,6 +50,7 @@ def _price_of(call: CostedCall, meters: Meters, price: PriceCall) -> Priced:
     return price(call.with_meters(meters, was).row)
 
 
+_WEIGHTED_COST = attrgetter("weighted_cost_usd")
 _METER_VALUES = attrgetter(*(field.name for field in fields(Meters)))
 
 
@@ -122,6 +123,9 @@ def input_cost_usd(call: CostedCall, tokens: int, *, fresh_first: bool = False) 
 
 def saving_usd(before: Iterable[CostedCall], after: Iterable[CostedCall]) -> Decimal:
     """Return what the second list costs less than the first, weighted."""
-    return sum((call.weighted_cost_usd for call in before), ZERO) - sum(
-        (call.weighted_cost_usd for call in after), ZERO
-    )
+    return cost_usd(before) - cost_usd(after)
+
+
+def cost_usd(calls: Iterable[CostedCall]) -> Decimal:
+    """Return what calls cost, weighted; those without a price add nothing."""
+    return sum(map(_WEIGHTED_COST, calls), ZERO)

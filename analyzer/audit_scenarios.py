@@ -7,7 +7,7 @@ model would answer. Recommendations about serving are made only for calls that w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -26,14 +26,16 @@ from inferometer.analyzer.recommend_serving import (
     SHARED,
     Comparison,
     cost_range,
+    least_refusals,
     other_hardware,
     replay_lever,
     title_of,
 )
 from inferometer.analyzer.replay import Payment, ReplayResult, Scenario, replay
+from inferometer.analyzer.replay_fleet import whole_shapes
 from inferometer.analyzer.roofline import roofline
 from inferometer.analyzer.workload import Workload, build_workload
-from inferometer.profiles.hardware import load_hardware
+from inferometer.profiles.hardware import Hardware, load_hardware
 from inferometer.profiles.models import load_model
 from inferometer.profiles.prices.published import SELF_HOSTED
 from inferometer.schema.errors import InfeasibleError, UnknownNameError, UserError
@@ -174,21 +176,32 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
 
 
 def _on_hardware(workload: Workload, model: str, hardware: str) -> ReplayResult | None:
-    """Replay on a machine at the best precision and the smallest parallelism that fit; None where none does."""
+    """Replay on a machine at the best precision and in the fewest chips that hold every call; None where none does."""
     profile = load_hardware(hardware)
     engine = ENGINES.get(profile.kind, "vendor_runtime")
     for precision in ("fp8", "bf16"):
-        for ranks in PARALLELISM:
-            scenario = Scenario(hardware, engine, model, precision=precision, tp=ranks, payment=_payment(hardware))
+        shapes = list(_shapes(profile, model))
+        for tp, pp in shapes:
+            scenario = Scenario(hardware, engine, model, precision=precision, tp=tp, pp=pp, payment=_payment(hardware))
             try:
+                if (tp, pp) != shapes[-1] and least_refusals(workload, scenario).over_memory:
+                    continue
                 result = replay(workload, scenario)
             except InfeasibleError:
                 continue
             except UserError:
                 break
-            if result.as_dict()["refused"]["over_memory"] == 0 or ranks == PARALLELISM[-1]:
+            if result.as_dict()["refused"]["over_memory"] == 0 or (tp, pp) == shapes[-1]:
                 return result
     return None
+
+
+def _shapes(hardware: Hardware, model: str) -> Iterator[tuple[int, int | None]]:
+    """Yield tensor ranks and pipeline stages to try, fewest chips first; whole machines where a chip is had only so."""
+    if hardware.deployment:
+        yield from whole_shapes(hardware.deployment, load_model(model))
+    else:
+        yield from ((ranks, None) for ranks in PARALLELISM)
 
 
 def _payment(hardware: str) -> Payment:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
+from itertools import chain
 
 import numpy as np
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, PriceCall
-from inferometer.analyzer.audit_repricing import with_meters
+from inferometer.analyzer.audit_dataset import CostedCall, PriceCall
+from inferometer.analyzer.audit_repricing import cost_usd, with_meters
 from inferometer.analyzer.recommend import Proposal
 from inferometer.analyzer.waste import CacheRule, Examined
 from inferometer.analyzer.waste_cache import NS, cacheable_columns
@@ -28,7 +28,7 @@ def caching_proposals(examined: Examined) -> list[Proposal]:
     """Return the caching proposals that the calls give reason for."""
     found = []
     calls = examined.dataset.calls
-    explicit = [call for call in calls if _has_explicit_rule(call, examined.cache_rule)]
+    explicit = [call for call in calls if _explicit_rule(call, examined.cache_rule) is not None]
     if explicit:
         found.append(_prompt_caching(examined, explicit))
     price = examined.dataset.price
@@ -39,11 +39,12 @@ def caching_proposals(examined: Examined) -> list[Proposal]:
     return found
 
 
-def _has_explicit_rule(call: CostedCall, rule_of: RuleOf) -> bool:
+def _explicit_rule(call: CostedCall, rule_of: RuleOf) -> CacheRule | None:
+    """Return the rule of a provider that has to be asked to cache; None where there is no chain or no such rule."""
     if call.prefix is None or not call.prefix.hashes:
-        return False
+        return None
     rule = rule_of(call)
-    return rule is not None and not rule.automatic
+    return None if rule is None or rule.automatic else rule
 
 
 def _prompt_caching(examined: Examined, explicit: Sequence[CostedCall]) -> Proposal:
@@ -97,55 +98,51 @@ def cached(
             for granted and leaves calls of unknown cache use alone; ``high`` writes only what is read in time.
         remembered: reaches worked out before; filled here.
     """
-    members: dict[Group, list[int]] = defaultdict(list)
+    members: dict[Group, dict[CacheRule, list[int]]] = defaultdict(lambda: defaultdict(list))
     busy: set[Group] = set()
     for index, call in enumerate(calls):
         group = call.placement.agent_name, call.model
         meters = call.meters
         if meters.cache_read or meters.cache_write_5m or meters.cache_write_1h:
             busy.add(group)
-        elif _has_explicit_rule(call, rule_of) and not (policy == "low" and meters.cache_read is None):
-            members[group].append(index)
+        elif not (policy == "low" and meters.cache_read is None):
+            rule = _explicit_rule(call, rule_of)
+            if rule is not None:
+                members[group][rule].append(index)
     result = list(calls)
-    for group, indices in members.items():
+    for group, by_rule in members.items():
         if group in busy:
             continue
-        before = [calls[index] for index in indices]
-        after = _cached_group(before, rule_of, price, policy, remembered)
-        if _cost_usd(after) < _cost_usd(before):
-            for index, call in zip(indices, after, strict=True):
+        before: list[CostedCall] = []
+        after: list[CostedCall] = []
+        for rule, indices in by_rule.items():
+            chosen = [calls[index] for index in indices]
+            before += chosen
+            after += _cached_calls(chosen, rule, price, policy, remembered)
+        if cost_usd(after) < cost_usd(before):
+            for index, call in zip(chain.from_iterable(by_rule.values()), after, strict=True):
                 result[index] = call
     return result
 
 
-def _cost_usd(calls: Sequence[CostedCall]) -> Decimal:
-    return sum((call.weighted_cost_usd for call in calls), ZERO)
-
-
-def _cached_group(
-    calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall, policy: str, remembered: Remembered
+def _cached_calls(
+    calls: list[CostedCall], rule: CacheRule, price: PriceCall, policy: str, remembered: Remembered
 ) -> list[CostedCall]:
-    by_rule: dict[CacheRule, list[int]] = defaultdict(list)
-    for index, call in enumerate(calls):
-        rule = rule_of(call)
-        assert rule is not None
-        by_rule[rule].append(index)
+    ttl_ns = int(rule.ttl_s * NS * (0.5 if policy == "low" else 1))
+    which = ttl_ns, tuple([call.key for call in calls])
+    reach = remembered.get(which)
+    if reach is None:
+        reach = remembered[which] = reach_columns(calls, ttl_ns)
+    upto = {"low": reach.blocks, "mid": reach.recurring, "high": reach.read_later}[policy]
+    inputs = np.array([call.input_tokens for call in calls], np.int64)
+    reads = cacheable_columns(reach.tokens_of(reach.alive, inputs), rule)
+    writes = cacheable_columns(reach.tokens_of(np.maximum(upto, reach.alive), inputs), rule) - reads
     after = list(calls)
-    for rule, indices in by_rule.items():
-        members = [calls[index] for index in indices]
-        ttl_ns = int(rule.ttl_s * NS * (0.5 if policy == "low" else 1))
-        which = ttl_ns, tuple(call.key for call in members)
-        reach = remembered.get(which)
-        if reach is None:
-            reach = remembered[which] = reach_columns(members, ttl_ns)
-        upto = {"low": reach.blocks, "mid": reach.recurring, "high": reach.read_later}[policy]
-        inputs = np.array([call.input_tokens for call in members], np.int64)
-        read = cacheable_columns(reach.tokens_of(reach.alive, inputs), rule)
-        written = cacheable_columns(reach.tokens_of(np.maximum(upto, reach.alive), inputs), rule) - read
-        for place in np.flatnonzero((read > 0) | (written > 0)).tolist():
-            tokens = {"cache_read": int(read[place]), "cache_write_5m": max(0, int(written[place]))}
-            fresh = members[place].input_tokens - sum(tokens.values())
-            after[indices[place]] = with_meters(members[place], price, input_fresh=fresh, **tokens)
+    for place, (read, wrote) in enumerate(zip(reads.tolist(), np.maximum(writes, 0).tolist(), strict=True)):
+        if read or wrote:
+            call = calls[place]
+            fresh = call.input_tokens - read - wrote
+            after[place] = with_meters(call, price, input_fresh=fresh, cache_read=read, cache_write_5m=wrote)
     return after
 
 
@@ -250,7 +247,7 @@ def _kept_where_cheaper(
 ) -> list[CostedCall]:
     result = list(calls)
     for group in groups:
-        if _cost_usd([call for _, call in group]) < _cost_usd([calls[index] for index, _ in group]):
+        if cost_usd(call for _, call in group) < cost_usd(calls[index] for index, _ in group):
             for index, call in group:
                 result[index] = call
     return result

@@ -7,10 +7,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+
 from inferometer.analyzer.audit_dataset import ZERO, Dataset
 from inferometer.analyzer.ledger import Ledger
 from inferometer.analyzer.recommend import MINIMUM_SHARE, Money, Recommendation
 from inferometer.analyzer.replay import ReplayResult, Scenario, replay
+from inferometer.analyzer.replay_fleet import build_deployment
+from inferometer.analyzer.replay_recount import count_as
 from inferometer.analyzer.workload import Workload
 from inferometer.profiles.hardware import load_hardware
 from inferometer.schema.errors import InfeasibleError, UserError
@@ -94,13 +98,41 @@ LEVERS = (
 )
 
 
+@dataclass(slots=True, frozen=True)
+class Refusals:
+    """How many calls are longer than a model's window, and than the memory of a replica."""
+
+    over_context: int
+    over_memory: int
+
+
+def least_refusals(workload: Workload, scenario: Scenario) -> Refusals:
+    """Return the calls that lengths alone tell a deployment must refuse: a replay refuses these, and hardly more.
+
+    Raises:
+        InfeasibleError: the deployment cannot be.
+        UnknownNameError: a profile that is none.
+    """
+    deployment = build_deployment(scenario, workload)
+    rules = deployment.fleet.rules
+    served = count_as(workload, scenario, deployment.step_model.model.id).workload
+    inputs = served.input_tokens
+    within = inputs <= rules.window_tokens
+    over_memory = within & (inputs + served.output_tokens > rules.kv_tokens)
+    return Refusals(int(np.count_nonzero(~within)), int(np.count_nonzero(over_memory)))
+
+
 def replay_lever(workload: Workload, baseline: ReplayResult, lever: Lever) -> ReplayResult | None:
     """Replay the change at the smallest parallelism that refuses no more calls than the baseline, if any."""
     changed = lever.change(baseline.scenario)
     allowed = sum(baseline.as_dict()["refused"].values())
     for ranks in (ranks for ranks in PARALLELISM if ranks >= (changed.tp or 1)):
+        scenario = replace(changed, tp=ranks)
         try:
-            result = replay(workload, replace(changed, tp=ranks))
+            refused = least_refusals(workload, scenario)
+            if refused.over_context + refused.over_memory > allowed:
+                continue
+            result = replay(workload, scenario)
         except InfeasibleError:
             continue
         except UserError:

@@ -143,7 +143,8 @@ def price_meters(
         if rate is None:
             notes.append(f"the list has no price for {part} of this model")
             continue
-        amount = tokens * rate.at(input_tokens) * _PER_MILLION
+        usd_per_mtok = rate.at(input_tokens) if rate.tiers else rate.base
+        amount = tokens * usd_per_mtok * _PER_MILLION
         cost[meter] = cost[meter] + amount if meter in cost else amount
     if (meters.input_audio or meters.cache_read_audio) and "input_audio" not in card.rates:
         notes.append("the list has no price for audio input of this model: priced as text")
