@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from inferometer.tracer import recording
@@ -47,6 +48,11 @@ def _wrap_sync(plan: Plan, function: Callable[..., Any]) -> Callable[..., Any]:
         except BaseException as error:
             activity.close(error)
             raise
+        follow = _FOLLOWED.get(type(result))
+        if follow is not None:
+            # another decorator hides what kind of function this is: the work is still to come
+            activity.suspend()
+            return follow(activity, result)
         activity.close(None, result)
         return result
 
@@ -78,42 +84,76 @@ def _wrap_generator(plan: Plan, function: Callable[..., Any]) -> Callable[..., A
         body = function(*args, **kwargs)
         activity.open()
         activity.suspend()
-        resume: Callable[[], Any] = functools.partial(next, body)
-        try:
-            while True:
-                activity.resume()
-                try:
-                    value = resume()
-                finally:
-                    activity.suspend()
-                try:
-                    sent = yield value
-                    resume = functools.partial(body.send, sent)
-                except GeneratorExit:
-                    body.close()
-                    raise
-                except BaseException as error:
-                    resume = functools.partial(body.throw, error)
-        except StopIteration as stop:
-            activity.close(None, stop.value)
-            return stop.value
-        except GeneratorExit:
-            activity.close(None)
-            raise
-        except BaseException as error:
-            activity.close(error)
-            raise
+        return (yield from _follow_generator(activity, body))
 
     return wrapper
 
 
 def _wrap_async_generator(plan: Plan, function: Callable[..., Any]) -> Callable[..., Any]:
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+    def begin(*args: Any, **kwargs: Any) -> tuple[Activity, AsyncGenerator[Any, Any]]:
         traced = recording.active is not None or plan.budget is not None
         activity = Activity(plan, args, kwargs) if traced else _IDLE
         body = function(*args, **kwargs)
         activity.open()
         activity.suspend()
+        return activity, body
+
+    return _async_generator_function(begin)
+
+
+async def _follow_coroutine(activity: Activity, body: Coroutine[Any, Any, Any]) -> Any:
+    """Await a coroutine under a span that is open and suspended."""
+    activity.resume()
+    try:
+        result = await body
+    except BaseException as error:
+        activity.close(error)
+        raise
+    activity.close(None, result)
+    return result
+
+
+def _follow_generator(activity: Activity, body: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Run a generator under a span that is open and suspended."""
+    resume: Callable[[], Any] = functools.partial(next, body)
+    try:
+        while True:
+            activity.resume()
+            try:
+                value = resume()
+            finally:
+                activity.suspend()
+            try:
+                sent = yield value
+                resume = functools.partial(body.send, sent)
+            except GeneratorExit:
+                body.close()
+                raise
+            except BaseException as error:
+                resume = functools.partial(body.throw, error)
+    except StopIteration as stop:
+        activity.close(None, stop.value)
+        return stop.value
+    except GeneratorExit:
+        activity.close(None)
+        raise
+    except BaseException as error:
+        activity.close(error)
+        raise
+
+
+def _follow_async_generator(activity: Activity, body: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
+    """Run an async generator under a span that is open and suspended."""
+    return _async_generator_function(lambda: (activity, body))()
+
+
+def _async_generator_function(
+    begin: Callable[..., tuple[Activity, AsyncGenerator[Any, Any]]],
+) -> Callable[..., AsyncGenerator[Any, Any]]:
+    """Return what runs the body that `begin` makes; one function for both, for there is no async ``yield from``."""
+
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        activity, body = begin(*args, **kwargs)
         resume: Callable[[], Any] = body.__anext__
         try:
             while True:
@@ -140,6 +180,13 @@ def _wrap_async_generator(plan: Plan, function: Callable[..., Any]) -> Callable[
             raise
 
     return wrapper
+
+
+_FOLLOWED: dict[type, Callable[[Activity, Any], Any]] = {
+    CoroutineType: _follow_coroutine,
+    GeneratorType: _follow_generator,
+    AsyncGeneratorType: _follow_async_generator,
+}
 
 
 class _IdleActivity:

@@ -228,6 +228,44 @@ def test_async_generator_closed_in_another_task_logs_nothing(
     assert {span.name for span in recorded.spans} == {"count", "inside"}
 
 
+@pytest.mark.parametrize("kind", ["coroutine", "generator", "async generator"])
+def test_work_behind_a_decorator_that_hides_its_kind_is_covered(recorded: Recorded, kind: str) -> None:
+    def retried(function: Any) -> Any:
+        return lambda: function()
+
+    async def awaits() -> int:
+        with inferometer.step("inside"):
+            await asyncio.sleep(0)
+        return 1
+
+    def yields() -> Iterator[int]:
+        with inferometer.step("inside"):
+            pass
+        yield 1
+
+    async def yields_async() -> AsyncIterator[int]:
+        with inferometer.step("inside"):
+            await asyncio.sleep(0)
+        yield 1
+
+    async def read(source: AsyncIterator[int]) -> list[int]:
+        return [value async for value in source]
+
+    function: Any = {"coroutine": awaits, "generator": yields, "async generator": yields_async}[kind]
+    started = inferometer.agent("clerk")(retried(function))()
+    assert not trace.get_current_span().is_recording()
+    if kind == "coroutine":
+        assert asyncio.run(started) == 1
+    elif kind == "generator":
+        assert list(started) == [1]
+    else:
+        assert asyncio.run(read(started)) == [1]
+    inside, agent = recorded.spans
+    assert (inside.name, agent.name) == ("inside", "invoke_agent clerk")
+    assert inside.parent is not None
+    assert inside.parent.span_id == agent.context.span_id
+
+
 def test_methods_static_methods_and_class_methods_are_traced(recorded: Recorded) -> None:
     class Desk:
         @inferometer.tool
