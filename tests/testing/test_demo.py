@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from inferometer.cli import run
+from inferometer.cli.demo import describe
 from inferometer.schema.selection import Selection
 from inferometer.store import open_store
 from inferometer.testing.model_stub import ModelStub
@@ -23,7 +25,7 @@ sys.exit(int(sys.argv[2]))
 """
 
 
-def test_demo_traces_imports_and_audits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_traces_imports_and_audits(tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("altair")
     store, out = tmp_path / "store.sqlite", tmp_path / "audit.html"
     assert run(["demo", "--out", str(out), "--store", str(store), "--json"]) == 0
@@ -39,6 +41,13 @@ def test_demo_traces_imports_and_audits(tmp_path: Path, capsys: pytest.CaptureFi
     assert {run.agent_name for run in runs} == {"orders"}
     assert {call.placement.agent_name for call in calls} == {"orders", "researcher"}
     assert document["inferences"] == len(calls) + document["imported"]["inferences"]
+    readme = without_dollars((repository / "README.md").read_text(encoding="utf-8"))
+    for line in describe(document):  # prices are those of the installed list, all else is the demo's own
+        assert without_dollars(line) in readme
+
+
+def without_dollars(text: str) -> str:
+    return re.sub(r"\$[0-9.,]*[0-9]", "$", text)
 
 
 def test_demo_says_at_once_that_its_report_has_no_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
