@@ -1,23 +1,35 @@
 """Counting against its gates, beside the named peers, in one process.
 
     python -m venv /tmp/peers
-    /tmp/peers/bin/pip install . tiktoken gigatoken fastokens bpe-openai tokenizers
-    apt-get install fortunes manpages-zh manpages-ja manpages-ru manpages-de    # text; less is used where absent
+    /tmp/peers/bin/pip install . tiktoken gigatoken fastokens bpe-openai tokenizers puretiktoken
     /tmp/peers/bin/python benchmarks/tokens.py [--rounds 5] [--shared ../shared]
 
-CPU time of the process (wall time for two threads), peers in turns within a round, each timed twice: the first time its
-tables were driven out of the caches by the others, the second time they are hot. Medians over rounds. Read the ratios;
-on a shared machine megabytes per second drift. The peers are asked for ids, since none has a faster count. One that is
-not installed is left out.
+Texts are the same on every machine but for the version of Python:
+
+- English: Python's own manual as `pydoc_data.topics` carries it, prose with a little code and grammar;
+- Python: the modules at the top of the standard library, in order of name;
+- JSON: the recorded bodies of providers in `shared/data/http`, in order of path, base64 and all;
+- prompts: every line of the prompts in `shared/data/sessions/lmcache-*` once, in order of path: English, code,
+  output of tools;
+- languages, CJK+emoji: drawn from what the tokens of o200k_base spell, by script and by 1 / rank under a fixed seed,
+  with punctuation. Nearly every stretch of them is new, where real text says things again.
+
+Where the shared folder is absent, what needs it is named as not measured.
+
+CPU time of the process (wall time for two threads). Peers in turns within a round: first when its tables were driven
+out of the caches by the others ("evicted"), then at once again, up to five times within 100 ms, of which the median
+("hot"). Medians over rounds. Read the ratios; on a shared machine megabytes per second drift. The peers are asked for
+ids, since none has a faster count. One that is not installed is left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
-import gzip
 import hashlib
 import json
+import os
+import platform
 import random
 import re
 import statistics
@@ -27,12 +39,13 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from pydoc_data.topics import topics
 
 from inferometer.tokens import HashKey, History, encoding
 from inferometer.tokens.vocabularies import compiled
@@ -45,11 +58,7 @@ SLICE = 400_000
 cpu_s = time.process_time
 
 
-def _site() -> Path:
-    return Path(sysconfig.get_path("purelib"))
-
-
-def _joined(paths: Iterator[Path], bound: int) -> str:
+def _joined(paths: Iterable[Path], bound: int) -> str:
     text = ""
     for path in paths:
         text += path.read_text(encoding="utf-8", errors="replace")
@@ -58,43 +67,62 @@ def _joined(paths: Iterator[Path], bound: int) -> str:
     return text[:bound]
 
 
-def _manuals(language: str, bound: int) -> str:
-    text = ""
-    for path in sorted(Path(f"/usr/share/man/{language}").glob("man*/*.gz")):
-        page = gzip.decompress(path.read_bytes()).decode("utf-8", "replace")
-        text += re.sub(r"^\..*$|\\f[BIRP]|\\-", "", page, flags=re.MULTILINE)
-        if len(text) > bound:
-            break
-    return text[:bound]
+def _prompts(shared: Path) -> list[str]:
+    return [
+        json.loads(line)["input"]
+        for path in sorted(shared.glob("data/sessions/lmcache-*/*.jsonl"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
 
 
-def load_texts(shared: Path) -> dict[str, str]:
-    """English, Python, JSON, many languages, CJK with emoji: what this machine has of each."""
-    fortunes = sorted(
-        path for path in Path("/usr/share/games/fortunes").glob("*") if path.is_file() and not path.suffix
-    )
-    english = _joined(iter(fortunes), 3 * SLICE)
-    english = english or _joined(iter(sorted(_site().glob("*.dist-info/METADATA"))), 3 * SLICE)
-    json_files = [*sorted(shared.glob("data/**/*.json")), *sorted(_site().glob("**/*.json"))]
-    small = (path for path in json_files if path.stat().st_size < 1_500_000)
+SCRIPTS = {
+    "Han": (r"[\u4e00-\u9fff]+", "", "，", "。"),
+    "kana": (r"[\u3040-\u30ff\u4e00-\u9fff]*[\u3040-\u30ff]+", "", "、", "。"),
+    "Hangul": (r"[\uac00-\ud7a3]+", " ", ",", "."),
+    "Cyrillic": (r"[\u0400-\u04ff]{2,}", " ", ",", "."),
+    "Arabic": (r"[\u0620-\u064a]{2,}", " ", "،", "."),
+    "Devanagari": (r"[\u0900-\u097f]{2,}", " ", ",", "।"),
+    "Latin": (r"[a-zà-ſ]*[à-ſ][a-zà-ſ]*", " ", ",", "."),
+}
+EMOJI = [*"😀🎉🚀👍🔥", "👩‍👩‍👧‍👦", "🏳️‍🌈", "👍🏽", "🇩🇪"]
+
+
+def make_lines(ranks: dict[bytes, int], script: str, length: int, ends: Sequence[str] = ("",)) -> list[str]:
+    """Lines of words that tokens spell, the lower their rank the more often, until there are ``length`` characters."""
+    pattern, space, comma, stop = SCRIPTS[script]
+    spelled = (token.decode("utf-8", "replace").strip() for token in sorted(ranks, key=ranks.__getitem__))
+    words = list(dict.fromkeys(word for word in spelled if re.fullmatch(pattern, word)))
+    weights = [1 / (place + 10) for place in range(len(words))]
+    chance = random.Random(script)
+    lines: list[str] = []
+    while length > 0:
+        drawn = (chance.choices(words, weights, k=chance.randrange(2, 9)) for _ in range(chance.randrange(1, 6)))
+        lines.append((comma + space).join(space.join(clause) for clause in drawn) + stop + chance.choice(ends))
+        length -= len(lines[-1]) + 1
+    return lines
+
+
+def load_texts(shared: Path, ranks: dict[bytes, int]) -> dict[str, str]:
+    """Return the texts by name; see above."""
+    manual = "\n".join(topics[name] for name in sorted(topics)).encode("ascii", "ignore").decode()
+    bodies = (path for path in sorted(shared.glob("data/http/**/*.json")) if path.stat().st_size < 1_500_000)
+    lines = dict.fromkeys(line for prompt in _prompts(shared) for line in prompt.splitlines())
     texts = {
-        "English": english.encode("ascii", "ignore").decode(),
-        "Python": _joined(iter(sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))), 3 * SLICE),
-        "JSON": _joined(small, 3 * SLICE),
-        "languages": "".join(_manuals(language, SLICE // 4) for language in ("zh_CN", "ja", "ru", "de")),
+        "English": manual,
+        "Python": _joined(sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")), 3 * SLICE),
+        "JSON": _joined(bodies, 3 * SLICE),
+        "prompts": "\n".join(lines)[: 3 * SLICE],
+        "languages": "\n".join(line for script in SCRIPTS for line in make_lines(ranks, script, SLICE // 8)),
     }
-    lines = "".join(_manuals(language, SLICE) for language in ("zh_CN", "ja")).splitlines()
-    dense = [line for line in lines if sum(character > "\u2e80" for character in line) * 2 > len(line)]
-    chance = random.Random(5)
-    emoji = [*"😀🎉🚀👍🔥", "👩‍👩‍👧‍👦", "🏳️‍🌈", "👍🏽", "🇩🇪"]
-    texts["CJK+emoji"] = "\n".join(line + chance.choice(emoji) for line in dense)[: SLICE // 3]
-    return {name: text for name, text in texts.items() if len(text) > 50_000}
+    dense = [line for script in ("Han", "kana", "Hangul") for line in make_lines(ranks, script, SLICE // 9, EMOJI)]
+    texts["CJK+emoji"] = "\n".join(dense)
+    return {name: text for name, text in texts.items() if text}
 
 
 def make_messages(texts: dict[str, str], count: int = 10_000) -> list[str]:
-    """Messages of log-normal length, about 1,300 characters on average, mostly prose and code."""
+    """Messages of log-normal length, about 1,300 characters on average, from every text alike."""
     chance = random.Random(7)
-    names = [name for name in ("English", "English", "Python", "JSON", "languages") if name in texts]
+    names = [name for name in ("English", "prompts", "Python", "JSON", "languages") if name in texts]
     messages = []
     for _ in range(count):
         text = texts[chance.choice(names)]
@@ -120,6 +148,7 @@ def _vocabulary_file() -> Path:
     return path
 
 
+@cache
 def _ranks(path: Path) -> dict[bytes, int]:
     return {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in path.open("rb"))}
 
@@ -227,6 +256,14 @@ def timed(work: Callable[[], object]) -> float:
     return cpu_s() - begun
 
 
+def timed_hot(work: Callable[[], object]) -> float:
+    """Return the median CPU seconds of up to five calls that follow another."""
+    times = [timed(work)]
+    while len(times) < 5 and sum(times) < 0.1:
+        times.append(timed(work))
+    return statistics.median(times)
+
+
 def in_turns(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
     """Return the median CPU seconds of each, with caches driven out and hot."""
     evicted: dict[str, list[float]] = {name: [] for name in works}
@@ -236,7 +273,7 @@ def in_turns(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, t
     for _ in range(rounds):
         for name, work in works.items():
             evicted[name].append(timed(work))
-            hot[name].append(timed(work))
+            hot[name].append(timed_hot(work))
     return {name: (statistics.median(evicted[name]), statistics.median(hot[name])) for name in works}
 
 
@@ -251,6 +288,10 @@ class Gates:
         self._note(
             what, value, f">= {gate:g}", value >= gate, f"{stretch:g}" if stretch else "", value >= (stretch or gate)
         )
+
+    def leave_out(self, what: str, reason: str) -> None:
+        """Note a number that cannot be had here."""
+        self.rows.append((what, "", "", "", f"not measured: {reason}"))
 
     def at_most(self, what: str, value: float, gate: float) -> None:
         """Note a number that should be small."""
@@ -267,10 +308,16 @@ class Gates:
             print("| " + " | ".join(row) + " |")
 
 
+NO_SHARED = "no shared folder beside this checkout; name one with --shared"
+
+
 def measure_texts(peers: dict[str, Peer], texts: dict[str, str], rounds: int, gates: Gates) -> None:
     """Whole texts, one thread: megabytes per second with caches driven out and hot."""
     print("\n| text | peer | MB/s evicted | MB/s hot | of tiktoken, hot | exact |\n|---|---|---|---|---|---|")
     owed = {"English": (18, 25), "Python": (18, 25), "JSON": (28, None)}
+    for name in owed:
+        if name not in texts:
+            gates.leave_out(f"{name}, warm, of tiktoken", NO_SHARED)
     for name, whole in texts.items():
         text = whole[:SLICE]
         megabytes = len(text.encode()) / 1e6
@@ -291,21 +338,20 @@ def measure_texts(peers: dict[str, Peer], texts: dict[str, str], rounds: int, ga
             gates.at_least(f"{name}, evicted, of gigatoken (stretch alone)", found["gigatoken"][0] / ours[0], 0.0, 1.0)
 
 
-def measure_first_pass(path: Path, texts: dict[str, str], rounds: int, gates: Gates) -> None:
+def measure_first_pass(path: Path, names: Iterable[str], texts: dict[str, str], rounds: int, gates: Gates) -> None:
     """Everything new: 10,000 messages, and CJK with emoji; a fresh tokenizer of every peer in each round."""
     messages = make_messages(texts)
-    cjk = texts.get("CJK+emoji")
+    cjk = texts["CJK+emoji"]
     megabytes = sum(len(message.encode()) for message in messages) / 1e6
     seconds: dict[str, list[float]] = {}
     cjk_seconds: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for name in make_peers(path):
+        for name in names:
             make = make_ours if name == "inferometer" else lambda name=name: MAKERS[name.replace("-", "_")](path)
             peer = make()
             seconds.setdefault(name, []).append(timed(lambda p=peer: p.batch(messages)))
-            if cjk:
-                peer = make()
-                cjk_seconds.setdefault(name, []).append(timed(lambda p=peer: p.count(cjk)))
+            peer = make()
+            cjk_seconds.setdefault(name, []).append(timed(lambda p=peer: p.count(cjk)))
     print(f"\nFirst pass over 10,000 messages ({megabytes:.1f} MB), ms CPU, median [all rounds]:")
     for name, times in seconds.items():
         print(f"  {name:12} {statistics.median(times) * 1e3:8.1f}  {[round(t * 1e3) for t in times]}")
@@ -313,12 +359,11 @@ def measure_first_pass(path: Path, texts: dict[str, str], rounds: int, gates: Ga
     gates.at_least("first pass, 10,000 messages, of tiktoken", median["tiktoken"] / median["inferometer"], 6, 10)
     if "gigatoken" in median:
         gates.at_least("first pass, 10,000 messages, of gigatoken", median["gigatoken"] / median["inferometer"], 2, 3)
-    if cjk_seconds:
-        size = len((cjk or "").encode()) / 1e6
-        print("First pass over CJK and emoji, MB/s: ", end="")
-        print({name: round(size / statistics.median(times)) for name, times in cjk_seconds.items()})
-        found = statistics.median(cjk_seconds["tiktoken"]) / statistics.median(cjk_seconds["inferometer"])
-        gates.at_least("CJK and emoji, first pass, of tiktoken", found, 4, 6)
+    size = len(cjk.encode()) / 1e6
+    print("First pass over CJK and emoji, MB/s: ", end="")
+    print({name: round(size / statistics.median(times)) for name, times in cjk_seconds.items()})
+    found = statistics.median(cjk_seconds["tiktoken"]) / statistics.median(cjk_seconds["inferometer"])
+    gates.at_least("CJK and emoji, first pass, of tiktoken", found, 4, 6)
 
 
 def measure_small(peers: dict[str, Peer], texts: dict[str, str], rounds: int, gates: Gates) -> None:
@@ -359,6 +404,9 @@ def measure_hashes(texts: dict[str, str], rounds: int, gates: Gates) -> None:
     """Count plus block hashes beside count alone."""
     ours = encoding(NAME)
     for name in ("English", "Python", "JSON"):
+        if name not in texts:
+            gates.leave_out(f"{name}: count with block hashes, times count", NO_SHARED)
+            continue
         text = texts[name][:SLICE]
         found = in_turns(
             {"count": lambda t=text: ours.count(t), "chain": lambda t=text: ours.prefix_chain(t, 64, KEY)}, rounds
@@ -403,11 +451,9 @@ def measure_threads(messages: list[str], rounds: int, gates: Gates) -> None:
 
 def measure_sessions(shared: Path, tiktoken: Peer, gates: Gates) -> None:
     """Prompts of recorded agent sessions in order, with the memo, beside tiktoken on each whole prompt."""
-    prompts = []
-    for path in sorted(shared.glob("data/sessions/lmcache-*/*.jsonl")):
-        prompts += [json.loads(line)["input"] for line in path.read_text(encoding="utf-8").splitlines()]
+    prompts = _prompts(shared)
     if not prompts:
-        print("\nno sessions beside this checkout: the memo is not measured")
+        gates.leave_out("sessions with the memo, of tiktoken", NO_SHARED)
         return
     ratios = []
     for _ in range(3):
@@ -446,10 +492,20 @@ print(own() - before)
 def measure_memory(gates: Gates) -> None:
     """Caches of as many threads as a batch takes, on text with ever new words."""
     if not Path("/proc/self/status").exists():
-        print("\nno /proc: memory is not measured")
+        gates.leave_out("memory of caches after new words on 8 threads, MB", "no /proc")
         return
     found = subprocess.run([sys.executable, "-c", MEMORY_PROBE], capture_output=True, text=True, check=True)
     gates.at_most("memory of caches after new words on 8 threads, MB", float(found.stdout), 64)
+
+
+def describe_machine() -> str:
+    """Return the processor, its number, the load and the version of Python."""
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    family = re.search(r"cpu family\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    processor = f"{found[1]} family {family[1]}" if found and family else platform.processor()
+    load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
+    return f"{processor}, {os.cpu_count()} processors, load {load}; Python {platform.python_version()}"
 
 
 def main() -> None:
@@ -461,12 +517,13 @@ def main() -> None:
     if not find_spec("tiktoken"):
         sys.exit("the reference is tiktoken: pip install tiktoken")
     path = _vocabulary_file()
-    texts = load_texts(options.shared)
+    texts = load_texts(options.shared, _ranks(path))
     peers = make_peers(path)
+    print(describe_machine())
     print(", ".join(f"{name} {_version(name)}" for name in peers))
     gates = Gates()
     measure_load(gates)
-    measure_first_pass(path, texts, max(3, options.rounds // 2), gates)
+    measure_first_pass(path, peers, texts, max(3, options.rounds // 2), gates)
     measure_texts(peers, texts, options.rounds, gates)
     measure_small(peers, texts, options.rounds, gates)
     measure_adversarial(peers, gates)
@@ -474,6 +531,7 @@ def main() -> None:
     measure_threads(make_messages(texts), options.rounds, gates)
     measure_sessions(options.shared, peers["tiktoken"], gates)
     measure_memory(gates)
+    print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
     gates.print()
 
 
