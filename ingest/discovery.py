@@ -15,6 +15,7 @@ _PLACES: tuple[tuple[str, str | None, str, str], ...] = (
     ("gemini-cli", "GEMINI_HOME", ".gemini", "tmp/*/chats/**/*.json"),
     ("gemini-cli", "GEMINI_HOME", ".gemini", "tmp/*/chats/**/*.jsonl"),
     ("opencode", None, ".local/share/opencode", "storage/message/*/*.json"),
+    ("opencode", None, ".local/share/opencode", "opencode*.db"),
     ("pi", "PI_CODING_AGENT_DIR", ".pi/agent", "sessions/**/*.jsonl"),
 )
 
@@ -37,14 +38,3 @@ def transcripts(home: Path | None = None) -> Iterator[tuple[str, Path]]:
             if path.is_file() and path not in seen:
                 seen.add(path)
                 yield agent, path
-
-
-def folders(home: Path | None = None) -> list[Path]:
-    """Return the folders below which transcripts lie, for watching."""
-    found = []
-    for _, variable, folder, pattern in _PLACES:
-        moved = os.environ.get(variable) if variable and home is None else None
-        root = (Path(moved) if moved else (home or Path.home()) / folder) / pattern.split("/", 1)[0]
-        if root.is_dir() and root not in found:
-            found.append(root)
-    return found

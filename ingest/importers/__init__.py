@@ -33,6 +33,7 @@ IMPORTERS: tuple[Importer, ...] = (
     coding_agents.CODEX,
     coding_agents.GEMINI,
     coding_agents.OPENCODE,
+    coding_agents.OPENCODE_DATABASE,
     claude_code.IMPORTER,
     swe_agent.IMPORTER,
     swe_agent.MINI,

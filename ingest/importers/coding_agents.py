@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from inferometer.ingest.dialects.embedded import load_object
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.ingest.importers.lines import read_documents, read_lines
 from inferometer.ingest.importers.parts import BETWEEN
 from inferometer.ingest.importers.session import Session
 from inferometer.ingest.usage import usage_of
 from inferometer.ingest.values import as_list, as_mapping, as_money, as_name, iso_ns, unix_ns
+from inferometer.schema.errors import InputError
 from inferometer.schema.records import Inference, RecordBatch, Status, UsageSemantics, UsageSource
+from inferometer.store.foreign import read_sqlite
 
 _MILLISECOND = 1_000_000
 _SECOND = 1_000_000_000
@@ -226,15 +230,55 @@ def matches_opencode(source: Source) -> bool:
 
 
 def read_opencode(source: Source) -> Iterator[RecordBatch]:
-    """Yield the record of one answer; opencode keeps each message in a file of its own."""
+    """Yield the record of one answer; until 2026 opencode kept each message in a file of its own."""
     message = as_mapping(source.take())
+    session = _opencode_session(message, source)
+    if message.get("role") == "assistant":
+        _opencode_answer(session, message)
+    yield session.finish()
+
+
+def matches_opencode_database(source: Source) -> bool:
+    """Return whether a file is the database in which opencode keeps its sessions since 2026."""
+    return source.head.startswith(b"SQLite format 3\0") and source.name.startswith("opencode")
+
+
+def read_opencode_database(source: Source) -> Iterator[RecordBatch]:
+    """Yield the records of all sessions; a message that was kept in a file of its own before has the same ids."""
+    path = Path(source.path)
+    is_plain = path.is_file() and path.name == source.name
+    runs: dict[tuple[str, str], Session] = {}
+    try:
+        for name, session_id, data in read_sqlite(
+            path if is_plain else source.stream.read(), "message", ("id", "session_id", "data")
+        ):
+            message = {**load_object(data), "id": name, "sessionID": session_id}
+            if message.get("role") == "assistant":
+                key = str(session_id), _opencode_run(message)
+                if key not in runs:
+                    runs[key] = _opencode_session(message, source)
+                _opencode_answer(runs[key], message)
+    except ValueError as error:
+        raise InputError(str(source.path), f"no database of opencode's: {error}") from error
+    for session in runs.values():
+        yield session.finish()
+
+
+def _opencode_run(message: dict[str, Any]) -> str:
+    """Return what names a run: the answers to one message of the user are one."""
+    return as_name(message.get("parentID")) or str(message.get("id"))
+
+
+def _opencode_session(message: dict[str, Any], source: Source) -> Session:
     session = Session("opencode", as_name(message.get("sessionID")) or source.name, "opencode", "opencode")
+    session.begin_run(_opencode_run(message), unix_ns(as_mapping(message.get("time")).get("created"), _MILLISECOND))
+    return session
+
+
+def _opencode_answer(session: Session, message: dict[str, Any]) -> None:
     times, tokens = as_mapping(message.get("time")), as_mapping(message.get("tokens"))
-    begun_ns = unix_ns(times.get("created"), _MILLISECOND)
-    if message.get("role") != "assistant":
-        yield session.batch
-        return
     cache = as_mapping(tokens.get("cache"))
+    begun_ns = unix_ns(times.get("created"), _MILLISECOND)
     call = Inference(
         b"",
         b"",
@@ -252,8 +296,6 @@ def read_opencode(source: Source) -> Iterator[RecordBatch]:
         "reasoning_beside": True,
     }
     _meter(session, call, counts, UsageSemantics.EXCLUSIVE)
-    # the answers to one message of the user are one run
-    session.begin_run(as_name(message.get("parentID")) or str(message.get("id")), begun_ns)
     failed = as_name(as_mapping(message.get("error")).get("name"))
     session.add_call(
         str(message.get("id")),
@@ -263,7 +305,6 @@ def read_opencode(source: Source) -> Iterator[RecordBatch]:
         status=Status.ERROR if failed else Status.OK,
         error_type=failed,
     )
-    yield session.finish()
 
 
 CODEX = Importer(
@@ -285,4 +326,10 @@ OPENCODE = Importer(
     reads="opencode messages (`storage/message`): tokens without cached ones, cost, errors",
     matches=matches_opencode,
     read=read_opencode,
+)
+OPENCODE_DATABASE = Importer(
+    name="opencode-database",
+    reads="opencode's database (`opencode.db`, 2026), its write-ahead log too: what its messages said before",
+    matches=matches_opencode_database,
+    read=read_opencode_database,
 )

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -195,6 +197,35 @@ def test_opencode_messages_of_one_question_are_one_run(tmp_path: Path, store: St
     report = load(folder)
     assert (report.runs, report.inferences) == (1, 2)
     assert {row.inference.meters.input_total for row in store.inferences()} == {60}
+
+
+@pytest.mark.parametrize("way", ["file", "gzip", "being written"])
+def test_opencode_database_tells_what_its_files_told(tmp_path: Path, store: Store, load: Load, way: str) -> None:
+    """Since 2026 messages are rows; their ids, and so their records, are those of the files before."""
+    message = {"role": "assistant", "parentID": "u", "providerID": "anthropic", "modelID": "claude-opus-4-7", "cost": 0.01,
+               "time": {"created": 1767225600000, "completed": 1767225603000},
+               "tokens": {"input": 3, "output": 9, "reasoning": 2, "cache": {"read": 50, "write": 7}}}  # fmt: skip
+    path = tmp_path / "opencode.db"
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("CREATE TABLE `message` (id text PRIMARY KEY, session_id text, time_created integer, data text)")
+    rows = [(f"m{number}", "s" if number < 2 else "t", number, json.dumps(message)) for number in range(3)]
+    database.executemany(
+        "INSERT INTO message VALUES (?, ?, ?, ?)", [*rows, ("u", "s", 0, '{"role": "user"}'), ("x", "s", 0, "[")]
+    )
+    database.commit()
+    if way != "being written":
+        database.close()
+    if way == "gzip":
+        (tmp_path / "opencode.db.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path = tmp_path / "opencode.db.gz"
+    report = load(path)
+    assert (report.runs, report.inferences, report.failed) == (2, 3, [])
+    assert {tuple(row.inference.meters.as_dict().values()) for row in store.inferences()} == {(3, 50, 7, 11, 2)}
+    one = tmp_path / "m0.json"
+    one.write_text(json.dumps({**message, "id": "m0", "sessionID": "s"}))
+    assert (load(one).inferences, load(path).inferences) == (0, 0)
+    database.close()
 
 
 def test_burstgpt_table_is_read_by_its_columns(tmp_path: Path, store: Store, load: Load) -> None:
