@@ -55,21 +55,24 @@ def active_parameters() -> Callable[[str], float | None]:
 def cache_rules() -> Callable[[CostedCall], CacheRule | None]:
     """Return a look-up of how a call's provider caches prompts of its model; None where no profile says."""
 
-    @lru_cache(maxsize=1024)
-    def look_up(provider: str, model: str) -> CacheRule | None:
-        try:
-            profile = load_caching(provider)
-        except UnknownNameError:
-            return None
-        return _rule(profile, model)
+    found: dict[tuple[str, str], CacheRule | None] = {}
 
-    return lambda call: look_up(provider_of(call), call.model)
+    def look_up(call: CostedCall) -> CacheRule | None:
+        names = call.provider or provider_of(call), call.model
+        if names not in found:
+            try:
+                found[names] = _rule(load_caching(names[0]), names[1])
+            except UnknownNameError:
+                found[names] = None
+        return found[names]
+
+    return look_up
 
 
 def provider_of(call: CostedCall) -> str:
     """Return a call's provider: as recorded, else the one by whose list it is priced; empty where neither is known."""
-    if call.inference.provider:
-        return call.inference.provider
+    if call.provider:
+        return call.provider
     return call.priced.card.provider if call.priced.card else ""
 
 

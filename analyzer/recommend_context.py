@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset, PriceCall
@@ -20,6 +20,8 @@ KEPT_RESULT_TOKENS = {"low": 40_000, "mid": 30_000, "high": 20_000}
 CLEARING_STEP_TOKENS = 20_000
 """Results are cleared in steps of at least this, since each step breaks the cached prefix."""
 
+Carried = tuple[int, list[tuple[bytes, bytes]]]
+"""Tokens of a tool result, and the keys of the calls that carried it, the one that brought it in first."""
 CutOf = dict[tuple[bytes, bytes], tuple[int, int]]
 
 
@@ -39,8 +41,10 @@ def context_proposals(examined: Examined) -> list[Proposal]:
 
 
 def _truncation(dataset: Dataset) -> Proposal:
+    carried = results_carried(dataset, min(RESULT_CAP_TOKENS.values()))
+
     def variant(level: str) -> Callable[[Sequence[CostedCall]], list[CostedCall]]:
-        cuts = result_cuts(dataset, RESULT_CAP_TOKENS[level])
+        cuts = result_cuts(carried, RESULT_CAP_TOKENS[level])
         return lambda calls: [_cut(call, cuts, dataset.price) for call in calls]
 
     return Proposal(
@@ -65,16 +69,25 @@ def _truncation(dataset: Dataset) -> Proposal:
     )
 
 
-def result_cuts(dataset: Dataset, cap_tokens: int) -> CutOf:
-    """Return, by call, the tokens of tool results above a cap: those brought in fresh, and those carried along."""
-    cuts: dict[tuple[bytes, bytes], list[int]] = defaultdict(lambda: [0, 0])
+def results_carried(dataset: Dataset, above_tokens: int) -> list[Carried]:
+    """Return the tool results above a size, each with its tokens and the calls that carried it, in order."""
+    found: list[Carried] = []
     for run_id, tools in dataset.tools_by_run.items():
         in_run = dataset.calls_by_run.get(run_id, [])
         for tool in tools:
-            excess = (tool.tool_call.result_tokens or 0) - cap_tokens
-            if excess > 0:
-                for index, call in enumerate(carriers(tool, in_run)):
-                    cuts[call.key][0 if index == 0 else 1] += excess
+            size = tool.tool_call.result_tokens or 0
+            if size > above_tokens:
+                found.append((size, [call.key for call in carriers(tool, in_run)]))
+    return found
+
+
+def result_cuts(results: Iterable[Carried], cap_tokens: int) -> CutOf:
+    """Return, by call, the tokens of tool results above a cap: those brought in fresh, and those carried along."""
+    cuts: dict[tuple[bytes, bytes], list[int]] = defaultdict(lambda: [0, 0])
+    for size, keys in results:
+        if size > cap_tokens:
+            for index, key in enumerate(keys):
+                cuts[key][index > 0] += size - cap_tokens
     return {key: (fresh, carried) for key, (fresh, carried) in cuts.items()}
 
 
