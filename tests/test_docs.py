@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from inferometer.cli import run
+from inferometer.testing.sample_sessions import write_sample_sessions
+
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = [
     path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if BLOCK.search(path.read_text())
 ]
@@ -27,6 +32,24 @@ def test_python_blocks_run_in_order(page: Path, tmp_path: Path) -> None:
         [sys.executable, str(program)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_question_of_the_readme_is_answered_on_the_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INFEROMETER_STORE", str(tmp_path / "store.sqlite"))
+    write_sample_sessions(tmp_path / "samples")
+    ledger, budget = TOML.findall((ROOT / "docs" / "audit.md").read_text())
+    (tmp_path / "ledger.toml").write_text(ledger)
+    (tmp_path / "budget.toml").write_text(budget)
+    assert run(["import", "samples"]) == 0
+    asked = (ROOT / "README.md").read_text().partition("\n## Ask\n")[2].partition("\n## ")[0]
+    questions = re.findall(r"^\$ inferometer (.+)$", asked, re.MULTILINE)
+    assert len(questions) >= 7
+    for question in questions:
+        assert run(shlex.split(question)) == 0, capsys.readouterr().err
+        assert capsys.readouterr().out
 
 
 def test_readme_names_its_two_commands() -> None:
