@@ -11,15 +11,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from inferometer.testing.postgresql import Server, find_programs, serve
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared"
-# that a machine is busy is no failure of what is tested
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+if find_spec("hypothesis") is not None:  # a framework's own environment has none
+    from hypothesis import HealthCheck, settings
+
+    # that a machine is busy is no failure of what is tested
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 REQUIRED = frozenset(filter(None, os.environ.get("INFEROMETER_REQUIRE", "").split(",")))
 
