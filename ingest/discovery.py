@@ -12,10 +12,10 @@ _PLACES: tuple[tuple[str, str | None, str, str], ...] = (
     ("claude-code", None, ".config/claude", "projects/**/*.jsonl"),
     ("codex", "CODEX_HOME", ".codex", "sessions/**/*.jsonl"),
     ("codex", "CODEX_HOME", ".codex", "archived_sessions/**/*.jsonl"),
-    ("gemini-cli", "GEMINI_HOME", ".gemini", "tmp/*/chats/**/*.json"),
-    ("gemini-cli", "GEMINI_HOME", ".gemini", "tmp/*/chats/**/*.jsonl"),
-    ("opencode", None, ".local/share/opencode", "storage/message/*/*.json"),
-    ("opencode", None, ".local/share/opencode", "opencode*.db"),
+    ("gemini-cli", "GEMINI_CLI_HOME", "", ".gemini/tmp/*/chats/**/*.json"),
+    ("gemini-cli", "GEMINI_CLI_HOME", "", ".gemini/tmp/*/chats/**/*.jsonl"),
+    ("opencode", "XDG_DATA_HOME", ".local/share", "opencode/storage/message/*/*.json"),
+    ("opencode", "XDG_DATA_HOME", ".local/share", "opencode/opencode*.db"),
     ("pi", "PI_CODING_AGENT_DIR", ".pi/agent", "sessions/**/*.jsonl"),
 )
 

@@ -47,7 +47,7 @@ DIALECT = Dialect(
             "output": (f"{_TURN}output_tokens", "gen_ai.usage.output_tokens", "output_token_count"),
             "total": (f"{_TURN}total_tokens",),
             "cache_read": (f"{_TURN}cached_input_tokens", "cached_token_count", "codex.usage.cached_input_tokens"),
-            "cache_write": ("cache_write_token_count",),
+            "cache_write": (f"{_TURN}cache_write_input_tokens", "cache_write_token_count"),
             "reasoning": (
                 f"{_TURN}reasoning_output_tokens",
                 "codex.usage.reasoning_output_tokens",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from inferometer.ingest.dialects import gen_ai
 from inferometer.ingest.dialects.dialect import Dialect, Fields, extend
 from inferometer.ingest.raw import RawSpan
+from inferometer.ingest.values import as_whole
 from inferometer.schema.records import Operation, SpanKind
 
 _KINDS: dict[str, SpanKind | Operation] = {
@@ -25,9 +26,12 @@ def kind_of(raw: RawSpan, fields: Fields) -> SpanKind | Operation | None:
 
 
 def refine(raw: RawSpan, fields: Fields) -> None:
-    """Name the provider; thoughts stand beside the output."""
+    """Name the provider; thoughts stand beside the output, what tools of the provider gave beside the input."""
     fields.setdefault("provider", "gcp.gemini")
     fields["reasoning_beside"] = True
+    given, tool = as_whole(fields.get("input")), as_whole(raw.attributes.get("tool_token_count"))
+    if given is not None and tool:
+        fields["input"] = given + tool
 
 
 DIALECT = Dialect(

@@ -134,7 +134,7 @@ def test_discover_says_whose_transcripts_it_looked_for_and_makes_no_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "GEMINI_HOME", "PI_CODING_AGENT_DIR"):
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "GEMINI_CLI_HOME", "XDG_DATA_HOME", "PI_CODING_AGENT_DIR"):
         monkeypatch.delenv(name, raising=False)
     assert run(["import", "--discover", "--store", str(tmp_path / "store.db")]) == 2
     assert "none of claude-code, codex, gemini-cli, opencode, pi has left any" in capsys.readouterr().err

@@ -108,6 +108,15 @@ CASES: dict[str, tuple[str, str | None, dict[str, Any], dict[str, int]]] = {
     "codex": ("stream_request", "codex_otel", {
         "input_token_count": 100, "cached_token_count": 40, "output_token_count": 9, "reasoning_token_count": 4,
     }, {"input_fresh": 60, "cache_read": 40, "output": 9, "reasoning": 4}),
+    "codex turn": ("session_task.turn", "codex_otel", {
+        "codex.turn.token_usage.input_tokens": 100, "codex.turn.token_usage.cached_input_tokens": 40,
+        "codex.turn.token_usage.cache_write_input_tokens": 10, "codex.turn.token_usage.output_tokens": 9,
+        "codex.turn.token_usage.total_tokens": 109,
+    }, {"input_fresh": 50, "cache_read": 40, "cache_write_5m": 10, "output": 9}),
+    "gemini-cli, with tools of the provider": ("llm_call", "gemini-cli", {
+        "gen_ai.operation.name": "llm_call", "input_token_count": 120, "cached_content_token_count": 10,
+        "output_token_count": 30, "thoughts_token_count": 5, "tool_token_count": 7, "total_token_count": 162,
+    }, {"input_fresh": 117, "cache_read": 10, "output": 35, "reasoning": 5}),
     "gemini-cli": ("llm_call", "gemini-cli", {
         "gen_ai.operation.name": "llm_call", "gen_ai.usage.input_tokens": 100, "cached_content_token_count": 40,
         "gen_ai.usage.output_tokens": 9, "thoughts_token_count": 4,

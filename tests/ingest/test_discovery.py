@@ -47,13 +47,27 @@ def test_each_transcript_of_each_agent_is_found_and_nothing_else(tmp_path: Path)
     assert set(PLACES.values()) == set(AGENTS)
 
 
-def test_folder_that_was_moved_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("variable", "name"),
+    [
+        ("CLAUDE_CONFIG_DIR", "projects/x/new.jsonl"),
+        ("CODEX_HOME", "sessions/2026/new.jsonl"),
+        ("GEMINI_CLI_HOME", ".gemini/tmp/x/chats/new.jsonl"),
+        ("XDG_DATA_HOME", "opencode/opencode.db"),
+        ("PI_CODING_AGENT_DIR", "sessions/x/new.jsonl"),
+    ],
+)
+def test_folder_that_was_moved_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, name: str
+) -> None:
     home, moved = tmp_path / "home", tmp_path / "moved"
-    write(home, ".codex/sessions/old.jsonl")
-    write(moved, "sessions/2026/new.jsonl")
+    write(moved, name)
+    for each in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "GEMINI_CLI_HOME", "XDG_DATA_HOME", "PI_CODING_AGENT_DIR"):
+        monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("CODEX_HOME", str(moved))
-    assert [path.name for _, path in transcripts()] == ["new.jsonl"]
+    assert list(transcripts()) == []
+    monkeypatch.setenv(variable, str(moved))
+    assert [path for _, path in transcripts()] == [moved / name]
 
 
 def test_home_without_agents_has_none(tmp_path: Path) -> None:
