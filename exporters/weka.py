@@ -7,6 +7,7 @@ be written and are counted.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import defaultdict
@@ -53,13 +54,23 @@ def write_weka(store: Store, selection: Selection, folder: Path) -> WekaCounts:
             document = _session(session_id, runs, by_run, store, counts)
             if document is None:
                 continue
-            path = folder / (re.sub(r"[^A-Za-z0-9._-]", "_", session_id)[:120] + ".json")
+            path = folder / f"{_stem(session_id)}.json"
             path.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
             counts.sessions += 1
             counts.files.append(str(path))
     except OSError as error:
         raise InputError(str(folder), error.strerror or "cannot be written") from error
     return counts
+
+
+def _stem(session_id: str) -> str:
+    """Return a session's file name: its id, and where that is none, what no other session has."""
+    stem = re.sub(r"[^A-Za-z0-9._-]", "_", session_id)[:120]
+    return (
+        stem
+        if stem == session_id
+        else f"{stem}-{hashlib.sha256(session_id.encode(errors='surrogatepass')).hexdigest()[:12]}"
+    )
 
 
 def _calls_of(run: Run, selection: Selection, store: Store) -> list[InferenceRow]:

@@ -170,6 +170,28 @@ def test_weka_comes_back_with_its_calls_runs_and_sub_agents(store: Store, tmp_pa
     assert (total.meters["input_fresh"], total.meters["output"]) == (given, ours.meters["output"])
 
 
+def test_sessions_whose_names_differ_in_signs_alone_have_files_of_their_own(tmp_path: Path) -> None:
+    sessions = ["team/chat", "team_chat", "team:chat", "../chat", "x" * 300, "x" * 301]
+    with open_store(str(tmp_path / "store.sqlite")) as opened:
+        for number, session in enumerate(sessions, start=1):
+            span = Span(
+                bytes([number]) * 16,
+                b"callspan",
+                "chat",
+                SpanKind.INFERENCE,
+                start_ns=START_NS,
+                end_ns=START_NS + SECOND,
+            )
+            span.session_id = session
+            call = Inference(span.trace_id, b"callspan", "openai", "gpt-4o", meters=Meters(input_fresh=10, output=5))
+            with opened.transaction() as tx:
+                commit(tx, RecordBatch(spans=[span], inferences=[call]))
+        counts = write_weka(opened, EVERYTHING, tmp_path / "weka")
+    files = sorted((tmp_path / "weka").iterdir())
+    assert len(files) == counts.sessions == len(sessions)
+    assert "team_chat.json" in {path.name for path in files}
+
+
 def test_weka_files_come_back_as_they_were(tmp_path: Path, shared: Path) -> None:
     files = sorted((shared / "data" / "sessions" / "kv-cache-tester").glob("*.json"))[:4]
     with open_store(str(tmp_path / "real.sqlite")) as real:
