@@ -5,21 +5,18 @@ Templates see the dataclasses of this module and nothing else; every number in t
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
 
-from inferometer.analyzer.accounting import Accounting, account_calls
-from inferometer.analyzer.grouping import grouping
+from inferometer.analyzer.day import DAY_NS, MINUTE_NS, DayBook, Sums
 from inferometer.analyzer.runs import Node, RunSummary, RunTree
-from inferometer.profiles.prices import Priced, PriceList
+from inferometer.profiles.prices import PriceList
 from inferometer.reports.environment import environment
 from inferometer.reports.numbers import count, percent_width, seconds, tokens, usd
 from inferometer.schema.records import Run, SpanKind, Status
-from inferometer.schema.rows import InferenceRow
 from inferometer.schema.selection import Selection
 from inferometer.store import Store
 
@@ -27,8 +24,6 @@ MINUTES = 60
 SHOWN_RUNS = 50
 SHOWN_GROUPS = 8
 SHOWN_BARS = 500
-_MINUTE_NS = 60 * 1_000_000_000
-_DAY_NS = 24 * 60 * _MINUTE_NS
 _ZERO = Decimal(0)
 
 
@@ -143,52 +138,53 @@ class RunPage:
 
 @dataclass(slots=True)
 class Today:
-    """Today's records, read once and shown to everyone who looks."""
+    """Today's figures, read once and shown to everyone who looks; ``runs`` are the latest of ``run_count``."""
 
     now_ns: int
-    by_model: Accounting
-    by_agent: Accounting
+    by_model: Sums
+    by_agent: Sums
     cost_by_minute: dict[int, Decimal] = field(default_factory=dict)
-    tokens_by_minute: Counter[int] = field(default_factory=Counter)
+    tokens_by_minute: dict[int, int] = field(default_factory=dict)
     runs: list[RunSummary] = field(default_factory=list)
+    run_count: int = 0
+    open_runs: int = 0
 
 
 def day_start_ns(now_ns: int) -> int:
     """Return the first nanosecond of the day (UTC)."""
-    return now_ns - now_ns % _DAY_NS
+    return now_ns - now_ns % DAY_NS
 
 
-def read_today(store: Store, prices: PriceList, now_ns: int) -> Today:
-    """Read and price today's calls, and the runs that began today."""
+def read_today(store: Store, prices: PriceList, book: DayBook, now_ns: int) -> Today:
+    """Return today's figures.
+
+    Args:
+        store: where the runs are.
+        prices: the price list.
+        book: today's sums by model and agent, up to date.
+        now_ns: nanoseconds since 1970.
+    """
+    last = now_ns // MINUTE_NS
+    shown = {minute: sums for minute, sums in book.minutes.items() if last - MINUTES < minute <= last}
     selection = Selection(since_ns=day_start_ns(now_ns))
-    calls = [(row, prices.price(row)) for row in store.inferences(selection)]
-    charges = list(store.placed_charges(selection))
-    tools = (
-        [row for row in store.tool_calls(selection) if row.tool_call.merged_into is None] if prices.has_tools else []
+    run_count, open_runs = store.count_runs(selection)
+    return Today(
+        now_ns,
+        book.sums("model"),
+        book.sums("agent"),
+        {minute: sums.cost_usd for minute, sums in shown.items()},
+        {minute: sums.tokens for minute, sums in shown.items()},
+        [_summary(store, prices, run) for run in store.latest_runs(selection, SHOWN_RUNS)],
+        run_count,
+        open_runs,
     )
-    by_model, by_agent = (
-        account_calls(calls, charges, tools, grouping(by, store, selection), prices, selection)
-        for by in ("model", "agent")
-    )
-    today = Today(now_ns, by_model, by_agent)
-    summaries = {run.run_id: RunSummary(run) for run in store.runs(selection)}
-    for row, priced in calls:
-        _add_minute(today, row, priced)
-        summary = summaries.get(row.placement.run_id or "")
-        if summary is not None:
-            summary.add(row, priced)
-    today.runs = sorted(summaries.values(), key=lambda one: (-(one.run.start_ns or 0), one.run.run_id))
-    return today
 
 
-def _add_minute(today: Today, row: InferenceRow, priced: Priced) -> None:
-    start_ns = row.placement.start_ns
-    if start_ns is None or start_ns < today.now_ns - MINUTES * _MINUTE_NS:
-        return
-    minute = start_ns // _MINUTE_NS
-    today.tokens_by_minute[minute] += row.inference.meters.total or 0
-    if priced.list_cost_usd is not None:
-        today.cost_by_minute[minute] = today.cost_by_minute.get(minute, _ZERO) + priced.list_cost_usd
+def _summary(store: Store, prices: PriceList, run: Run) -> RunSummary:
+    summary = RunSummary(run)
+    for row in store.inferences(Selection(where=(("run", run.run_id),))):
+        summary.add(row, prices.price(row))
+    return summary
 
 
 def build_live_page(
@@ -206,14 +202,14 @@ def build_live_page(
         found: the runs that the search found; today's where None.
     """
     total = today.by_model.total
-    runs = today.runs if found is None else found
+    runs, run_count = (today.runs, today.run_count) if found is None else (found, len(found))
     now = datetime.fromtimestamp(today.now_ns // 1_000_000_000, UTC)
     return LivePage(
         updated=f"{now:%H:%M:%S} UTC",
         day=f"{now:%-d %B %Y}",
         figures=[
             Figure("Spent today", usd(total.cost_usd), _unpriced_note(total.unpriced)),
-            Figure("Runs", count(len(today.runs)), f"{sum(one.run.is_open for one in today.runs):,} open"),
+            Figure("Runs", count(today.run_count), f"{today.open_runs:,} open"),
             Figure("Model calls", count(total.inferences)),
             Figure("Tokens", tokens(sum(_input(total.meters)) + (total.meters["output"] or 0)), "in and out"),
         ],
@@ -222,7 +218,7 @@ def build_live_page(
         models=_shares(today.by_model),
         budgets=[_budget_line(*budget) for budget in budgets],
         runs=[_run_line(summary) for summary in runs[:SHOWN_RUNS]],
-        runs_note=_runs_note(len(runs), search),
+        runs_note=_runs_note(run_count, search),
         search=search,
     )
 
@@ -285,10 +281,10 @@ def live_asset(name: str) -> bytes:
 
 
 def _charts(today: Today) -> list[MinuteChart]:
-    last = today.now_ns // _MINUTE_NS
+    last = today.now_ns // MINUTE_NS
     minutes = range(last - MINUTES + 1, last + 1)
     costs = [float(today.cost_by_minute.get(minute, _ZERO)) for minute in minutes]
-    counts = [float(today.tokens_by_minute[minute]) for minute in minutes]
+    counts = [float(today.tokens_by_minute.get(minute, 0)) for minute in minutes]
     return [
         MinuteChart("cost-chart", "Cost a minute", f"peak {usd(max(costs))}", _bars(minutes, costs, usd)),
         MinuteChart("token-chart", "Tokens a minute", f"peak {tokens(max(counts))}", _bars(minutes, counts, tokens)),
@@ -306,8 +302,8 @@ def _bars(minutes: range, values: list[float], word: object) -> list[MinuteBar]:
     return bars
 
 
-def _shares(accounting: Accounting) -> list[Share]:
-    groups = accounting.groups[:SHOWN_GROUPS]
+def _shares(sums: Sums) -> list[Share]:
+    groups = sums.groups[:SHOWN_GROUPS]
     peak = max((group.cost_usd or _ZERO for group in groups), default=_ZERO) or Decimal(1)
     return [
         Share(

@@ -1,7 +1,7 @@
 """Looks at the store now and then: today's figures for the live page, the metrics and the budgets.
 
-Reading all of today's calls costs what it costs; the pause between two looks is a multiple of the time the last one
-took, so that looking never takes more than a small share of the processor.
+A look reads the minutes of today that changed. Where those are many it takes its time, and the pause until the next is a
+multiple of that, so that looking never takes more than a small share of the processor.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from inferometer.analyzer.accounting import METERS, Accounting, account
+from inferometer.analyzer.accounting import METERS
+from inferometer.analyzer.day import DAY_NS, MINUTE_NS, DayBook, Sums
 from inferometer.profiles.prices import PriceList, load_prices
 from inferometer.reports.live import Today, day_start_ns, read_today
 from inferometer.schema.errors import InferometerError
-from inferometer.schema.selection import Selection
 from inferometer.sidecar.counters import Counters
 from inferometer.sidecar.settings import Budget
 from inferometer.store import Store
@@ -60,8 +60,13 @@ class Observer:
         self.version = 0
         self._journal = journal
         self._counters = counters
-        self._budgets = budgets
+        self._book = DayBook(store, self.prices, ("model", "agent"))
+        self._budgets = [
+            (budget, DayBook(store, self.prices, ("model",), budget.where) if budget.where else self._book)
+            for budget in budgets
+        ]
         self._clock = clock
+        self._looking = threading.Lock()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="inferometer-observer", daemon=True)
 
@@ -98,9 +103,20 @@ class Observer:
         Raises:
             StoreError: the store cannot be read.
         """
-        today = read_today(self.store, self.prices, self._clock())
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
+        now_ns = self._clock()
+        since_ns = day_start_ns(now_ns)
+        numbers = self.store.count_spans(since_ns, since_ns + DAY_NS, MINUTE_NS)
+        self._book.look(since_ns, numbers)
+        today = read_today(self.store, self.prices, self._book, now_ns)
         self._publish(today.by_model)
-        self.spending = [self._check(budget, today) for budget in self._budgets]
+        for _, book in self._budgets:
+            if book is not self._book:
+                book.look(since_ns, numbers)
+        self.spending = [self._check(budget, book, now_ns) for budget, book in self._budgets]
         self._counters.replace(
             "budget_spent_share",
             [({"budget": name}, float(spent / limit) if limit else 1.0) for name, spent, limit in self.spending],
@@ -108,10 +124,10 @@ class Observer:
         self.today = today
         self.version += 1
 
-    def _publish(self, accounting: Accounting) -> None:
+    def _publish(self, sums: Sums) -> None:
         spend: dict[str, float] = {}
         tokens: dict[tuple[str, str], float] = {}
-        for place, group in enumerate(accounting.groups):
+        for place, group in enumerate(sums.groups):
             model = (group.key or "unknown") if place < MAX_SERIES else "other"
             spend[model] = spend.get(model, 0.0) + float(group.cost_usd or 0)
             for meter in METERS:
@@ -121,15 +137,11 @@ class Observer:
             "tokens_today", [({"model": model, "meter": meter}, n) for (model, meter), n in tokens.items()]
         )
 
-    def _check(self, budget: Budget, today: Today) -> tuple[str, Decimal, Decimal]:
-        if budget.where:
-            selection = Selection(since_ns=day_start_ns(today.now_ns), where=budget.where)
-            total = account(self.store, selection, prices=self.prices).total
-        else:
-            total = today.by_model.total
+    def _check(self, budget: Budget, book: DayBook, now_ns: int) -> tuple[str, Decimal, Decimal]:
+        total = book.sums("model").total
         spent = (total.effective_cost_usd or Decimal(0)) + (total.charges_usd or Decimal(0))
         if spent > budget.usd_per_day:
-            self._tell(budget, spent, today.now_ns)
+            self._tell(budget, spent, now_ns)
         return budget.name, spent, budget.usd_per_day
 
     def _tell(self, budget: Budget, spent: Decimal, now_ns: int) -> None:

@@ -113,6 +113,21 @@ class Store:
         with self.reading() as connection:
             return queries.read_runs(connection, selection or Selection())
 
+    def latest_runs(self, selection: Selection, limit: int) -> list[Run]:
+        """Return the selected runs that began last, at most so many, the latest first."""
+        with self.reading() as connection:
+            return queries.read_latest_runs(connection, selection, limit)
+
+    def count_runs(self, selection: Selection) -> tuple[int, int]:
+        """Return the number of selected runs, and of those among them that are open."""
+        with self.reading() as connection:
+            return queries.count_runs(connection, selection)
+
+    def count_spans(self, since_ns: int, until_ns: int, width_ns: int) -> dict[int, int]:
+        """Return the number of spans that began in each stretch of ``width_ns``, by its number since 1970."""
+        with self.reading() as connection:
+            return queries.count_spans(connection, since_ns, until_ns, width_ns)
+
     def spans_of_run(self, run_id: str) -> list[Span]:
         """Return the spans of a run in order of their start."""
         query = select(*SPANS.columns).where(SPANS.c.run_id == run_id).order_by(SPANS.c.start_ns, SPANS.c.span_id)

@@ -53,7 +53,7 @@ def build_run(name: str = "answer", *, model: str = "gpt-4o", calls: int = 2) ->
 def show(sidecar: Running, path: str = "/") -> str:
     answer = sidecar.request("GET", path)
     assert answer.status == 200, answer
-    return answer.body.decode()
+    return answer.body.decode().replace("\xa0", " ")
 
 
 def test_the_page_shows_todays_spend_runs_agents_models_and_search(start: Start) -> None:
