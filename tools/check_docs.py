@@ -1,9 +1,9 @@
 """Check that the documents say what the code does; `--write` renews the generated ones.
 
 Generated: `docs/cli.md` from the commands' own help. Checked: every environment variable the sources read is in
-`docs/configuration.md` and no other is; every relative link leads somewhere; every `$ inferometer ...` line of a
-console block is a command line that parses; every test, benchmark and tool that is named exists; every JSON document
-has a schema.
+`docs/configuration.md` and no other is; every relative link leads somewhere, and README to every page; every
+`$ inferometer ...` line of a console block is a command line that parses; every test, benchmark and tool that is named
+exists; every JSON document has a schema.
 """
 
 from __future__ import annotations
@@ -88,6 +88,14 @@ def link_problems() -> Iterator[str]:
                 yield f"{document.relative_to(ROOT)}: link to {target} leads nowhere"
 
 
+def orphan_problems() -> Iterator[str]:
+    """Find pages that README does not lead to."""
+    led_to = {(ROOT / target).resolve() for target in LINK.findall((ROOT / "README.md").read_text())}
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        if page not in led_to:
+            yield f"README.md does not lead to {page.relative_to(ROOT)}"
+
+
 def console_problems() -> Iterator[str]:
     """Find console lines whose command or options do not exist."""
     for document in DOCUMENTS:
@@ -156,7 +164,7 @@ def _printing_json(command: click.Command, context: click.Context, name: str) ->
 def check(write: bool) -> int:
     """Print every problem and return an exit code."""
     problems = [*generated_problems(write), *variable_problems(), *link_problems(), *console_problems()]
-    problems += [*test_problems(), *schema_problems()]
+    problems += [*orphan_problems(), *test_problems(), *schema_problems()]
     for problem in problems:
         print(problem)
     print(f"documents: {len(problems)} problems in {len(DOCUMENTS)} files")
