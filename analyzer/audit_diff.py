@@ -105,6 +105,8 @@ def _side(document: Mapping[str, Any]) -> dict[str, Any]:
         "inferences": document["totals"]["inferences"],
         "runs": document["totals"]["runs"],
         "cost_usd": document["totals"]["cost_usd"],
+        "charges_usd": document["totals"]["charges_usd"],
+        "unpriced": document["totals"]["unpriced"],
     }
 
 

@@ -39,6 +39,7 @@ from inferometer.profiles.hardware import Hardware, load_hardware
 from inferometer.profiles.models import load_model
 from inferometer.profiles.prices.published import SELF_HOSTED
 from inferometer.schema.errors import InfeasibleError, UnknownNameError, UserError
+from inferometer.schema.wording import counted
 
 STAND_IN = "meta-llama/Llama-3.1-70B"
 HARDWARE = ("h100_sxm", "h200_sxm", "b200_sxm", "mi300x", "tpu_v6e", "cerebras_cs3", "sambanova_sn50")
@@ -104,7 +105,9 @@ def served_calls(dataset: Dataset, stand_in: str | None) -> Served | None:
         if models and stand_in is None:
             model, count = models.most_common(1)[0]
             kept = [call for call in calls if profiles[call.inference.model] == model]
-            return Served(kept, model, self_hosted, f"{count:,} calls that went to {model}, replayed on it.", True)
+            return Served(
+                kept, model, self_hosted, f"{counted(count, 'call')} that went to {model}, replayed on it.", True
+            )
     if not dataset.calls:
         return None
     model = load_model(stand_in or STAND_IN).id

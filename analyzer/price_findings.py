@@ -14,6 +14,7 @@ from typing import Any
 
 from inferometer.profiles.prices import Priced
 from inferometer.schema.rows import InferenceRow
+from inferometer.schema.wording import counted
 
 SHARE = Decimal("0.9")
 """Of a model's calls that must agree on the ratio for it to be systematic."""
@@ -112,11 +113,11 @@ def _judge(model: str, provider: str | None, tally: _Tally) -> PriceFinding:
         agreeing = sum(tally.ratios[near] for near in (ratio - _MILLI, ratio, ratio + _MILLI))
     if ratio is None or tally.different < LEAST_CALLS or agreeing < SHARE * tally.calls:
         ratio, agreeing = None, tally.different
-        text = f"recorded cost differs from list in {tally.different} of {tally.calls} calls"
+        text = f"recorded cost differs from list in {tally.different} of {counted(tally.calls, 'call')}"
         if tally.different >= LEAST_CALLS:
             text += ", by no common factor"
     else:
-        text = f"recorded cost is {ratio}x list for this model in {agreeing} of {tally.calls} calls"
+        text = f"recorded cost is {ratio}x list for this model in {agreeing} of {counted(tally.calls, 'call')}"
     if cause := _cause(tally):
         text = f"{text}: {cause}"
     return PriceFinding(model, provider, agreeing, tally.calls, ratio, tally.recorded, tally.listed, text)

@@ -17,7 +17,7 @@ from typing import Any
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall
 from inferometer.analyzer.fanout import day_of
-from inferometer.analyzer.reconcile_bill import Bill, signature
+from inferometer.analyzer.reconcile_bill import Bill, BillLine, signature
 from inferometer.schema.meters import DISJOINT_METERS
 
 Cell = tuple[str, str]
@@ -97,7 +97,8 @@ def reconcile(calls: Sequence[CostedCall], bills: Sequence[Bill]) -> dict[str, A
     dated = {day for day, _ in billed if day != UNKNOWN_DAY}
     if dated:
         # traces of days that no bill covers say nothing about it
-        traced = {cell: side for cell, side in traced.items() if min(dated) <= cell[0] <= max(dated)}
+        days = {day for day, _ in billed}
+        traced = {cell: side for cell, side in traced.items() if min(dated) <= cell[0] <= max(dated) or cell[0] in days}
     else:
         traced = _whole(traced)
     rows = [
@@ -145,10 +146,17 @@ def _billed(bills: Iterable[Bill], names: dict[frozenset[str], str]) -> dict[Cel
     sides: dict[Cell, Side] = defaultdict(Side)
     for bill in bills:
         for line in bill.lines:
+            if _is_other(line):
+                continue
             model = names.get(signature(line.model), OTHER) if line.model else OTHER
             meters = {name: float(value) for name, value in line.meters.items()}
             sides[_day_text(line.day), model].add(meters, line.cost_usd)
     return dict(sides)
+
+
+def _is_other(line: BillLine) -> bool:
+    """Whether a line is a tax, a credit, a refund or a fee: no call causes it, so it is in no share."""
+    return not line.is_usage or (line.cost_usd is not None and line.cost_usd < 0)
 
 
 def _day_text(day: date | None) -> str:
@@ -188,6 +196,7 @@ def _by_tokens(day: str, model: str, billed: Side, traced: Side, there: float, h
 
 def _document(rows: Sequence[Compared], bills: Sequence[Bill]) -> dict[str, Any]:
     has_dollars = any(row.billed.cost_usd is not None for row in rows)
+    other = [line.cost_usd for bill in bills for line in bill.lines if _is_other(line)]
     billed = _sum(row.billed.cost_usd for row in rows) if has_dollars else None
     matched, untraced = _sum(row.matched_usd for row in rows), _sum(row.untraced_usd for row in rows)
     whole = (matched or ZERO) + (untraced or ZERO)
@@ -200,7 +209,11 @@ def _document(rows: Sequence[Compared], bills: Sequence[Bill]) -> dict[str, Any]
         "untraced_usd": untraced,
         "over_traced_usd": _sum(row.over_traced_usd for row in rows),
         "price_difference_usd": _sum(row.price_difference_usd for row in rows),
-        "files": [{"path": bill.path, "kind": bill.kind, "lines": len(bill.lines)} for bill in bills],
+        "other_usd": _sum(other),
+        "files": [
+            {"path": bill.path, "kind": bill.kind, "lines": len(bill.lines), "left_out": bill.left_out}
+            for bill in bills
+        ],
         "models": _by_model(rows),
         "days": [row.as_dict() for row in rows],
         "note": None if has_dollars else "the files state tokens and no dollars: amounts are at list price",

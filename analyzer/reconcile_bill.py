@@ -1,14 +1,22 @@
 """Bills and usage exports of providers, read into lines of one shape.
 
-Understood are OpenAI's usage and costs, Anthropic's usage and cost reports (JSON as their APIs return it), FOCUS and
-the AWS cost and usage report (CSV). Which of them a file is, its content says.
+Understood are OpenAI's usage and costs, Anthropic's usage and cost reports (JSON as their APIs return it, a page or a
+list of pages), FOCUS and the AWS cost and usage report (CSV), each plain or gzipped. Which of them a file is, its
+content says. Of a bill for a whole account, only the lines about models are read, and the rest is counted.
+
+Source, read on 2026-11-23: OpenAI's OpenAPI 2.3.0 (UsageCompletionsResult: input tokens include cached and cache-write
+tokens; CostsResult), platform.claude.com/docs/en/api/admin/cost_report (amounts in the lowest unit of the currency),
+docs.aws.amazon.com/bedrock/latest/userguide/cost-mgmt-understanding-cur-data.html (usage types by kind of token), the
+AWS price list of AmazonBedrockFoundationModels (usage types of marketplace models, which name none).
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -18,14 +26,15 @@ from pathlib import Path
 from typing import Any
 
 from inferometer.schema.errors import InputError
+from inferometer.schema.wording import counted
 
 NOISE = frozenset(
     re.findall(
         r"\w+",
         "tokens token input output cached cache read write writes creation usage count model models inference on "
-        "demand "
-        "ondemand standard batch use usw euw apn us east west eu central global regional latest preview v text image "
-        "audio uncached million m k short long context prompt the bedrock amazon aws anthropic openai",
+        "demand ondemand standard batch flex priority reserved latency optimized use usw euw apn us east west eu "
+        "central global regional geo cross region mantle units latest preview v text image audio uncached million m k "
+        "short long context prompt instruct the bedrock amazon aws anthropic openai meta",
     )
 )
 """Words of a line item that do not tell one model from another."""
@@ -40,7 +49,10 @@ METER_WORDS = (
 
 @dataclass(slots=True)
 class BillLine:
-    """One line of a bill or usage export: tokens, dollars or both; None where the source does not say."""
+    """One line of a bill or usage export: tokens, dollars or both; None where the source does not say.
+
+    ``is_usage`` is False for taxes, credits, refunds and fees, which no call causes.
+    """
 
     day: date | None
     model: str | None
@@ -48,24 +60,27 @@ class BillLine:
     cost_usd: Decimal | None = None
     requests: int | None = None
     item: str = ""
+    is_usage: bool = True
 
 
 @dataclass(slots=True)
 class Bill:
-    """The lines of one file and what it is."""
+    """The lines of one file and what it is; ``left_out`` more are about other services than models."""
 
     path: str
     kind: str
     lines: list[BillLine]
+    left_out: int = 0
 
 
 def signature(model: str | None) -> frozenset[str]:
     """Return the words by which two spellings of one model's name are equal; dates and vendors' noise are left out.
 
-    ``claude-sonnet-4-5-20250929``, ``Claude Sonnet 4.5 Usage - Input Tokens`` and ``USE1-Claude4.5Sonnet-input-tokens``
-    give the same.
+    ``claude-sonnet-4-5-20250929``, ``Claude Sonnet 4.5 Usage - Input Tokens (200k-1M context)`` and
+    ``USE1-Claude4.5Sonnet-input-tokens-cross-region-global`` give the same.
     """
-    text = re.sub(r"\d{4}-?\d{2}-?\d{2}|\bv\d+(:\d+)?$|^[A-Z]{3}\d-", " ", model or "")
+    text = re.sub(r"\([^)]*\)|\d{4}-?\d{2}-?\d{2}|\bv\d+(:\d+)?$|-\d+:\d+$|^[A-Z]{3,4}\d-", " ", model or "")
+    text = re.sub(r"(\d)\.0(?!\d)", r"\1", text)
     text = re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower()
     text = re.sub(r"\b1[ -]?h(our)?\b|\b5[ -]?m(in(utes)?)?\b", " ", text)
     return frozenset(word for word in re.findall(r"[a-z]+|\d+", text) if word not in NOISE)
@@ -88,13 +103,15 @@ def read_bill(path: str | Path, usd_per_unit: Decimal | None = None) -> Bill:
         InputError: the file is unreadable, of no known kind, or in another currency without a rate.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        content = Path(path).read_bytes()
+        text = (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(str(path), getattr(error, "strerror", None) or "cannot be read as text") from error
     reader = _Reader(str(path), usd_per_unit)
     bill = reader.json(text) if text.lstrip()[:1] in {"{", "["} else reader.csv(text)
     if not bill.lines:
-        raise InputError(str(path), "holds no line of a bill")
+        about = f"; {counted(bill.left_out, 'line')} about other services" if bill.left_out else ""
+        raise InputError(str(path), f"holds no line about a model{about}")
     return bill
 
 
@@ -151,38 +168,36 @@ class _Reader:
         rows = list(csv.DictReader(StringIO(text)))
         columns = set(rows[0]) if rows else set()
         if "BilledCost" in columns:
-            return Bill(self.path, "FOCUS", [self._focus(row) for row in rows])
+            kept = [row for row in rows if (row.get("ServiceCategory") or _AI) == _AI]
+            return Bill(self.path, "FOCUS", [self._focus(row) for row in kept], len(rows) - len(kept))
         for kind, names in _CUR.items():
             if names["cost"] in columns:
-                return Bill(self.path, kind, [self._cur(row, names) for row in rows])
+                kept = [row for row in rows if _is_about_models(row, names)]
+                return Bill(self.path, kind, [self._cur(row, names) for row in kept], len(rows) - len(kept))
         known = "BilledCost (FOCUS) or lineItem/UnblendedCost (AWS)"
         raise InputError(self.path, f"is no known bill: a CSV needs a column {known}")
 
     def _focus(self, row: Mapping[str, str]) -> BillLine:
         cost = self._dollars(row.get("BilledCost"), row.get("BillingCurrency") or "USD")
-        model = row.get("SkuId") or row.get("x_Model") or row.get("ResourceName") or row.get("ServiceName")
+        named = (row.get(name) for name in ("x_Model", "x_UsageType", "SkuId", "ResourceName", "ServiceName"))
+        model = next(filter(None, named), None)
         item = row.get("ChargeDescription") or row.get("SkuMeter") or ""
-        meters = {}
-        if (row.get("ConsumedUnit") or "").lower().startswith("token"):
-            tokens = _number(row.get("ConsumedQuantity"))
-            meter = row.get("x_TokenType") or meter_of(row.get("SkuMeter") or item)
-            if tokens is not None and meter in _FOCUS_METERS:
-                meters[_FOCUS_METERS[meter]] = int(tokens)
-        return BillLine(_iso_day(row.get("ChargePeriodStart")), model or None, meters, cost, item=item)
+        meter = row.get("x_TokenType") or meter_of(row.get("SkuMeter") or row.get("x_UsageType") or item)
+        meters = _metered(_FOCUS_METERS.get(meter or ""), row.get("ConsumedQuantity"), row.get("ConsumedUnit"))
+        if (row.get("ChargeCategory") or "Usage") != "Usage":
+            return BillLine(_iso_day(row.get("ChargePeriodStart")), None, {}, cost, item=item, is_usage=False)
+        return BillLine(_iso_day(row.get("ChargePeriodStart")), model, meters, cost, item=item)
 
     def _cur(self, row: Mapping[str, str], names: Mapping[str, str]) -> BillLine:
         usage = row.get(names["usage"]) or ""
-        tokens = _number(row.get(names["amount"]))
-        meter = meter_of(usage)
-        unit = (row.get(names["unit"]) or "").lower()
-        meters = {}
-        if meter and tokens is not None and ("token" in unit or "token" in usage.lower()):
-            scale = (
-                1_000_000 if "1m" in unit or "million" in unit else 1000 if "1k" in unit or "thousand" in unit else 1
-            )
-            meters[meter] = int(tokens * scale)
         cost = self._dollars(row.get(names["cost"]), row.get(names["currency"]) or "USD")
-        return BillLine(_iso_day(row.get(names["start"])), usage or None, meters, cost, item=usage)
+        day = _iso_day(row.get(names["start"]))
+        if not (row.get(names["type"]) or "Usage").endswith("Usage"):
+            return BillLine(day, None, {}, cost, item=usage, is_usage=False)
+        # usage types of marketplace models name the seller's meter, and the product names the model
+        model = _product(row, names) if "MP:" in usage else usage
+        meters = _metered(meter_of(usage), row.get(names["amount"]), row.get(names["unit"]))
+        return BillLine(day, model or None, meters, cost, item=usage)
 
     def _dollars(self, amount: Any, currency: str) -> Decimal | None:
         value = _number(amount)
@@ -192,6 +207,9 @@ class _Reader:
             raise InputError(self.path, f"is in {currency.upper()}; say what one is in US dollars with --rate")
         return value * self.rate
 
+
+_AI = "AI and Machine Learning"
+"""The service category of FOCUS that models are in."""
 
 _FOCUS_METERS = {
     "input_uncached": "input_fresh",
@@ -206,6 +224,9 @@ _FOCUS_METERS = {
 
 _CUR = {
     "AWS cost and usage report": {
+        "type": "lineItem/LineItemType",
+        "code": "lineItem/ProductCode",
+        "product": "product/ProductName",
         "start": "lineItem/UsageStartDate",
         "usage": "lineItem/UsageType",
         "amount": "lineItem/UsageAmount",
@@ -214,6 +235,9 @@ _CUR = {
         "currency": "lineItem/CurrencyCode",
     },
     "AWS cost and usage report 2.0": {
+        "type": "line_item_line_item_type",
+        "code": "line_item_product_code",
+        "product": "product_product_name",
         "start": "line_item_usage_start_date",
         "usage": "line_item_usage_type",
         "amount": "line_item_usage_amount",
@@ -257,6 +281,32 @@ def _number(value: Any) -> Decimal | None:
     return number if number is not None and number.is_finite() else None
 
 
+def _product(row: Mapping[str, str], names: Mapping[str, str]) -> str:
+    """Return the product's name: its column's, else that of the map that CUR 2.0 keeps."""
+    if row.get(names["product"]):
+        return row[names["product"]]
+    try:
+        found = json.loads(row.get("product") or "{}")
+    except json.JSONDecodeError:
+        return ""
+    return str(found.get("product_name") or "") if isinstance(found, dict) else ""
+
+
+def _is_about_models(row: Mapping[str, str], names: Mapping[str, str]) -> bool:
+    """Whether a line is Bedrock's or a marketplace model's; an export without products is taken whole."""
+    code, product = row.get(names["code"]) or "", _product(row, names)
+    return not (code or product) or "bedrock" in f"{code} {product}".lower()
+
+
+def _metered(meter: str | None, amount: Any, unit: str | None) -> dict[str, int]:
+    """Return a quantity of tokens by its meter; nothing where its unit is not tokens, a thousand or a million."""
+    tokens, words = _number(amount), (unit or "").lower()
+    if meter is None or tokens is None or "token" not in words:
+        return {}
+    scale = 1_000_000 if "1m" in words or "million" in words else 1000 if "1k" in words or "thousand" in words else 1
+    return {meter: int(tokens * scale)}
+
+
 def _anthropic_usage(day: date | None, result: Mapping[str, Any]) -> Iterator[BillLine]:
     written = result.get("cache_creation") or {}
     meters = {
@@ -270,10 +320,11 @@ def _anthropic_usage(day: date | None, result: Mapping[str, Any]) -> Iterator[Bi
 
 
 def _openai_usage(day: date | None, result: Mapping[str, Any]) -> Iterator[BillLine]:
-    cached = int(result.get("input_cached_tokens") or 0)
+    read, written = (int(result.get(f"input_{name}_tokens") or 0) for name in ("cached", "cache_write"))
     meters = {
-        "input_fresh": int(result.get("input_tokens") or 0) - cached,
-        "cache_read": cached,
+        "input_fresh": int(result.get("input_tokens") or 0) - read - written,
+        "cache_read": read,
+        **({"cache_write_5m": written} if written else {}),
         "output": int(result.get("output_tokens") or 0),
     }
     requests = result.get("num_model_requests")

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from inferometer.analyzer.replay_scenario import Payment
 from inferometer.profiles.hardware import Hardware
+from inferometer.schema.wording import counted
 
 CENT = Decimal("0.000001")
 _HOUR_S = 3600.0
@@ -84,7 +85,7 @@ def hourly_price(hardware: Hardware, chips: int, payment: Payment) -> HourlyPric
             max(p.usd_per_hour_high * fleet for p, fleet in pairs),
         )
         newest = max(price.provenance.as_of for price in prices)
-        return HourlyPrice(usd, min(fleets), f"{basis}, {len(prices)} prices to {newest}")
+        return HourlyPrice(usd, min(fleets), f"{basis}, {counted(len(prices), 'price')} to {newest}")
     return _owned_price(hardware, chips)
 
 

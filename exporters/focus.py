@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TextIO
 
@@ -28,7 +28,7 @@ COLUMNS = (
     *("ContractedUnitPrice", "EffectiveCost", "InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory"),
     *("PricingQuantity", "PricingUnit", "ProviderName", "PublisherName", "ServiceCategory", "ServiceName"),
     *("ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceId", "SubAccountId", "Tags", "x_TraceId", "x_SpanId"),
-    *("x_RunId", "x_SessionId", "x_AgentName", "x_TokenType", "x_ServiceTier", "x_PriceList", "x_Weight"),
+    *("x_RunId", "x_SessionId", "x_AgentName", "x_Model", "x_TokenType", "x_ServiceTier", "x_PriceList", "x_Weight"),
 )
 
 _METERS = {
@@ -103,6 +103,7 @@ def _call_rows(row: InferenceRow, priced: Priced, factor: Decimal) -> Iterator[d
             "SkuId": card.model,
             "SkuMeter": title,
             "SkuPriceId": f"{card.provider}/{card.model}/{meter}/{card.tier}",
+            "x_Model": call.model or "",
             "x_TokenType": kind,
             "x_ServiceTier": card.tier,
             "x_PriceList": f"{card.list_name} {card.list_version}".strip(),
@@ -145,7 +146,7 @@ def _common(placement: Placement, trace_id: bytes, span_id: bytes, provider: str
         "ChargeClass": "",
         "ChargeFrequency": "Usage-Based",
         "ChargePeriodStart": _iso(start),
-        "ChargePeriodEnd": _iso(_moment(placement.end_ns or placement.start_ns)),
+        "ChargePeriodEnd": _iso(_end(start, placement.end_ns)),
         "InvoiceIssuerName": provider,
         "PricingCategory": "Standard",
         "ProviderName": provider,
@@ -174,6 +175,14 @@ def _moment(time_ns: int | None) -> datetime | None:
         return datetime.fromtimestamp(time_ns // _NANOSECONDS, tz=UTC)
     except (OverflowError, ValueError, OSError):
         return None
+
+
+def _end(start: datetime | None, end_ns: int | None) -> datetime | None:
+    """Return the first whole second after a call: the end of a charge period is not in it, so it is never empty."""
+    if start is None:
+        return None
+    end = _moment(None if end_ns is None else end_ns + _NANOSECONDS - 1)
+    return max(end or start, start + timedelta(seconds=1))
 
 
 def _month(moment: datetime | None) -> tuple[datetime | None, datetime | None]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from inferometer.ingest.tree import Tree
 from inferometer.schema.records import Inference, Operation, Span, SpanKind, UsageSource
+from inferometer.schema.wording import counted
 
 CLOCK_TOLERANCE_NS = 5_000_000
 """How far two views of one call in one process may stand apart: clocks that tick in milliseconds, rounded twice."""
@@ -94,7 +95,7 @@ class _Decision:
         elif others:
             verdict = self.verdicts[outer]
             verdict.billable = False
-            verdict.reasons.append(f"roll-up over {len(others)} calls: a check value, not billed")
+            verdict.reasons.append(f"roll-up over {counted(len(others), 'call')}: a check value, not billed")
             servers = []
         for child in servers:
             self._join(outer, child, "server's view of the call above it")

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from inferometer.reports.chapters.summary import summary
+from inferometer.reports.chapters.summary import beside_the_bill, summary
 from inferometer.reports.evidence import shortened
 from inferometer.reports.numbers import bounded, count, seconds, share, usd
 from inferometer.schema.wording import counted
@@ -100,6 +100,8 @@ def print_reconciliation(document: Mapping[str, Any], stream: TextIO | None = No
     )
     if document["note"]:
         console.print(f"Note: {document['note']}.", style="yellow", markup=False)
+    for words in beside_the_bill(document):
+        console.print(words, markup=False)
     table = _table(
         *(("Model", False), ("billed", True), ("traced", True), ("untraced", True), ("over-traced", True)),
         ("price difference", True),

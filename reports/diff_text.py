@@ -9,7 +9,8 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from inferometer.reports.numbers import UNKNOWN, count, share, times, tokens, usd
+from inferometer.reports.numbers import UNKNOWN, bounded, count, share, times, tokens, usd
+from inferometer.schema.wording import counted
 
 Row = tuple[str, str, str, str]
 
@@ -32,16 +33,23 @@ def figure_rows(document: Mapping[str, Any]) -> list[Row]:
 
 
 def _signed_share(part: float | None) -> str:
-    return "new" if part is None else f"{part * 100:+.1f} %".replace("-", "−")
+    if part is None:
+        return "new"
+    return f"{part + 1:,.0f}×" if part >= 9 else f"{part * 100:+.1f} %".replace("-", "−")
 
 
 def bridge_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the steps of the bridge that are not nothing."""
     return [
-        (step["title"], usd(step["amount_usd"]))
+        (step["title"], _step(step))
         for step in document["bridge"]
         if float(step["amount_usd"]) or step["step"] in {"start", "end"}
     ]
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    text = usd(step["amount_usd"])
+    return f"+{text}" if float(step["amount_usd"]) > 0 and step["step"] not in {"start", "end"} else text
 
 
 def waste_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -57,11 +65,11 @@ def _amount(value: Any) -> str:
 
 def headline(document: Mapping[str, Any]) -> str:
     """Return the comparison in a sentence."""
-    before, after = document["before"], document["after"]
-    return (
-        f"{usd(before['cost_usd'])} for {count(before['runs'])} runs became {usd(after['cost_usd'])} for "
-        f"{count(after['runs'])} runs."
+    before, after = (
+        f"{bounded(side['cost_usd'], side['unpriced'])} for {counted(side['runs'], 'run')}"
+        for side in (document["before"], document["after"])
     )
+    return f"{before} became {after}."
 
 
 def diff_markdown(document: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from inferometer.analyzer.accounting import METERS, Accounting, Group
 from inferometer.analyzer.runs import Node, RunSummary, RunTree
 from inferometer.schema.moments import is_date
 from inferometer.schema.records import SpanKind, Status
+from inferometer.schema.wording import counted
 
 UNKNOWN = "unknown"
 NOTHING = "nothing to show: read traces in with `inferometer import PATH`, or widen --since, --until and --where"
@@ -136,13 +137,13 @@ def _accounting_notes(accounting: Accounting) -> Iterable[str]:
         span = total.interval["cost_usd"]
         yield f"sampled traces, weighted: the total cost lies between ${span.low:,.4f} and ${span.high:,.4f} (95 %)"
     if total.estimated:
-        yield f"{total.estimated:,} calls have a counted or estimated meter"
+        yield f"{counted(total.estimated, 'call')} with a counted or estimated meter"
     if total.partial:
-        yield f"{total.partial:,} priced calls have a meter that is unknown or has no price"
+        yield f"{counted(total.partial, 'priced call')} with a meter that is unknown or has no price"
     for reason, calls in accounting.unpriced_reasons.items():
-        yield f"unpriced, {calls:,} calls: {reason}"
+        yield f"unpriced, {counted(calls, 'call')}: {reason}"
     for note, calls in accounting.price_notes.items():
-        yield f"{calls:,} calls: {note}"
+        yield f"{counted(calls, 'call')}: {note}"
     for agreement in accounting.agreements:
         yield (
             f"{agreement.name} ({agreement.kind}): {show_money(agreement.used_usd)} used of "
@@ -179,7 +180,7 @@ def print_runs(summaries: Sequence[RunSummary], of: int, console: Console | None
             show_money(summary.cost_usd),
         )
     console.print(table)
-    left = f"{len(summaries):,} of {of:,} runs" if len(summaries) < of else f"{of:,} runs"
+    left = f"{len(summaries):,} of {counted(of, 'run')}" if len(summaries) < of else counted(of, "run")
     _print_lines(console, [left] if of else [left, NOTHING])
 
 
@@ -191,7 +192,7 @@ def print_tree(tree: RunTree, *, why: bool = False, console: Console | None = No
     title.stylize("bold")
     title.append(
         f"  run {summary.run.run_id}  {show_time(summary.run.start_ns)}  {show_duration(summary.duration_ns)}  "
-        f"{summary.inferences:,} calls  {show_count(summary.tokens)} tokens  {show_money(summary.cost_usd)}",
+        f"{counted(summary.inferences, 'call')}  {show_count(summary.tokens)} tokens  {show_money(summary.cost_usd)}",
         "default not bold",
     )
     top = Tree(title, guide_style="dim")
@@ -205,10 +206,10 @@ def print_tree(tree: RunTree, *, why: bool = False, console: Console | None = No
         stack.extend((child, branch) for child in reversed(node.children))
     console.print(top)
     if summary.unpriced:
-        _print_lines(console, [f"{summary.unpriced:,} calls are unpriced; --why says why"])
+        _print_lines(console, [f"{counted(summary.unpriced, 'unpriced call')}; --why says why"])
     doubles = sum(node.possible_double is not None for root in tree.roots for node in root.walk())
     if doubles:
-        _print_lines(console, [f"{doubles:,} calls may be counted twice; --why names their possible doubles"])
+        _print_lines(console, [f"{counted(doubles, 'call')} may be counted twice; --why names their possible doubles"])
 
 
 def _label(node: Node) -> Text:

@@ -70,6 +70,17 @@ def _reconciliation(document: Document) -> str:
     )
 
 
+def beside_the_bill(document: Mapping[str, Any]) -> list[str]:
+    """Return what of a reconciliation's files is in no share, in sentences."""
+    words = []
+    if document["other_usd"] is not None:
+        words.append(f"Taxes, credits, refunds and fees of {usd(document['other_usd'])} are in no share.")
+    left_out = sum(file["left_out"] for file in document["files"])
+    if left_out:
+        words.append(f"{counted(left_out, 'line')} about other services left out.")
+    return words
+
+
 def _lead(document: Document) -> str:
     totals = document["totals"]
     if not totals["inferences"]:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from inferometer.reports.chapters.cost import listed, source
-from inferometer.reports.chapters.summary import Document
+from inferometer.reports.chapters.summary import Document, beside_the_bill
 from inferometer.reports.contexts import Block, Card, Cards, Cell, Chapter, Column, Fact, Note, Table, Why
 from inferometer.reports.evidence import Links, evidence_table, shortened
 from inferometer.reports.numbers import NOT_PRICED, bounded, count, percent_width, seconds, share, times, tokens, usd
@@ -131,7 +131,9 @@ def _reconciled(document: Document, links: Links) -> list[Block]:
     why = Why(
         "Tokens of each day and model compared where bill and traces both state them, dollars elsewhere. Matched: what "
         "both hold. Untraced: more on the bill. Over-traced: more in the traces. Price difference: matched dollars on "
-        "the bill less those by the list." + (f" Note: {found['note']}." if found["note"] else ""),
+        "the bill less those by the list."
+        + "".join(f" {words}" for words in beside_the_bill(found))
+        + (f" Note: {found['note']}." if found["note"] else ""),
         ", ".join(f"{shortened(file['path'])} ({file['kind']})" for file in found["files"]),
         links.commands.reconciling(),
     )

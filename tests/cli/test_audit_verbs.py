@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
+import shlex
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inferometer.cli import run
+from inferometer.reports.commands import Commands
 from inferometer.store import open_store
 from inferometer.testing.workload import EPOCH_NS
 
@@ -170,3 +175,64 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert caught.out == ""
     assert len(caught.err.strip().splitlines()) == 1
     assert caught.err.startswith("error: ")
+
+
+MANDATORY = (
+    *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodStart"),
+    *("BillingPeriodEnd", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargePeriodStart"),
+    *("ChargePeriodEnd", "ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost", "PricingQuantity"),
+    *("PricingUnit", "ProviderName", "PublisherName", "ServiceCategory", "ServiceName"),
+)
+NULLABLE = {"BillingAccountName", "ChargeClass", "ChargeDescription", "PricingQuantity", "PricingUnit"}
+
+
+def test_the_focus_export_has_every_mandatory_column_of_1_2_and_reconciles_with_its_own_store(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "focus.csv"
+    assert run(["export", "--to", "focus", "--store", store, "--out", str(path)]) == 0
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 48
+    for row in rows:
+        assert set(MANDATORY) <= row.keys()
+        assert [name for name in MANDATORY if name not in NULLABLE and not row[name]] == []
+        assert row["ChargePeriodEnd"] > row["ChargePeriodStart"]
+    assert all(name in MANDATORY or name.startswith("x_") for name in rows[0] if name.lower().startswith("x"))
+    capsys.readouterr()
+    assert run(["reconcile", "--store", store, "--bill", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["traced_share"] == 1
+    assert {float(found[key]) for key in ("untraced_usd", "over_traced_usd", "price_difference_usd")} == {0.0}
+
+
+def test_every_command_of_a_report_runs_and_lists_what_is_behind_it(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["audit", "--store", store, "--since", "2026-01-01", "--html", "a.html", "--json", "a.json"]
+    assert run(words) == 0
+    found = json.loads(Path("a.json").read_text())
+    page = unescape(Path("a.html").read_text())
+    commands = set(re.findall(r"All of it: <code>(.*?)</code>", page))
+    assert len(commands) > 8
+    assert all("--since 2026-01-01T00:00:00+00:00" in command for command in commands if " show " not in command)
+    for chained in sorted(commands):
+        for command in chained.split(" && "):
+            capsys.readouterr()
+            assert run(shlex.split(command)[1:]) == 0, command
+    for kind, key in (("waste", "waste"), ("action", "recommendations"), ("data", "data_findings")):
+        for finding in found[key]:
+            capsys.readouterr()
+            assert run([*words[:5], "--list", f"{kind}-{finding['id']}", "--json", "-"]) == 0
+            assert len(json.loads(capsys.readouterr().out)["calls"]) == finding["calls"]
+
+
+def test_a_password_in_the_stores_address_stays_out_of_a_report() -> None:
+    commands = Commands("postgresql://me:secret@db/traces", ["--where", "user=o'neil"], None, ["--ledger", "l.toml"])
+    assert commands.pricing("inferometer cost") == (
+        """inferometer cost --store "$INFEROMETER_STORE" --where 'user=o'"'"'neil'"""
+    )
+    assert "secret" not in commands.audit() + commands.showing("abc") + commands.listing("calls")
+    bounded = Commands(None, ["--since", "2026-01-01", "--where", "agent=a"]).audit("--since", "2026-02-01")
+    assert bounded == "inferometer audit --since 2026-02-01 --where agent=a"

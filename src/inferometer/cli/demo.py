@@ -14,6 +14,7 @@ import click
 
 from inferometer.cli.options import json_option, print_json
 from inferometer.cli.output import OutputFile
+from inferometer.schema.wording import counted
 
 
 @click.command("demo")
@@ -102,12 +103,14 @@ def describe(figures: dict[str, Any]) -> list[str]:
         return "unknown" if value is None else form.format(value)
 
     return [
-        f"{figures['inferences']} model calls in {figures['runs']} runs, {_dollars(figures['cost_usd'])} at list price",
+        f"{counted(figures['inferences'], 'model call')} in {counted(figures['runs'], 'run')}, "
+        f"{_dollars(figures['cost_usd'])} at list price",
         f"calls per run: {known(figures['inferences_per_run_p50'], '{:g}')} in the median, "
         f"{known(figures['inferences_per_run_max'], '{:g}')} at most",
         f"input read from caches: {known(figures['cache_read_share'], '{:.0%}')}",
-        f"{figures['waste']} kinds of waste, {figures['recommendations']} recommendations, "
-        f"{figures['scenarios']} replays on other hardware",
+        f"{counted(figures['waste'], 'kind of waste', 'kinds of waste')}, "
+        f"{counted(figures['recommendations'], 'recommendation')}, "
+        f"{counted(figures['scenarios'], 'replay')} on other hardware",
     ]
 
 

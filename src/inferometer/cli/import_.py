@@ -16,6 +16,7 @@ from inferometer.ingest.importing import ImportReport, Progress, files_below, im
 from inferometer.ingest.watching import Marks, changed_files
 from inferometer.ingest.watching import watch as watch_files
 from inferometer.schema.errors import UserError
+from inferometer.schema.wording import counted
 from inferometer.store import Store, open_store
 
 USER_MISTAKE = 2
@@ -130,11 +131,12 @@ def _progress_bar() -> Iterator[Progress]:
 
 def _print(report: ImportReport) -> None:
     click.echo(
-        f"{report.files} files: {report.spans} spans, {report.runs} runs, {report.inferences} inferences, "
-        f"{report.tool_calls} tool calls added; {report.duplicates} duplicates"
+        f"{counted(report.files, 'file')}: {counted(report.spans, 'span')}, {counted(report.runs, 'run')}, "
+        f"{counted(report.inferences, 'inference')}, {counted(report.tool_calls, 'tool call')} added; "
+        f"{counted(report.duplicates, 'duplicate')}"
     )
     for kind, count in sorted(report.warnings.items()):
         click.echo(f"warning: {count} x {kind.replace('_', ' ')}")
     walked = sum(not failure.named for failure in report.failed)
     if walked:
-        click.echo(f"{walked} files were not understood; --json names them")
+        click.echo(f"not understood: {counted(walked, 'file')}; --json names them")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from inferometer.cli.options import Moment, json_option, print_json, store_option
+from inferometer.schema.wording import counted
 
 
 @click.group("store")
@@ -33,9 +34,11 @@ def info(store_url: str | None, as_json: bool) -> None:
     click.echo(f"{found.store}: {found.database}, revision {found.revision}, {size}")
     for name, count in found.rows.items():
         click.echo(f"{name.replace('_', ' '):16} {show_count(count):>12}")
-    click.echo(f"from {show_time(found.first_ns)} to {show_time(found.last_ns)} (UTC), {found.open_runs:,} runs open")
+    click.echo(
+        f"from {show_time(found.first_ns)} to {show_time(found.last_ns)} (UTC), {counted(found.open_runs, 'run')} open"
+    )
     for dialect, count in sorted(found.dialects.items(), key=lambda pair: -pair[1]):
-        click.echo(f"  {dialect}: {count:,} spans")
+        click.echo(f"  {dialect}: {counted(count, 'span')}")
 
 
 @command.command("migrate")
