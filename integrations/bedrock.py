@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from inferometer.integrations.anthropic import MessageAccumulator
 from inferometer.integrations.base import Integration, Patches
+from inferometer.integrations.sending import whole
 from inferometer.integrations.streams import Accumulator
 from inferometer.schema import attributes as names
 from inferometer.schema.meters import Meters
@@ -36,7 +37,7 @@ class BedrockIntegration(Integration):
 
     def hook(self, module: Any, patches: Patches) -> bool | None:
         """Patch the one place through which every call of every client goes."""
-        return patches.wrap(module.BaseClient, "_make_api_call", _hook_call)
+        return patches.wrap(module.BaseClient, "_make_api_call", whole(_begin, _observe))
 
 
 def integration() -> Integration:
@@ -44,28 +45,9 @@ def integration() -> Integration:
     return BedrockIntegration()
 
 
-def _hook_call(original: Callable[..., Any]) -> Callable[..., Any]:
-    def make_api_call(self: Any, operation_name: str, api_params: Any) -> Any:
-        if operation_name not in CONVERSE and operation_name not in INVOKE:
-            return original(self, operation_name, api_params)
-        call = _begin(self, operation_name, api_params)
-        if call is None:
-            return original(self, operation_name, api_params)
-        tokens = call.enter()
-        try:
-            response = original(self, operation_name, api_params)
-        except BaseException as error:
-            call.fail(error)
-            raise
-        finally:
-            call.leave(tokens)
-        _observe(call, operation_name, api_params, response)
-        return response
-
-    return make_api_call
-
-
 def _begin(client: Any, operation: str, params: Mapping[str, Any]) -> InferenceCall | None:
+    if operation not in CONVERSE and operation not in INVOKE:
+        return None
     try:
         if client.meta.service_model.service_name != "bedrock-runtime":
             return None
@@ -99,7 +81,7 @@ def _request_of(client: Any, operation: str, params: Mapping[str, Any]) -> Reque
     )
 
 
-def _observe(call: InferenceCall, operation: str, params: Mapping[str, Any], response: Any) -> None:
+def _observe(call: InferenceCall, response: Any, client: Any, operation: str, params: Mapping[str, Any]) -> Any:
     try:
         if operation == "Converse":
             call.finish(_converse_answer(response, response, response.get("stopReason")))
@@ -114,6 +96,7 @@ def _observe(call: InferenceCall, operation: str, params: Mapping[str, Any], res
     except Exception as error:
         report("bedrock response", error)
         call.finish(Answer())
+    return response
 
 
 def _chunk_of(event: Any) -> Any:

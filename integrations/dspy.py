@@ -6,13 +6,13 @@ retries, and its answer holds the provider's own. What goes through LiteLLM inst
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any
 
 from inferometer.integrations.base import Integration, Patches
 from inferometer.integrations.litellm import provider_of
 from inferometer.integrations.openinference import OpenInferenceIntegration
-from inferometer.integrations.streams import AsyncStreamWatch, StreamWatch
+from inferometer.integrations.sending import streamed, streamed_async, whole, whole_async
 from inferometer.schema import attributes as names
 from inferometer.schema.usage.body import BodyUsage
 from inferometer.schema.usage.endpoints import READERS
@@ -54,92 +54,13 @@ def integration() -> DspyIntegration:
 
 
 def _patch_engines(module: Any, patches: Patches) -> None:
-    patches.wrap(module.LM15Engine, "complete", _hook_complete)
-    patches.wrap(module.LM15Engine, "stream", _hook_stream)
-    patches.wrap(module.AsyncLM15Engine, "complete", _hook_async_complete)
-    patches.wrap(module.AsyncLM15Engine, "stream", _hook_async_stream)
+    patches.wrap(module.LM15Engine, "complete", whole(_begin, _observe))
+    patches.wrap(module.LM15Engine, "stream", streamed(_begin_streamed, EventAccumulator))
+    patches.wrap(module.AsyncLM15Engine, "complete", whole_async(_begin, _observe))
+    patches.wrap(module.AsyncLM15Engine, "stream", streamed_async(_begin_streamed, EventAccumulator))
 
 
-def _hook_complete(original: Callable[..., Any]) -> Callable[..., Any]:
-    def complete(self: Any, request: Any) -> Any:
-        call = _begin(request, False)
-        if call is None:
-            return original(self, request)
-        tokens = call.enter()
-        try:
-            response = original(self, request)
-        except BaseException as error:
-            call.fail(error)
-            raise
-        finally:
-            call.leave(tokens)
-        call.finish(lambda: _answer_of(response.provider_data))
-        return response
-
-    return complete
-
-
-def _hook_async_complete(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def complete(self: Any, request: Any) -> Any:
-        call = _begin(request, False)
-        if call is None:
-            return await original(self, request)
-        tokens = call.enter()
-        try:
-            response = await original(self, request)
-        except BaseException as error:
-            call.fail(error)
-            raise
-        finally:
-            call.leave(tokens)
-        call.finish(lambda: _answer_of(response.provider_data))
-        return response
-
-    return complete
-
-
-def _hook_stream(original: Callable[..., Any]) -> Callable[..., Any]:
-    def stream(self: Any, request: Any) -> Any:
-        events, call = original(self, request), _begin(request, True)
-        if call is None:
-            return events
-        watch = StreamWatch(call, EventAccumulator())
-        watch.follow(events)
-        return _closing(watch, events)
-
-    return stream
-
-
-def _closing(watch: StreamWatch, events: Any) -> Iterator[Any]:
-    try:
-        yield from watch
-    finally:
-        watch.abort()
-        events.close()
-
-
-def _hook_async_stream(original: Callable[..., Any]) -> Callable[..., Any]:
-    def stream(self: Any, request: Any) -> Any:
-        events, call = original(self, request), _begin(request, True)
-        if call is None:
-            return events
-        watch = AsyncStreamWatch(call, EventAccumulator())
-        watch.follow(events)
-        return _closing_async(watch, events)
-
-    return stream
-
-
-async def _closing_async(watch: AsyncStreamWatch, events: Any) -> AsyncIterator[Any]:
-    try:
-        async for event in watch:
-            yield event
-    finally:
-        watch.abort()
-        await events.aclose()
-
-
-def _begin(request: Any, stream: bool) -> InferenceCall | None:
+def _begin(engine: Any, request: Any, stream: bool = False) -> InferenceCall | None:
     try:
         prefix, slash, model = request.model.partition("/")
         config = request.config
@@ -158,6 +79,14 @@ def _begin(request: Any, stream: bool) -> InferenceCall | None:
         report("dspy request", error)
         return None
     return begin(asked)
+
+
+_begin_streamed = partial(_begin, stream=True)
+
+
+def _observe(call: InferenceCall, response: Any, *args: Any) -> Any:
+    call.finish(lambda: _answer_of(response.provider_data))
+    return response
 
 
 def _answer_of(body: Any, text: str | None = None) -> Answer:

@@ -6,10 +6,12 @@ Hooked where each HTTP request is made, so that every round of automatic functio
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from inferometer.integrations.base import Integration, Patches
+from inferometer.integrations.sending import follow_async, streamed, whole, whole_async
 from inferometer.schema import attributes as names
 from inferometer.schema.meters import Meters
 from inferometer.schema.usage.body import Fee
@@ -48,10 +50,10 @@ class GoogleGenAIIntegration(Integration):
         client = module._api_client.BaseApiClient
         return all(
             [
-                patches.wrap(client, "request", _hook_request),
-                patches.wrap(client, "async_request", _hook_async_request),
-                patches.wrap(client, "request_streamed", _hook_streamed),
-                patches.wrap(client, "async_request_streamed", _hook_async_streamed),
+                patches.wrap(client, "request", whole(_begin, _observe)),
+                patches.wrap(client, "async_request", whole_async(_begin, _observe)),
+                patches.wrap(client, "request_streamed", streamed(_begin_streamed, _Accumulator)),
+                patches.wrap(client, "async_request_streamed", whole_async(_begin_streamed, _observe_streamed)),
             ]
         )
 
@@ -61,13 +63,18 @@ def integration() -> Integration:
     return GoogleGenAIIntegration()
 
 
-def _begin(client: Any, path: str, body: Any, stream: bool) -> InferenceCall | None:
+def _begin(
+    client: Any, http_method: str, path: str, request_dict: Any, *args: Any, stream: bool = False, **kwargs: Any
+) -> InferenceCall | None:
     try:
-        request = _request_of(client, path, body, stream)
+        request = _request_of(client, path, request_dict, stream)
     except Exception as error:
         report("google-genai request", error)
         return None
     return None if request is None else begin(request)
+
+
+_begin_streamed = partial(_begin, stream=True)
 
 
 def _request_of(client: Any, path: str, body: Any, stream: bool) -> Request | None:
@@ -114,7 +121,8 @@ class _Accumulator:
         self._fees: list[Fee] = []
         self._text: list[str] = []
 
-    def add(self, body: Any) -> bool:
+    def add(self, response: Any) -> bool:
+        body = response if isinstance(response, Mapping) else _read(response)
         if not isinstance(body, Mapping):
             return False
         self._last = body
@@ -150,116 +158,16 @@ class _Accumulator:
 def _answer(response: Any) -> Answer:
     read = _Accumulator()
     try:
-        read.add(_read(response))
+        read.add(response)
     except Exception as error:
         report("google-genai response", error)
     return read.answer()
 
 
-def _hook_request(original: Callable[..., Any]) -> Callable[..., Any]:
-    def request(self: Any, http_method: str, path: str, request_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _begin(self, path, request_dict, False)
-        if call is None:
-            return original(self, http_method, path, request_dict, *args, **kwargs)
-        tokens = call.enter()
-        try:
-            response = original(self, http_method, path, request_dict, *args, **kwargs)
-        except BaseException as error:
-            call.fail(error)
-            raise
-        finally:
-            call.leave(tokens)
-        call.finish(_answer(response))
-        return response
-
-    return request
+def _observe(call: InferenceCall, response: Any, *args: Any, **kwargs: Any) -> Any:
+    call.finish(lambda: _answer(response))
+    return response
 
 
-def _hook_async_request(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def request(self: Any, http_method: str, path: str, request_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _begin(self, path, request_dict, False)
-        if call is None:
-            return await original(self, http_method, path, request_dict, *args, **kwargs)
-        tokens = call.enter()
-        try:
-            response = await original(self, http_method, path, request_dict, *args, **kwargs)
-        except BaseException as error:
-            call.fail(error)
-            raise
-        finally:
-            call.leave(tokens)
-        call.finish(_answer(response))
-        return response
-
-    return request
-
-
-def _note(call: InferenceCall, read: _Accumulator, response: Any) -> None:
-    try:
-        if read.add(_read(response)):
-            call.chunk()
-    except Exception as error:
-        report("google-genai chunk", error)
-
-
-def _hook_streamed(original: Callable[..., Any]) -> Callable[..., Any]:
-    def streamed(self: Any, http_method: str, path: str, request_dict: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        call = _begin(self, path, request_dict, True)
-        chunks = original(self, http_method, path, request_dict, *args, **kwargs)
-        if call is None:
-            yield from chunks
-            return
-        read = _Accumulator()
-        try:
-            while True:
-                # entered for each chunk alone: nothing of ours is current in the code that consumes them
-                tokens = call.enter()
-                try:
-                    response = next(chunks)
-                finally:
-                    call.leave(tokens)
-                _note(call, read, response)
-                yield response
-        except StopIteration:
-            call.finish(read.answer())
-        except GeneratorExit:
-            call.abort(read.answer())
-            raise
-        except BaseException as error:
-            call.fail(error, read.answer())
-            raise
-
-    return streamed
-
-
-def _hook_async_streamed(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def streamed(self: Any, http_method: str, path: str, request_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _begin(self, path, request_dict, True)
-        if call is None:
-            return await original(self, http_method, path, request_dict, *args, **kwargs)
-        tokens = call.enter()
-        try:
-            chunks = await original(self, http_method, path, request_dict, *args, **kwargs)
-        except BaseException as error:
-            call.fail(error)
-            raise
-        finally:
-            call.leave(tokens)
-        return _watch(call, chunks)
-
-    return streamed
-
-
-async def _watch(call: InferenceCall, chunks: Any) -> AsyncIterator[Any]:
-    read = _Accumulator()
-    try:
-        async for response in chunks:
-            _note(call, read, response)
-            yield response
-        call.finish(read.answer())
-    except GeneratorExit:
-        call.abort(read.answer())
-        raise
-    except BaseException as error:
-        call.fail(error, read.answer())
-        raise
+def _observe_streamed(call: InferenceCall, chunks: Any, *args: Any, **kwargs: Any) -> Any:
+    return follow_async(call, aiter(chunks), _Accumulator())

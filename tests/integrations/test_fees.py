@@ -18,8 +18,9 @@ from inferometer.exporters.setup import flush, shutdown
 from inferometer.ingest.normalise import normalise
 from inferometer.ingest.raw import RawSpan
 from inferometer.integrations.anthropic import answer_of
-from inferometer.integrations.bedrock import _hook_call, _invoke_answer
+from inferometer.integrations.bedrock import _begin, _invoke_answer, _observe
 from inferometer.integrations.google_genai import _Accumulator
+from inferometer.integrations.sending import whole
 from inferometer.profiles.prices import load_prices
 from inferometer.schema.records import Charge
 from inferometer.schema.selection import Selection
@@ -149,7 +150,9 @@ def test_what_a_guardrail_of_converse_reads_is_charged_and_the_tier_kept(stream:
 
     with record() as recorded:
         operation = "ConverseStream" if stream else "Converse"
-        answered = _hook_call(call)(Client(), operation, {"modelId": "amazon.nova-lite-v1:0", "messages": []})
+        answered = whole(_begin, _observe)(call)(
+            Client(), operation, {"modelId": "amazon.nova-lite-v1:0", "messages": []}
+        )
         list(answered.get("stream", ()))
         (span,) = recorded.spans
     said = dict(span.attributes or {})

@@ -245,6 +245,34 @@ def test_store_that_cannot_be_opened_harms_nobody(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+def test_disk_that_fills_up_harms_nobody_and_recording_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    code = """
+import os, resource, sys, inferometer
+from inferometer.exporters.setup import statistics
+inferometer.configure(store=sys.argv[1])
+with inferometer.agent("before"):
+    pass
+inferometer.flush()
+room = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(sys.argv[1]), room[1]))
+with inferometer.agent("full"):
+    for number in range(1000):
+        with inferometer.tool(f"look {number}"):
+            pass
+inferometer.flush()
+print(statistics()["failed"])
+resource.setrlimit(resource.RLIMIT_FSIZE, room)
+with inferometer.agent("after"):
+    pass
+"""
+    process = _run(code, str(tmp_path / "store.sqlite"))
+    output, errors = process.communicate()
+    assert (process.returncode, output) == (0, "1001\n")
+    assert errors.count("\n") <= 2
+    assert "Traceback" not in errors
+    assert sorted(_runs(tmp_path / "store.sqlite")) == ["invoke_agent after", "invoke_agent before"]
+
+
 def test_fork_while_the_export_thread_holds_locks_does_not_stop_the_child(tmp_path: Path) -> None:
     code = """
 import os, sys, threading, inferometer
