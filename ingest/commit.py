@@ -10,6 +10,7 @@ from typing import TypeVar
 from inferometer.ingest.joins import sessions_to_join
 from inferometer.ingest.prefixes import complete
 from inferometer.ingest.resolve import resolve
+from inferometer.ingest.rollups import name_models
 from inferometer.schema.records import Decisions, Inference, RecordBatch, Span, ToolCall
 from inferometer.store import Transaction, WriteCounts
 from inferometer.store.merge import merge_inferences, merge_spans, merge_tool_calls
@@ -113,17 +114,22 @@ def _commit(
     linked = set(tx.linked_trace_ids(sessions)) if sessions else set()
     # most traces of most batches are new: that costs one look at an index, and nothing is loaded
     earlier = tx.known_trace_ids(touched | linked) if touched else set()
-    before = tx.load_traces(earlier) if earlier else RecordBatch()
+    left_out = 0
+    before = RecordBatch()
+    if earlier:
+        batch, left_out = tx.fit_into_thinned(batch, earlier)
+        before = tx.load_traces(earlier)
     joined = tx.joined_trace_ids(RecordBatch(spans=[*before.spans, *batch.spans])) - touched - linked
     if joined:
         before.extend(tx.load_traces(joined))
     is_fresh = _is_fresh(before, batch)
     whole = batch if is_fresh else _united(before, batch)
     decisions = resolve(whole, moment)
-    enriched = _enriched(whole, decisions)
+    enriched = [*_enriched(whole, decisions), *name_models(whole, decisions)]
     if is_fresh and not enriched:
         return tx.write(batch, decisions), Decisions(), decisions
     counts = tx.write(batch)
+    counts = replace(counts, duplicates=counts.duplicates + left_out)
     if enriched:
         tx.write(RecordBatch(inferences=enriched))
     if touched:

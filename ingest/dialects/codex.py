@@ -45,7 +45,7 @@ DIALECT = Dialect(
         {
             "input": (f"{_TURN}input_tokens", "gen_ai.usage.input_tokens", "input_token_count"),
             "output": (f"{_TURN}output_tokens", "gen_ai.usage.output_tokens", "output_token_count"),
-            "total": (f"{_TURN}total_tokens",),
+            "total": (f"{_TURN}total_tokens", "codex.usage.total_tokens"),
             "cache_read": (f"{_TURN}cached_input_tokens", "cached_token_count", "codex.usage.cached_input_tokens"),
             "cache_write": (f"{_TURN}cache_write_input_tokens", "cache_write_token_count"),
             "reasoning": (
