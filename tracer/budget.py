@@ -99,7 +99,9 @@ class Spending:
         self.reserved_tokens = 0
         self._repeats: dict[str, int] = {}
         self._children: list[Spending] = []
-        self._lock = threading.Lock()
+        # one for all budgets around a call: to ask and to reserve is one step, or calls that begin at once all pass;
+        # reentrant, for a signal handler of the program may make a call while the program does
+        self._lock: Any = threading.RLock() if parent is None else parent._lock
         if parent is not None:
             parent._children.append(self)
 
@@ -121,10 +123,10 @@ class Spending:
         while spending is not None:
             line.append(spending)
             spending = spending.parent
-        for level in line:
-            level._refuse_if_over(tokens, usd, model)
-        for level in line:
-            with level._lock:
+        with self._lock:
+            for level in line:
+                level._refuse_if_over(tokens, usd, model)
+            for level in line:
                 level.inferences += 1
                 level.reserved_tokens += tokens
                 level.reserved_usd += usd or 0
@@ -132,12 +134,10 @@ class Spending:
 
     def _refuse_if_over(self, tokens: int, usd: Decimal | None, model: str | None) -> None:
         budget = self.budget
-        with self._lock:
-            used_usd = self.usd + self.reserved_usd
-            used_tokens = self.tokens + self.reserved_tokens
-            inferences = self.inferences
-        if budget.max_inferences is not None and inferences >= budget.max_inferences:
-            self._stop("max_inferences", f"{inferences} of {budget.max_inferences} model calls are used")
+        used_usd = self.usd + self.reserved_usd
+        used_tokens = self.tokens + self.reserved_tokens
+        if budget.max_inferences is not None and self.inferences >= budget.max_inferences:
+            self._stop("max_inferences", f"{self.inferences} of {budget.max_inferences} model calls are used")
         if budget.tokens is not None and (used_tokens >= budget.tokens or used_tokens + tokens > budget.tokens):
             self._stop("budget_tokens", f"{used_tokens} of {budget.tokens} tokens are used, the next call has {tokens}")
         if budget.usd is None:
@@ -211,8 +211,8 @@ class Reservation:
             return
         known = meters is not None and meters.is_known
         usd = _price(self._provider, model or self._model, meters) if known else None
-        for level in line:
-            with level._lock:
+        with line[0]._lock:
+            for level in line:
                 level.reserved_tokens -= self._tokens
                 level.reserved_usd -= self._usd or 0
                 if known and meters is not None:

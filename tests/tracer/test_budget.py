@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -16,6 +19,7 @@ from inferometer.schema.errors import BudgetExceeded, MissingExtraError, UserErr
 from inferometer.schema.meters import Meters
 from inferometer.testing import Recorded, record
 from inferometer.testing.model_stub import Failure, ModelStub, Reply
+from inferometer.tracer.budget import Budget, Spending
 
 
 @pytest.fixture
@@ -158,6 +162,32 @@ def test_calls_in_flight_are_reserved(stub: ModelStub, client: openai.OpenAI) ->
         outcomes = clerk()
     assert sum(isinstance(outcome, BudgetExceeded) for outcome in outcomes) == 5
     assert len(stub.requests) == 3
+
+
+def test_calls_that_begin_at_once_do_not_all_pass() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            outer = Spending("crew", Budget(None, None, 5, None, False))
+            inner = Spending("clerk", Budget(None, 1000, None, None, False), outer)
+            ready, passed = threading.Barrier(12), []
+
+            def begin(ready: threading.Barrier = ready, passed: list[int] = passed, inner: Spending = inner) -> None:
+                ready.wait()
+                with contextlib.suppress(BudgetExceeded):
+                    inner.check(None, "gpt-4o", 40)
+                    passed.append(1)
+
+            threads = [threading.Thread(target=begin) for _ in range(12)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(passed) == 5
+            assert (outer.inferences, inner.reserved_tokens) == (5, 50)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_failed_calls_give_their_reservation_back(stub: ModelStub, client: openai.OpenAI) -> None:
