@@ -24,6 +24,7 @@ from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.ingest.importers.lines import read_documents
 from inferometer.ingest.importers.parts import BETWEEN, Cuts
 from inferometer.ingest.importers.session import Session
+from inferometer.ingest.said import Said
 from inferometer.ingest.values import as_list, as_mapping, as_name, as_seconds, iso_ns
 from inferometer.schema.errors import InputError
 from inferometer.schema.records import (
@@ -80,7 +81,8 @@ def read(source: Source) -> Iterator[RecordBatch]:
     reader: _Reader | None = None
     for document, digest in _documents(source, warnings):
         if reader is None:
-            reader = _Reader(Session("cassette", source.name, source.name, None, digest))
+            keep = source.options.keep_content
+            reader = _Reader(Session("cassette", source.name, source.name, None, digest, keep_content=keep))
         archive = as_mapping(as_mapping(document).get("log")).get("entries")
         found = as_list(archive if archive is not None else as_mapping(document).get("interactions"))
         for entry in found:
@@ -170,6 +172,7 @@ class _Reader:
             end_ns,
             status=Status.ERROR if status is None or status >= 400 else Status.OK,
             error_type=str(status) if status is not None and status >= 400 else None,
+            said=Said(*_input_of(sent), usage.texts if usage else None),
         )
         self._add_inner(usage, call, str(self.place), time_ns)
         for fee in usage.fees if usage else ():
@@ -231,17 +234,21 @@ class _Reader:
         call.prefill_ns, call.decode_ns = usage.prefill_ns, usage.decode_ns
         call.reasons += usage.reasons
         call.usage_source = UsageSource.PROVIDER if usage.meters.is_known else UsageSource.ABSENT
-        parts = describe_input(
-            call,
-            sent.get("system") or sent.get("instructions") or sent.get("systemInstruction"),
-            sent.get("messages") or sent.get("contents") or sent.get("input") or sent.get("prompt"),
-            sent.get("tools"),
-        )
+        parts = describe_input(call, *_input_of(sent))
         if call.operation in {Operation.CHAT, Operation.COMPLETION} and (
             call.meters.output is None or call.meters.input_total is None
         ):
             count_missing(call, parts, usage.texts or None)
         return call, usage
+
+
+def _input_of(sent: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Return the system instructions, messages and tools of a request."""
+    return (
+        sent.get("system") or sent.get("instructions") or sent.get("systemInstruction"),
+        sent.get("messages") or sent.get("contents") or sent.get("input") or sent.get("prompt"),
+        sent.get("tools"),
+    )
 
 
 def _answer_later(call: Inference, later: Inference) -> None:

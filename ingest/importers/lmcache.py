@@ -11,6 +11,7 @@ from inferometer.ingest.content import count_missing, describe_input
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.ingest.importers.lines import read_lines
 from inferometer.ingest.importers.session import Session
+from inferometer.ingest.said import Said
 from inferometer.ingest.values import as_mapping, as_name, unix_ns
 from inferometer.schema.records import Dependency, Inference, RecordBatch, UsageSource
 
@@ -34,7 +35,9 @@ def read(source: Source) -> Iterator[RecordBatch]:
             warnings["line_without_session"] += 1
             continue
         if session_id not in sessions:
-            sessions[session_id] = Session("lmcache", session_id, source.name, None)
+            sessions[session_id] = Session(
+                "lmcache", session_id, source.name, None, keep_content=source.options.keep_content
+            )
             sessions[session_id].begin_run("run", None)
         key = str(line.get("timestamp"))
         seen[session_id, key] += 1
@@ -51,7 +54,8 @@ def _read_call(session: Session, line: dict[str, Any], key: str, model: str | No
     answer = line.get("output")
     count_missing(call, parts, [answer] if isinstance(answer, str) else None)
     # the stamp is that of the line's writing: nothing tells how long the call took
-    session.add_call(key, call, unix_ns(line.get("timestamp"), _MICROSECOND), None)
+    said = Said(messages=line.get("input"), answer=[answer] if isinstance(answer, str) else None)
+    session.add_call(key, call, unix_ns(line.get("timestamp"), _MICROSECOND), None, said=said)
 
 
 def _chain_calls(session: Session) -> None:

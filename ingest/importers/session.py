@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from inferometer.ingest.said import Said
 from inferometer.schema.ids import derived_span_id, derived_trace_id
 from inferometer.schema.records import Inference, RecordBatch, Span, SpanKind, Status, ToolCall
 
@@ -22,6 +23,7 @@ class Session:
         source: the file's name.
         agent_name: of the agent that talks to the user.
         identity: what tells apart sessions that carry one id; usually nothing.
+        keep_content: whether calls keep what was said in them, where the file holds it whole.
     """
 
     dialect: str
@@ -29,6 +31,7 @@ class Session:
     source: str | None = None
     agent_name: str | None = None
     identity: str = ""
+    keep_content: bool = False
     batch: RecordBatch = field(default_factory=RecordBatch)
     trace_id: bytes = field(init=False)
     _run: Span | None = field(default=None, init=False)
@@ -66,6 +69,7 @@ class Session:
         parent: Span | None = None,
         status: Status = Status.OK,
         error_type: str | None = None,
+        said: Said | None = None,
     ) -> Span:
         """Add an inference under an agent, by default the run's; its ids are set here."""
         around = parent or self.current_run(start_ns)
@@ -74,6 +78,8 @@ class Session:
             span_id, f"chat {call.model or ''}".strip(), SpanKind.INFERENCE, start_ns, end_ns, around.span_id
         )
         span.status, span.error_type = status, error_type
+        if said is not None and self.keep_content:
+            span.attributes = said.attributes()
         call.trace_id, call.span_id = self.trace_id, span_id
         self.batch.spans.append(span)
         self.batch.inferences.append(call)

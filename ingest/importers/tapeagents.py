@@ -9,6 +9,7 @@ from typing import Any
 from inferometer.ingest.content import describe_input
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.ingest.importers.session import Session
+from inferometer.ingest.said import Said
 from inferometer.ingest.usage import read_count
 from inferometer.ingest.values import as_mapping, as_money, as_name, iso_ns
 from inferometer.schema.errors import InputError
@@ -37,7 +38,7 @@ def matches(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of all calls; each is a run of its own, for nothing says which belong together."""
-    session = Session("tapeagents", source.name, source.name, None)
+    session = Session("tapeagents", source.name, source.name, None, keep_content=source.options.keep_content)
     try:
         rows = sorted(read_sqlite(source.stream.read(), "LLMCalls", _COLUMNS), key=lambda row: (str(row[1]), row[0]))
     except ValueError as error:
@@ -65,7 +66,8 @@ def _read_call(session: Session, row: dict[str, Any]) -> None:
     else:
         call.recorded_cost_usd = cost
     # the stamp is that of the row's writing: nothing tells how long the call took
-    session.add_call(str(row["prompt_id"]), call, iso_ns(row["timestamp"]), None)
+    said = Said(messages=prompt.get("messages"), tools=prompt.get("tools"))
+    session.add_call(str(row["prompt_id"]), call, iso_ns(row["timestamp"]), None, said=said)
 
 
 def _loaded(value: Any) -> dict[str, Any]:

@@ -254,3 +254,56 @@ def test_a_shape_that_nobody_foresaw_is_not_counted(tmp_path: Path, said: str) -
         found = count_texts(store, QWEN, [row.inference for row in store.inferences(Selection())], Counter())
     assert found is not None
     assert found.input_tokens.tolist() == found.output_tokens.tolist() == [-1]
+
+
+def lmcache_line(asked: int, answered: int) -> dict[str, Any]:
+    return {
+        "session_id": "s",
+        "timestamp": BEGIN // 1000,
+        "model": "gpt-4o",
+        "input": [{"role": "user", "content": digits(asked)}],
+        "output": digits(answered),
+    }
+
+
+def cassette(asked: int, answered: int) -> dict[str, Any]:
+    sent = {"model": "gpt-4o", "messages": [{"role": "user", "content": digits(asked)}]}
+    usage = {"prompt_tokens": asked + 6, "completion_tokens": answered, "total_tokens": asked + 6 + answered}
+    message = {"role": "assistant", "content": digits(answered)}
+    told = {"model": "gpt-4o", "object": "chat.completion", "usage": usage, "choices": [{"message": message}]}
+    return {
+        "interactions": [
+            {
+                "request": {
+                    "uri": "https://api.openai.com/v1/chat/completions",
+                    "method": "POST",
+                    "body": json.dumps(sent),
+                },
+                "response": {
+                    "status": {"code": 200},
+                    "headers": {"content-type": ["application/json"]},
+                    "body": {"string": json.dumps(told)},
+                },
+            }
+        ]
+    }
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [("calls.jsonl", lmcache_line(1000, 50)), ("calls.json", cassette(1000, 50))],
+    ids=["lmcache", "cassette"],
+)
+def test_importers_of_whole_texts_keep_them_where_asked(
+    tmp_path: Path, name: str, document: dict[str, Any], keep: bool
+) -> None:
+    path = tmp_path / name
+    path.write_text(json.dumps(document) + "\n")
+    with open_store(str(tmp_path / "calls.sqlite")) as store:
+        assert import_paths(store, [path], keep_content=keep).inferences == 1
+        workload = load_workload(store, replayed_model=QWEN)
+    assert workload.input_tokens.tolist() == [1006]
+    assert workload.texts is not None
+    assert workload.texts.input_tokens.tolist() == [3006 if keep else -1]
+    assert workload.texts.output_tokens.tolist() == [150 if keep else -1]
