@@ -24,15 +24,18 @@ _ZERO = Decimal(0)
 
 @dataclass(slots=True)
 class RunSummary:
-    """One run and the sums over its billable calls; cost is US dollars by list price, None where no call is priced."""
+    """One run and the sums over its billable calls, 0 where it has none; cost is US dollars by list price.
+
+    A sum is None where it has calls and none of them says it: no usage is known, or no call is priced.
+    """
 
     run: Run
     inferences: int = 0
     tool_calls: int = 0
     errors: int = 0
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_usd: Decimal | None = None
+    input_tokens: int | None = 0
+    output_tokens: int | None = 0
+    cost_usd: Decimal | None = _ZERO
     unpriced: int = 0
     models: list[str] = field(default_factory=list)
 
@@ -50,6 +53,8 @@ class RunSummary:
 
     def add(self, row: InferenceRow, priced: Priced) -> None:
         """Add one billable call."""
+        if not self.inferences:
+            self.input_tokens = self.output_tokens = self.cost_usd = None
         self.inferences += 1
         meters = row.inference.meters
         if meters.input_total is not None:

@@ -19,7 +19,10 @@ from inferometer.schema.records import SpanKind, Status
 from inferometer.schema.wording import counted
 
 UNKNOWN = "unknown"
-NOTHING = "nothing to show: read traces in with `inferometer import PATH`, or widen --since, --until and --where"
+NOTHING = (
+    "nothing here yet: `inferometer import PATH` reads traces, inferometer.instrument() hooks a program's clients; "
+    "or widen --since, --until and --where"
+)
 WIDE = 120
 """Columns from which a line has room for full numbers; what is no terminal has it too."""
 

@@ -8,12 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inferometer.analyzer.accounting import account
-from inferometer.analyzer.runs import SORTS, list_runs, load_tree
+from inferometer.analyzer.runs import SORTS, RunSummary, list_runs, load_tree
 from inferometer.ingest.commit import commit
 from inferometer.profiles.prices import PriceList, load_prices
 from inferometer.schema.ids import derived_trace_id
 from inferometer.schema.meters import Meters
-from inferometer.schema.records import Inference, RecordBatch, Span, SpanKind, UsageSource
+from inferometer.schema.records import Inference, RecordBatch, Run, Span, SpanKind, Status, UsageSource
+from inferometer.schema.rows import InferenceRow, Placement
 from inferometer.schema.selection import Selection
 from inferometer.store import Store, open_store
 
@@ -69,11 +70,21 @@ def test_a_tree_costs_what_its_billable_leaves_cost(store: Store, prices: PriceL
     for summary in list_runs(store, prices, selection):
         tree = load_tree(store, prices, summary.run.run_id)
         of_roots = [cost for root in tree.roots if (cost := root.cost_usd()) is not None]
-        assert (sum(of_roots, start=Decimal(0)) if of_roots else None) == summary.cost_usd == tree.summary.cost_usd
+        is_known = of_roots or not summary.inferences
+        assert (sum(of_roots, start=Decimal(0)) if is_known else None) == summary.cost_usd == tree.summary.cost_usd
         assert sum(len(root.walk()) for root in tree.roots) == len(store.spans_of_run(summary.run.run_id))
     total = account(store, selection, prices=prices).total
     assert total.cost_usd == (wanted if rows else 0)
     assert sum(summary.inferences for summary in list_runs(store, prices, selection)) == len(rows)
+
+
+def test_a_run_without_calls_used_nothing_and_one_whose_calls_say_nothing_an_unknown_amount(prices: PriceList) -> None:
+    summary = RunSummary(Run("ab", bytes(16), b"rootspan", "agent"))
+    assert (summary.tokens, summary.cost_usd) == (0, 0)
+    silent = Inference(bytes(16), b"callspan", "openai", "gpt-4o")
+    row = InferenceRow(silent, Placement("ab", None, 0, 1, Status.OK))
+    summary.add(row, prices.price(row))
+    assert (summary.inferences, summary.tokens, summary.cost_usd, summary.unpriced) == (1, None, None, 1)
 
 
 def test_runs_of_unknown_cost_come_last_in_every_order(tmp_path: Path, prices: PriceList) -> None:

@@ -242,8 +242,8 @@ def test_a_file_that_is_no_store_yet_is_left_as_it_is(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["cost"], "nothing to show: read traces in with `inferometer import PATH`"),
-        (["runs"], "nothing to show: read traces in with `inferometer import PATH`"),
+        (["cost"], "nothing here yet: `inferometer import PATH` reads traces"),
+        (["runs"], "nothing here yet: `inferometer import PATH` reads traces"),
         (["audit", "--no-replay"], "There is nothing to audit yet. Import traces with inferometer import PATH"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
