@@ -102,7 +102,6 @@ INFERENCES = Table(
     Column("merged_into", LargeBinary),
     Column("reasons", Text),
     Index("inferences_by_id", "trace_id", "span_id", unique=True),
-    Index("inferences_by_response", "response_id"),
     Index("inferences_by_segment", "prefix_segment"),
 )
 
@@ -189,6 +188,15 @@ RUNS = Table(
     Index("runs_by_trace", "trace_id"),
     Index("runs_by_start", "start_ns"),
     Index("runs_by_session", "session_id"),
+)
+
+THINNED_SPANS = Table(
+    "thinned_spans",
+    METADATA,
+    Column("trace_id", LargeBinary, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("spans", LargeBinary, nullable=False),
+    Index("thinned_spans_by_run", "trace_id", "run_id", unique=True),
 )
 
 PREFIX_SEGMENTS = Table(

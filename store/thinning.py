@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, bindparam, delete, exists, select, update
+from collections.abc import Iterable, Mapping
+from copy import copy
+from dataclasses import replace
+
+from sqlalchemy import and_, bindparam, delete, exists, insert, select, update
 from sqlalchemy.engine import Connection
 
-from inferometer.schema.records import SpanKind, Status
-from inferometer.store.tables import CHARGES, OUTCOMES, RUNS, SPANS
+from inferometer.schema.ids import SPAN_ID_BYTES
+from inferometer.schema.records import RecordBatch, SpanKind, Status
+from inferometer.store.tables import CHARGES, OUTCOMES, RUNS, SPANS, THINNED_SPANS
+
+Key = tuple[bytes, bytes]
+
+_CHUNK = 300
 
 INNER_KINDS = (SpanKind.OTHER.value, SpanKind.STEP.value, SpanKind.RETRIEVAL.value, SpanKind.WORKFLOW.value)
 """Kinds of span that hold no meters of their own; agents, inferences and tools always stay."""
@@ -59,6 +68,7 @@ def thin_run(connection: Connection, run_id: str) -> int:
         wanted |= {tuple(row) for row in connection.execute(select(other.trace_id, other.span_id).where(held))}
     inner = {(row[0], row[1]): row[2] for row in rows if row[3] in INNER_KINDS and (row[0], row[1]) not in wanted}
     if inner:
+        _remember(connection, run_id, inner)
         _hang_higher(connection, [tuple(row[:3]) for row in rows if (row[0], row[1]) not in inner], inner)
         key = and_(table.trace_id == bindparam("trace"), table.span_id == bindparam("span"))
         connection.execute(delete(SPANS).where(key), [{"trace": trace, "span": span} for trace, span in inner])
@@ -78,16 +88,65 @@ def weigh_run(connection: Connection, run_id: str, factor: float) -> None:
     connection.execute(update(SPANS).where(inner, outside_root).values(weight=(known or 1.0) * factor))
 
 
+def fit_in(connection: Connection, batch: RecordBatch, trace_ids: Iterable[bytes]) -> tuple[RecordBatch, int]:
+    """Return a batch as it fits traces that were thinned, and how many of its spans had been taken out of them.
+
+    A span that was taken out and comes again stays out, and what hangs under one hangs higher: else each would be the
+    top of a run that never was.
+    """
+    inner = _recall(connection, trace_ids)
+    if not inner:
+        return batch, 0
+    kept = [span for span in batch.spans if (span.trace_id, span.span_id) not in inner]
+    fitting = copy(batch)
+    fitting.spans = [
+        replace(span, parent_id=above)
+        if (above := _nearest_kept(span.trace_id, span.parent_id, inner)) != span.parent_id
+        else span
+        for span in kept
+    ]
+    return fitting, len(batch.spans) - len(kept)
+
+
+def _remember(connection: Connection, run_id: str, inner: dict[Key, bytes | None]) -> None:
+    table = THINNED_SPANS
+    for trace_id in {trace_id for trace_id, _ in inner}:
+        this = and_(table.c.trace_id == trace_id, table.c.run_id == run_id)
+        before = connection.execute(select(table.c.spans).where(this)).scalar() or b""
+        pairs = [
+            span_id + (above or bytes(SPAN_ID_BYTES)) for (other, span_id), above in inner.items() if other == trace_id
+        ]
+        connection.execute(delete(table).where(this))
+        connection.execute(insert(table).values(trace_id=trace_id, run_id=run_id, spans=before + b"".join(pairs)))
+
+
+def _recall(connection: Connection, trace_ids: Iterable[bytes]) -> dict[Key, bytes | None]:
+    inner: dict[Key, bytes | None] = {}
+    wanted = sorted(trace_ids)
+    for begin in range(0, len(wanted), _CHUNK):
+        chosen = THINNED_SPANS.c.trace_id.in_(wanted[begin : begin + _CHUNK])
+        for trace_id, spans in connection.execute(
+            select(THINNED_SPANS.c.trace_id, THINNED_SPANS.c.spans).where(chosen)
+        ):
+            for at in range(0, len(spans), 2 * SPAN_ID_BYTES):
+                above = spans[at + SPAN_ID_BYTES : at + 2 * SPAN_ID_BYTES]
+                inner[trace_id, spans[at : at + SPAN_ID_BYTES]] = above if any(above) else None
+    return inner
+
+
+def _nearest_kept(trace_id: bytes, above: bytes | None, inner: Mapping[Key, bytes | None]) -> bytes | None:
+    steps = 0
+    while above is not None and (trace_id, above) in inner and steps <= len(inner):
+        above, steps = inner[trace_id, above], steps + 1
+    return above
+
+
 def _hang_higher(
-    connection: Connection,
-    kept: list[tuple[bytes, bytes, bytes | None]],
-    inner: dict[tuple[bytes, bytes], bytes | None],
+    connection: Connection, kept: list[tuple[bytes, bytes, bytes | None]], inner: Mapping[Key, bytes | None]
 ) -> None:
     moved = []
     for trace_id, span_id, parent_id in kept:
-        above, steps = parent_id, 0
-        while above is not None and (trace_id, above) in inner and steps <= len(inner):
-            above, steps = inner[trace_id, above], steps + 1
+        above = _nearest_kept(trace_id, parent_id, inner)
         if above != parent_id:
             moved.append({"trace": trace_id, "span": span_id, "parent": above})
     if moved:

@@ -45,6 +45,7 @@ from inferometer.store.rows import (
     tool_call_row,
 )
 from inferometer.store.segments import SegmentPlacer, SegmentReader
+from inferometer.store.thinning import fit_in
 from inferometer.store.writers import writer_for
 
 Record = TypeVar("Record", Span, Inference, ToolCall)
@@ -162,6 +163,10 @@ class Transaction:
         for chunk in _chunks(sorted(wanted)):
             found.update(self.connection.scalars(select(column).where(column.in_(chunk)).distinct()))
         return found
+
+    def fit_into_thinned(self, batch: RecordBatch, trace_ids: Iterable[bytes]) -> tuple[RecordBatch, int]:
+        """Return a batch without the spans that sampling took out of these traces before, and their number."""
+        return fit_in(self.connection, batch, trace_ids)
 
     def load_prefixes(self, keys: Iterable[Key]) -> dict[Key, PrefixChain]:
         """Return the prefix chains of the calls that have one."""

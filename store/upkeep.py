@@ -27,6 +27,7 @@ from inferometer.store.tables import (
     RUNS,
     SERVING_SAMPLES,
     SPANS,
+    THINNED_SPANS,
     TOOL_CALLS,
 )
 
@@ -172,6 +173,7 @@ def purge(
         counts = _erase_spans(connection, keys)
         for chunk in _chunks(run_ids):
             counts["runs"] += connection.execute(delete(RUNS).where(RUNS.c.run_id.in_(chunk))).rowcount
+            connection.execute(delete(THINNED_SPANS).where(THINNED_SPANS.c.run_id.in_(chunk)))
         if before_ns is not None:
             gone = connection.execute(delete(SERVING_SAMPLES).where(SERVING_SAMPLES.c.time_ns < before_ns))
             counts["serving_samples"] = gone.rowcount

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from inferometer.sidecar.normaliser_settings import NormaliserSettings
 from inferometer.sidecar.upkeep import Upkeep, _lot
 from inferometer.store import Store
 from inferometer.store.journal import Journal
+from inferometer.store.upkeep import purge
 
 NOW_NS = 1_760_000_000_000_000_000
 HOUR_NS = 3600 * 1_000_000_000
@@ -129,6 +131,57 @@ def test_what_comes_late_to_a_thinned_run_finds_the_same_runs(store: Store, jour
     (after,) = store.runs()
     assert after.run_id == before.run_id
     assert len({row.placement.run_id for row in store.inferences()}) == 1
+
+
+@pytest.mark.parametrize("places", [range(6), (1,), (4,), (1, 4), (2, 3, 5)])
+def test_what_is_sent_again_to_a_thinned_run_stays_as_it_is(
+    store: Store, journal: Journal, places: Iterable[int]
+) -> None:
+    """A span that was taken out does not come back, and one that hung under it is not torn off its tree."""
+    write(store, build_batch(1))
+    upkeep(store, journal, sample=1e-9).settle()
+    (before,) = store.runs()
+    tree = {span.span_id: span.parent_id for span in store.spans_of_run(before.run_id)}
+    accounted = account(store)
+    batch = build_batch(1)
+    again = RecordBatch(spans=[batch.spans[place] for place in places])
+    chosen = {span.span_id for span in again.spans}
+    again.inferences = [call for call in batch.inferences if call.span_id in chosen]
+    with store.transaction() as tx:
+        counts = commit(tx, again, NOW_NS + 2_000_000)
+    assert (counts.spans, counts.duplicates) == (0, len(again.spans))
+    (after,) = store.runs()
+    assert after.run_id == before.run_id
+    assert {span.span_id: span.parent_id for span in store.spans_of_run(after.run_id)} == tree
+    assert account(store).total == accounted.total
+
+
+def test_what_comes_late_under_a_span_that_was_taken_out_hangs_higher(store: Store, journal: Journal) -> None:
+    write(store, build_batch(1))
+    upkeep(store, journal, sample=1e-9).settle()
+    (before,) = store.runs()
+    inner = build_batch(1).spans[1]
+    assert inner.span_id not in {span.span_id for span in store.spans_of_run(before.run_id)}
+    late = replace(build_batch(1).spans[2], span_id=bytes(7) + b"\x0a", parent_id=inner.span_id)
+    write(store, RecordBatch(spans=[late]))
+    (after,) = store.runs()
+    assert after.run_id == before.run_id
+    (stored,) = (span for span in store.spans_of_run(after.run_id) if span.span_id == late.span_id)
+    assert stored.parent_id == inner.parent_id
+    # the run is thinned again, and still knows what was taken out first
+    upkeep(store, journal, sample=1e-9).settle()
+    write(store, build_batch(1))
+    assert [run.run_id for run in store.runs()] == [before.run_id]
+
+
+def test_nothing_is_remembered_of_a_run_that_was_erased(store: Store, journal: Journal) -> None:
+    write(store, build_batch(1))
+    upkeep(store, journal, sample=1e-9).settle()
+    purge(store, runs=[store.runs()[0].run_id])
+    with store.transaction() as tx:
+        assert tx.fit_into_thinned(build_batch(1), {build_batch(1).spans[0].trace_id})[1] == 0
+    write(store, build_batch(1))
+    assert len(store.spans_of_run(store.runs()[0].run_id)) == 6
 
 
 @pytest.mark.parametrize("changes", [{"status": Status.ERROR}, {"tokens": 10_000_000}])
