@@ -204,8 +204,20 @@ def test_zero_output_stays_zero(tmp_path: Path) -> None:
                 "ai.response.text": digits(50),
             },
         ),
+        (
+            "pydantic-ai",
+            {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.request.model": "gpt-4o",
+                "gen_ai.usage.input_tokens": 1007,
+                "gen_ai.usage.output_tokens": 50,
+                "langfuse.observation.type": "generation",
+                "langfuse.observation.input": json.dumps([{"role": "user", "content": digits(1000)}]),
+                "langfuse.observation.output": json.dumps({"choices": [{"message": {"content": digits(50)}}]}),
+            },
+        ),
     ],
-    ids=["openinference", "openllmetry", "ai-sdk"],
+    ids=["openinference", "openllmetry", "ai-sdk", "langfuse around another"],
 )
 def test_dialects_spread_their_texts_differently(tmp_path: Path, scope: str, said: dict[str, Any]) -> None:
     workload = loaded(tmp_path, [said], QWEN, scope=scope)

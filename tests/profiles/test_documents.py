@@ -9,6 +9,7 @@ import pytest
 
 from inferometer.profiles.documents import Document, parse
 from inferometer.profiles.hardware import list_hardware, load_hardware, read_hardware
+from inferometer.profiles.models import load_model
 from inferometer.schema.errors import ProfileError, UnknownNameError
 
 CHIP = """
@@ -114,6 +115,20 @@ def test_missing_profile_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("INFEROMETER_PROFILES", "/nowhere/at/all")
     with pytest.raises(ProfileError, match="/nowhere/at/all"):
         list_hardware()
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("qwen3-32b", "Qwen/Qwen3-32B"),
+        ("QWEN/qwen3-32B", "Qwen/Qwen3-32B"),
+        ("llama-3.1-70b", "meta-llama/Llama-3.1-70B"),
+        ("deepseek-r1", "deepseek-ai/DeepSeek-R1"),
+        ("kimi-k2.5", "moonshotai/Kimi-K2.5"),
+    ],
+)
+def test_name_is_found_in_any_case_and_without_its_vendor(name: str, found: str) -> None:
+    assert load_model(name).id == found
 
 
 def test_unknown_name_carries_the_nearest() -> None:
