@@ -210,6 +210,18 @@ class Dataset:
         return self.prices.price
 
     @cached_property
+    def fees(self) -> list[PricedCharge]:
+        """All that is paid beside tokens: recorded charges, and tool calls that the price list has a price for."""
+        charged = {(one.charge.trace_id, one.charge.span_id) for one in self.charges}
+        tools = []
+        for tool in self.tool_calls if self.prices.has_tools else ():
+            call, cost_usd = tool.tool_call, self.prices.price_tool(tool)
+            if cost_usd is not None and (call.trace_id, call.span_id) not in charged:
+                charge = Charge(call.trace_id, call.span_id, call.name, Decimal(1), "call", cost_usd, "prices.toml")
+                tools.append(PricedCharge(charge, tool.placement, cost_usd))
+        return [*self.charges, *tools]
+
+    @cached_property
     def committed_places(self) -> frozenset[int]:
         """Places, in the price list's agreements, of those that are paid for whether they are used or not."""
         _, agreements = self.prices.settle({}, None)

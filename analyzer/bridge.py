@@ -87,7 +87,7 @@ def spend_of(dataset: Dataset) -> Spend:
                 tokens[weight, (model, meter)] += count
                 cost[weight, (model, meter)] += price
         other[weight] += rest
-    for charge in dataset.charges:
+    for charge in dataset.fees:
         if charge.cost_usd is not None:
             other[charge.placement.weight or 1.0] += charge.cost_usd
     spend = Spend(

@@ -112,12 +112,11 @@ def _prospect(document: Document) -> str:
         if document["totals"]["cost_usd"] is None:
             return ""
         return "No change that was priced would have made it cheaper by a tenth of a per cent."
-    saved = best["saving_usd"]
-    text = (
-        f"What is priced could have cost {usd(best['remaining_usd'])}"
-        if unpriced(document)
-        else f"The same work could have cost {usd(best['remaining_usd'])}"
-    )
+    saved, totals = best["saving_usd"], document["totals"]
+    what = "What is priced" if unpriced(document) else "The same work"
+    if totals["charges_usd"] and float(totals["charges_usd"]):
+        what = f"Its tokens cost {usd(totals['contracted_cost_usd'])} and"
+    text = f"{what} could have cost {usd(best['remaining_usd'])}"
     text += f": the best compatible changes save {usd(saved['mid'])} ({share(best['saving_share'])})"
     if float(saved["low"]) < 0.75 * float(saved["mid"]):
         text += f", or between {usd(saved['low'])} and {usd(saved['high'])}: the traces leave part of it open"

@@ -18,8 +18,8 @@ from inferometer.schema.wording import counted
 RATIO_METHOD = (
     "R = inference over the horizon / training allocated to it. Inference is the traced rate, with an 80 % interval "
     "from the spread of runs and days, grown as the ledger says, and on own hardware from its low to its high price; "
-    "training is the ledger's, written off over the model's lifetime. Dollars billed, dollars of own hardware and FLOP "
-    "are three bases and are never mixed."
+    "training is the ledger's, written off over the model's lifetime. Tools and fees are in neither. Dollars billed, "
+    "dollars of own hardware and FLOP are three bases and are never mixed."
 )
 BRIDGE_METHOD = (
     "Spend = runs × calls per run × tokens per call × share of models × share of meters × price. Each step is the "

@@ -8,8 +8,10 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inferometer.analyzer.audit_groups import accounted, by_model
 from inferometer.analyzer.bridge import FACTORS, Spend, bridge, halves, rounded, spend_of, steps
-from inferometer.testing.workload import EPOCH_NS, Workload
+from inferometer.schema.rows import ToolCallRow
+from inferometer.testing.workload import EPOCH_NS, LARGE, FlatPrices, Workload
 
 MODELS = ("large", "small", "other")
 METERS = ("input_fresh", "cache_read", "output")
@@ -105,3 +107,31 @@ def test_offsets_from_a_recordings_start_are_no_halves_of_a_window() -> None:
     for run in work.runs:
         run.start_ns -= EPOCH_NS
     assert halves(work.dataset()) is None
+
+
+class ToolPrices(FlatPrices):
+    """Flat prices of tokens, and half a dollar for each search."""
+
+    @property
+    def has_tools(self) -> bool:
+        return True
+
+    def price_tool(self, row: ToolCallRow) -> Decimal | None:
+        return Decimal("0.5") if row.tool_call.name == "search" else None
+
+
+def test_tools_with_a_price_are_spend_too_so_that_the_bridge_ends_where_the_bill_does() -> None:
+    work = Workload(ToolPrices({"large": LARGE}))
+    for number in range(4):
+        run = work.run(number * 1000)
+        work.call(run, number * 1000, input_fresh=100_000, output=0)
+        for turn in range(number):
+            work.tool(run, number * 1000 + 10 + turn, name="search")
+    dataset = work.dataset()
+    totals = accounted(dataset, "model", by_model).total
+    assert totals.charges_usd == 3
+    assert spend_of(dataset).total_usd == (totals.cost_usd or 0) + 3 == 7
+    parts = halves(dataset)
+    assert parts is not None
+    steps = {row["step"]: row["amount_usd"] for row in bridge(*map(spend_of, parts))}
+    assert (steps["start"], steps["charges"], steps["end"]) == (Decimal("2.5"), 2, Decimal("4.5"))

@@ -27,7 +27,7 @@ from inferometer.schema.records import (
     ToolCall,
     UsageSource,
 )
-from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
+from inferometer.schema.rows import InferenceRow, Placement, SpanOutline, ToolCallRow
 
 SECOND_NS = 1_000_000_000
 EPOCH_NS = 1_780_000_000 * SECOND_NS
@@ -225,6 +225,13 @@ class Workload:
             outcomes=self.outcomes,
             charges=self.charges,
             read_spans=lambda run_id: self.spans.get(run_id, []),
+            read_outlines=lambda run_ids: {
+                run_id: [
+                    SpanOutline(span.span_id, span.parent_id, span.kind, span.start_ns, span.end_ns)
+                    for span in self.spans.get(run_id, [])
+                ]
+                for run_id in run_ids
+            },
         )
 
 
