@@ -12,6 +12,7 @@ from inferometer.ingest.importers import (
     lmcache,
     openhands,
     otlp_json,
+    otlp_protobuf,
     pi,
     requests,
     sdk_json,
@@ -48,7 +49,7 @@ IMPORTERS: tuple[Importer, ...] = (
     requests.VIDUR,
     cassettes.IMPORTER,
     answers.IMPORTER,
-    otlp_json.PROTOBUF,
+    otlp_protobuf.IMPORTER,
 )
 
 

@@ -1,4 +1,4 @@
-"""OTLP traces in files: one document, a list of them, or one a line; protobuf where a file begins like a message."""
+"""OTLP traces, logs and metrics in files of JSON: one document, a list of them, or one a line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inferometer.ingest.importers.parts import Cuts
 from inferometer.ingest.logs import logs_of_json
 from inferometer.ingest.metrics import metrics_of_json
 from inferometer.ingest.normalise import normalise
-from inferometer.ingest.otlp import decode_traces, spans_of_json
+from inferometer.ingest.otlp import spans_of_json
 from inferometer.schema.records import RecordBatch
 
 
@@ -64,20 +64,6 @@ def _holds(document: Any, *keys: str) -> bool:
     return isinstance(document, dict) and not document.keys().isdisjoint(keys)
 
 
-def matches_protobuf(source: Source) -> bool:
-    """Return whether a file may be one export request in protobuf: it begins with field 1 and holds no text line."""
-    return source.head[:1] == b"\x0a" and b"\0" in source.head[:4096]
-
-
-def read_protobuf(source: Source) -> Iterator[RecordBatch]:
-    """Yield the records of one export request."""
-    warnings: Counter[str] = Counter()
-    raws = decode_traces(source.stream.read(), "protobuf", warnings)
-    batch = normalise(raws, keep_content=source.options.keep_content, source=source.name)
-    batch.warnings.update(warnings)
-    yield batch
-
-
 JSON = Importer(
     name="otlp",
     reads="OTLP/JSON traces, logs and metrics: documents, lists of documents, JSON lines; ids in hex "
@@ -85,10 +71,4 @@ JSON = Importer(
     matches=matches,
     read=read,
     cuts=_CUTS,
-)
-PROTOBUF = Importer(
-    name="otlp-protobuf",
-    reads="one `ExportTraceServiceRequest` in protobuf",
-    matches=matches_protobuf,
-    read=read_protobuf,
 )

@@ -18,6 +18,8 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 
 from inferometer.ingest.importers import lines, opening, parts
 from inferometer.ingest.importers.parts import Cuts, read_parts, sketch
@@ -335,12 +337,30 @@ def write_large(path: Path, spans: int, padding: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process' memory is read from /proc")
-@pytest.mark.parametrize("way", ["file", "stdin"])
+def write_large_protobuf(path: Path, spans: int, padding: int) -> int:
+    """Write one export request of one scope; return its size."""
+    scope = ScopeSpans()
+    scope.scope.name = "opentelemetry.util.genai.handler"
+    for number in range(1, spans + 1):
+        span = scope.spans.add(
+            trace_id=b"t" * 16, span_id=number.to_bytes(8), start_time_unix_nano=10**18, end_time_unix_nano=10**18 + 1
+        )
+        for key, value in {"gen_ai.operation.name": "chat", "http.response.body": "x" * padding}.items():
+            span.attributes.add(key=key).value.string_value = value
+        span.attributes.add(key="gen_ai.usage.output_tokens").value.int_value = 7
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add().scope_spans.append(scope)
+    path.write_bytes(request.SerializeToString())
+    return path.stat().st_size
+
+
+@pytest.mark.parametrize("way", ["file", "stdin", "protobuf"])
 def test_memory_does_not_grow_with_the_document(tmp_path: Path, way: str) -> None:
     """A document of 120 MB that would take some 150 MB more if only its bytes were held."""
     path = tmp_path / "large.json"
-    assert write_large(path, 1200, 100_000) > 120_000_000
-    name = str(path) if way == "file" else "-"
+    write = write_large_protobuf if way == "protobuf" else write_large
+    assert write(path, 1200, 100_000) > 120_000_000
+    name = "-" if way == "stdin" else str(path)
     calls, peak_mb = imported_mb(tmp_path / "store.db", name, path)
     assert calls == 1200
     assert peak_mb < 200
