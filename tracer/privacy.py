@@ -103,7 +103,7 @@ def to_json(value: Any) -> str:
     """Return JSON of whatever a program passes around; what has no JSON becomes its dump or its type's name."""
     try:
         return json.dumps(value, default=_plain, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # whatever an object of the program's does when it is looked at
         return json.dumps(f"<{type(value).__name__}>")
 
 

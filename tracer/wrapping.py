@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -34,7 +35,18 @@ def wrap(plan: Plan, function: Callable[..., Any]) -> Callable[..., Any]:
     functools.update_wrapper(wrapper, function)
     if not hasattr(function, "__name__"):
         wrapper.__name__ = wrapper.__qualname__ = plan.name
+    if not inspect.isfunction(function):
+        _lend_methods(function, wrapper)
     return wrapper
+
+
+def _lend_methods(target: Any, wrapper: Any) -> None:
+    """Give a wrapper the methods of the object that it stands in for, such as ``cache_clear``."""
+    for name in dir(target):
+        if not name.startswith("_") and not hasattr(wrapper, name):
+            with suppress(Exception):
+                if callable(method := getattr(target, name)):
+                    setattr(wrapper, name, method)
 
 
 def _wrap_sync(plan: Plan, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -60,10 +62,12 @@ def trace(stub: ModelStub, request: pytest.FixtureRequest) -> Callable[..., list
             inferometer.instrument(*hooks) if hooks else None
             try:
                 scenario(stub)
+                assert _hooked() or not hooks
             finally:
                 inferometer.uninstrument()
             spans = recorded.spans
         assert dict(guard.failures) == failures
+        assert not _hooked()
         assert SECRET not in "\n".join(span.to_json() for span in spans)
         if metered:
             check_meters(spans, [reply for _, reply in stub.served])
@@ -72,6 +76,18 @@ def trace(stub: ModelStub, request: pytest.FixtureRequest) -> Callable[..., list
         return spans
 
     return run
+
+
+def _hooked() -> set[str]:
+    """Return the functions of ours that stand in for another's on any module or class that is loaded."""
+    found = set()
+    for module in list(sys.modules.values()):
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            held = vars(value).items() if issubclass(type(value), type) else [(name, value)]
+            for key, function in list(held):
+                if type(function) is FunctionType and "_inferometer" in vars(function):
+                    found.add(f"{name}.{key}")
+    return found
 
 
 def check_meters(spans: list[ReadableSpan], served: list[Reply]) -> None:

@@ -322,6 +322,35 @@ def test_callable_objects_and_partials_are_traced(recorded: Recorded) -> None:
     assert [span.name for span in recorded.spans] == ["execute_tool Adder", "execute_tool power"]
 
 
+def test_methods_of_a_callable_object_stay_at_hand(recorded: Recorded) -> None:
+    squared = inferometer.tool(functools.lru_cache(lambda number: number * number))
+    assert [squared(3), squared(3)] == [9, 9]
+    assert squared.cache_info().hits == 1
+    squared.cache_clear()
+    assert squared.cache_info().currsize == 0
+
+
+def test_arguments_that_fail_when_looked_at_lose_no_span(recorded: Recorded) -> None:
+    class Hostile:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
+        def __repr__(self) -> str:
+            raise RuntimeError("repr")
+
+    @inferometer.tool
+    def take(value: Any) -> Any:
+        return value
+
+    ring: list[Any] = []
+    ring.append(ring)
+    for value in (Hostile(), {"inside": [Hostile()]}, ring):
+        assert take(value) is value
+    assert [span.name for span in recorded.spans] == ["execute_tool take"] * 3
+
+
 def test_recursion_nests(recorded: Recorded) -> None:
     @inferometer.step
     def down(depth: int) -> int:
