@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,14 @@ def test_what_is_no_json_whole_is_none_in_parts(forest: Any, data: st.DataObject
             list(read_parts(io.BytesIO(broken), FOREST, 20))
     else:
         assert list(read_parts(io.BytesIO(broken), FOREST, 20))
+
+
+@given(st.lists(st.sampled_from([*'{}[]",:\\ 0at', '"trees":', '"leaves":[', "\xef"]), max_size=30).map("".join))
+@settings(max_examples=300, deadline=None)
+def test_nothing_broken_raises_anything_but_value_errors(body: str) -> None:
+    sketch(body.encode("latin-1"))
+    with suppress(ValueError):
+        list(read_parts(io.BytesIO(body.encode("latin-1")), FOREST, 5))
 
 
 @pytest.mark.parametrize(
