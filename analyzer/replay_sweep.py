@@ -136,7 +136,7 @@ _KEPT = (
     *("refused", "infeasible_runs_share", "makespan_s", "ttft_s", "tpot_s", "e2e_s", "run_e2e_s"),
     *("output_tokens_per_s", "prefix_hit_rate", "busy_share", "mfu", "mbu", "goodput", "billed_hours", "cost_basis"),
     *("price_source", "cost_usd", "cost_usd_by_basis", "break_even_utilisation", "cost_usd_per_mtok_output"),
-    *("energy_kwh", "gco2e", "confidence", "extrapolated_share"),
+    *("energy_kwh", "gco2e", "confidence", "confidence_reason", "extrapolated_share", "warnings"),
 )
 
 

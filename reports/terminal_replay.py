@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from rich.table import Table
@@ -116,5 +117,10 @@ def print_sweep(answer: dict[str, Any]) -> None:
         )
     console = open_console()
     console.print(table)
+    warnings = Counter[str]()
+    for row in answer["scenarios"]:
+        warnings |= Counter(row["warnings"])
+    if warnings:
+        console.print("warnings: " + ", ".join(f"{kind} {count}" for kind, count in sorted(warnings.items())))
     for skipped in answer["skipped"]:
         console.print(f"{skipped['hardware']} {skipped['precision']}: {skipped['reason']}", markup=False, style="dim")

@@ -114,6 +114,15 @@ def test_sweep_lists_what_fits_and_what_does_not(store: str, capsys: pytest.Capt
     assert "h100_sxm" in capsys.readouterr().out
 
 
+def test_sweep_tells_a_version_that_was_not_measured(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sweep", "--model", "llama-3.1-70b", "--precision", "fp8", "--hardware", "h100_sxm", "--store", store]
+    answer = ask(capsys, *words, "--engine", "vllm==9.9")
+    assert all(row["warnings"]["engine_version_newer_than_measured"] == 1 for row in answer["scenarios"])
+    assert all("9.9 is newer" in row["confidence_reason"] for row in answer["scenarios"])
+    assert run([*words, "--engine", "vllm==9.9"]) == 0
+    assert "engine_version_newer_than_measured" in capsys.readouterr().out
+
+
 def test_sweep_lists_machines_that_are_only_had_whole(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--model", "meta-llama/Llama-3.1-70B", "--store", store)
     answer = ask(capsys, "sweep", *words, "--hardware", "groq", "--hardware", "cs3")
