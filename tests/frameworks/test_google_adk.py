@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from opentelemetry.trace import StatusCode
 
-from inferometer.testing.model_stub import ModelStub
+from inferometer.testing.model_stub import ModelStub, Reply, ToolUse
 
 pytest.importorskip("google.adk")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -36,5 +37,7 @@ def test_agent(trace: Callable[..., Any], stub: ModelStub, monkeypatch: pytest.M
             pass
         await runner.close()
 
+    stub.script(Reply(tools=[ToolUse("look", {"shelf": "left"})]), Reply("done"))
     spans = trace(lambda stub: asyncio.run(main()), package="google-adk", set_global_provider=True)
+    assert not [span.name for span in spans if span.status.status_code is StatusCode.ERROR]
     assert {span.instrumentation_scope.name for span in spans} == {"gcp.vertex.agent"}
