@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from inferometer.schema.errors import InputError, ProfileError
+from inferometer.schema.wording import counted
 
 Document = Mapping[str, Any]
 Value = float | None
@@ -36,6 +37,8 @@ class Figure:
     value: Callable[[Document], Value]
     lower_is_better: bool = True
     command: str = "inferometer audit"
+    left_out: Callable[[Document], int] = lambda _: 0
+    """How many calls or runs without a price its value leaves out."""
 
 
 def _path(*keys: str) -> Callable[[Document], Value]:
@@ -57,8 +60,10 @@ def _share_of_calls(key: str) -> Callable[[Document], Value]:
 
 
 def _per_day(document: Document) -> Value:
-    cost, days = document["totals"]["cost_usd"], document["window"]["days"]
-    return float(cost) / days if cost is not None and days else None
+    # calls without a date are in the total and in no day
+    costs, days = [day["cost_usd"] for day in document["by_day"]], document["window"]["days"]
+    known = [float(cost) for cost in costs if cost is not None]
+    return sum(known) / days if known and days else None
 
 
 def _waste(document: Document) -> Value:
@@ -68,10 +73,31 @@ def _waste(document: Document) -> Value:
     return max((float(found["cost_usd"] or 0) for found in document["waste"]), default=0.0) / float(cost)
 
 
-def _quantiles(name: str, title: str, unit: str, key: str, command: str) -> tuple[Figure, ...]:
+def _count(*paths: tuple[str, str]) -> Callable[[Document], int]:
+    def value(document: Document) -> int:
+        return sum(int(_path(*path)(document) or 0) for path in paths)
+
+    return value
+
+
+NOTHING = _count()
+UNPRICED_CALLS = _count(("totals", "unpriced"))
+UNPRICED_RUNS = _count(("fanout", "unpriced_runs"), ("fanout", "partly_priced_runs"))
+
+
+def _quantiles(
+    name: str, title: str, unit: str, key: str, command: str, left_out: Callable[[Document], int] = NOTHING
+) -> tuple[Figure, ...]:
     words = {"p50": "median", "p90": "90th percentile", "p99": "99th percentile", "mean": "mean", "max": "most"}
     return tuple(
-        Figure(f"{name}_{quantile}", f"{title}, {word}", unit, _path("fanout", key, quantile), command=command)
+        Figure(
+            f"{name}_{quantile}",
+            f"{title}, {word}",
+            unit,
+            _path("fanout", key, quantile),
+            command=command,
+            left_out=left_out,
+        )
         for quantile, word in words.items()
     )
 
@@ -79,10 +105,37 @@ def _quantiles(name: str, title: str, unit: str, key: str, command: str) -> tupl
 FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
-        Figure("cost_usd", "cost of the window", "usd", _path("totals", "cost_usd"), command="inferometer cost"),
-        Figure("cost_usd_per_day", "cost a day", "usd", _per_day, command="inferometer cost --by day"),
-        Figure("cost_usd_per_success", "cost of a success", "usd", _path("outcomes", "cost_usd_per_success")),
-        *_quantiles("cost_usd_per_run", "cost of a run", "usd", "cost_usd_per_run", "inferometer runs --sort cost"),
+        Figure(
+            "cost_usd",
+            "cost of the window",
+            "usd",
+            _path("totals", "cost_usd"),
+            command="inferometer cost",
+            left_out=UNPRICED_CALLS,
+        ),
+        Figure(
+            "cost_usd_per_day",
+            "cost a day",
+            "usd",
+            _per_day,
+            command="inferometer cost --by day",
+            left_out=UNPRICED_CALLS,
+        ),
+        Figure(
+            "cost_usd_per_success",
+            "cost of a success",
+            "usd",
+            _path("outcomes", "cost_usd_per_success"),
+            left_out=_count(("outcomes", "unpriced")),
+        ),
+        *_quantiles(
+            "cost_usd_per_run",
+            "cost of a run",
+            "usd",
+            "cost_usd_per_run",
+            "inferometer runs --sort cost",
+            UNPRICED_RUNS,
+        ),
         *_quantiles("inferences_per_run", "model calls per run", "count", "inferences_per_run", "inferometer runs"),
         *_quantiles("tool_calls_per_run", "tool calls per run", "count", "tool_calls_per_run", "inferometer runs"),
         *_quantiles(
@@ -206,7 +259,18 @@ def check(limits: list[Limit], document: Document, baseline: Document | None) ->
         document: the audit.
         baseline: the audit that regressions are measured against; without one they cannot be told.
     """
-    return [_verdict(limit, document, baseline) for limit in limits]
+    return [_marked(_verdict(limit, document, baseline), document) for limit in limits]
+
+
+def _marked(verdict: Verdict, document: Document) -> Verdict:
+    """Return a verdict that says what its value leaves out, for within a budget it is only as far as prices go."""
+    left_out = verdict.limit.figure.left_out(document)
+    if not left_out or verdict.value is None:
+        return verdict
+    words = f"{counted(left_out, 'call')} without a price left out"
+    if verdict.limit.figure.left_out is UNPRICED_RUNS:
+        words = f"{counted(left_out, 'run')} not wholly priced"
+    return replace(verdict, message=f"{verdict.message}; {words}")
 
 
 def _verdict(limit: Limit, document: Document, baseline: Document | None) -> Verdict:

@@ -12,7 +12,7 @@ import pytest
 
 from inferometer.analyzer.audit import Knowledge, build_audit
 from inferometer.analyzer.audit_diff import diff
-from inferometer.analyzer.budget import check, load_audit, load_budget
+from inferometer.analyzer.budget import FIGURES, check, load_audit, load_budget
 from inferometer.reports.diff_text import diff_markdown, print_diff
 from inferometer.reports.document import document_text
 from inferometer.schema.errors import InputError, ProfileError
@@ -115,3 +115,28 @@ def test_a_comparison_reads_well_in_a_pull_request(capsys: pytest.CaptureFixture
     assert "| cost of the window | $4.00 | $6.00 | +50.0 % (worse) |" in text
     print_diff(found)
     assert "Calls per run" in capsys.readouterr().out
+
+
+def test_within_a_budget_is_said_only_as_far_as_calls_have_a_price(tmp_path: Path) -> None:
+    work = Workload()
+    run = work.run()
+    work.call(run, input_fresh=100_000, output=0)
+    work.call(run, model="unlisted", input_fresh=100_000, output=0)
+    document = build_audit(work.dataset(), Knowledge(), generated_at=datetime(2026, 6, 2, tzinfo=UTC))
+    path = tmp_path / "budget.toml"
+    path.write_text("[limits]\ncost_usd_max = 5\ncost_usd_per_run_p99_max = 5\ninferences_per_run_p50_max = 5\n")
+    messages = [verdict.message for verdict in check(load_budget(path), document, None)]
+    assert messages[0].endswith("within the budget of $5.00; 1 call without a price left out")
+    assert messages[1].endswith("within the budget of $5.00; 1 run not wholly priced")
+    assert messages[2].endswith("within the budget of 5")
+
+
+def test_cost_a_day_is_that_of_calls_with_a_date() -> None:
+    work = Workload()
+    for day in range(3):
+        work.call(work.run(day * 86_400), day * 86_400, 0, input_fresh=100_000, output=0)
+    undated = work.call(work.run(0), 0, 0, input_fresh=9_000_000, output=0)
+    placement = next(row.placement for row in work.rows if row.inference is undated)
+    placement.start_ns = placement.end_ns = 5
+    document = build_audit(work.dataset(), Knowledge(), generated_at=datetime(2026, 6, 2, tzinfo=UTC))
+    assert FIGURES["cost_usd_per_day"].value(document) == pytest.approx(1.5)

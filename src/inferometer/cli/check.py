@@ -15,6 +15,7 @@ from inferometer.cli.options import json_option, print_json, selection, selectio
 @click.option("--baseline", "baseline_file", type=click.Path(), metavar="AUDIT.json", help="The audit to compare with.")
 @click.option("--audit", "audit_file", type=click.Path(), metavar="AUDIT.json", help="Check this audit, not the store.")
 @click.option("--ledger", "ledger_file", type=click.Path(), metavar="FILE", help="A ledger.toml, for a limit on ratio.")
+@click.option("--prices", "price_file", type=click.Path(), metavar="FILE", help="A prices.toml of one's own.")
 @store_option
 @selection_options
 @json_option
@@ -23,6 +24,7 @@ def command(
     baseline_file: str | None,
     audit_file: str | None,
     ledger_file: str | None,
+    price_file: str | None,
     store_url: str | None,
     since: int | None,
     until: int | None,
@@ -34,17 +36,20 @@ def command(
 
     limits = load_budget(budget_file)
     baseline = load_audit(baseline_file) if baseline_file else None
-    document = load_audit(audit_file) if audit_file else _audit(ledger_file, store_url, since, until, where)
+    document = load_audit(audit_file) if audit_file else _audit(ledger_file, price_file, store_url, since, until, where)
     verdicts = check(limits, document, baseline)
     broken = [verdict for verdict in verdicts if verdict.ok is False]
     if as_json:
         print_json({"ok": not broken, "verdicts": [verdict.as_dict() for verdict in verdicts]})
         return int(bool(broken))
+    from inferometer.reports.commands import Commands, selection_words
+
+    commands = Commands(None if audit_file else store_url, selection_words(document["window"]))
     for verdict in verdicts:
         mark = {True: "ok     ", False: "BROKEN ", None: "unknown"}[verdict.ok]
         click.echo(f"{mark} {verdict.message}")
         if verdict.ok is False:
-            click.echo(f"        see: {verdict.limit.figure.command}")
+            click.echo(f"        see: {commands.reading(verdict.limit.figure.command)}")
     unchecked = sum(verdict.ok is None for verdict in verdicts)
     click.echo(
         (f"{len(broken)} of {len(verdicts)} budgets are broken" if broken else "No budget is broken")
@@ -55,6 +60,7 @@ def command(
 
 def _audit(
     ledger_file: str | None,
+    price_file: str | None,
     store_url: str | None,
     since: int | None,
     until: int | None,
@@ -68,7 +74,13 @@ def _audit(
     from inferometer.store import open_store
 
     ledger = load_ledger(ledger_file) if ledger_file else Ledger()
-    prices = load_prices()
+    prices = load_prices(price_file)
     with open_store(store_url, create=False) as store:
         dataset = load_dataset(store, selection(since, until, where), prices)
-        return build_audit(dataset, knowledge_of(prices, ledger), generated_at=datetime.now(UTC))
+        return build_audit(
+            dataset,
+            knowledge_of(prices, ledger),
+            generated_at=datetime.now(UTC),
+            window=(since, until),
+            where=where,
+        )
