@@ -27,7 +27,7 @@ from inferometer.analyzer.fanout import fanout, run_shapes
 from inferometer.analyzer.ledger import Ledger, PublishedRun
 from inferometer.analyzer.outcomes import outcomes
 from inferometer.analyzer.ratio import Range, TrainingCost, ratio
-from inferometer.analyzer.recommend import BestSet, Recommendation, recommend
+from inferometer.analyzer.recommend import BestSet, Proposal, Recommendation, recommend
 from inferometer.analyzer.waste import CacheRule, Examined, waste
 from inferometer.analyzer.waste_cache import resent_share
 
@@ -77,6 +77,10 @@ class Replayed:
     recommendations: list[Recommendation] = field(default_factory=list)
     own_hardware_usd_per_day: Range | None = None
     roofline: dict[str, Any] | None = None
+    substitutes: list[tuple[Proposal, Recommendation]] = field(default_factory=list)
+    """Recommendations that take calls off the bill, with what they do to it."""
+    serving_set: BestSet | None = None
+    """The best compatible changes to how calls are served, replayed together."""
 
 
 def build_audit(
@@ -112,7 +116,7 @@ def build_audit(
         params_active=knowledge.active_parameters,
         own_hardware_usd_per_day=replayed.own_hardware_usd_per_day,
     )
-    recommendations, together = recommend(examined)
+    recommendations, together = recommend(examined, replayed.substitutes)
     own = OwnFigures(
         fanout=fan,
         ratio=shares,
@@ -161,6 +165,7 @@ def build_audit(
         "roofline": replayed.roofline,
         "recommendations": [found.as_dict() for found in [*recommendations, *replayed.recommendations]],
         "best_set": _best_set(together, accounting.total.cost_usd is not None),
+        "serving_set": replayed.serving_set.as_dict() if replayed.serving_set else None,
         "costliest_run": costliest_run(dataset),
         "costliest_calls": costliest_calls(dataset),
     }

@@ -16,9 +16,14 @@ from inferometer.analyzer.audit import Replayed
 from inferometer.analyzer.audit_dataset import CostedCall, Dataset
 from inferometer.analyzer.ledger import Ledger
 from inferometer.analyzer.ratio import Range
-from inferometer.analyzer.recommend import Recommendation
+from inferometer.analyzer.recommend import Proposal, Recommendation
 from inferometer.analyzer.recommend_fleet import mixed_fleet_advice
-from inferometer.analyzer.recommend_hardware import consolidation_advice, payment_advice, self_hosting_advice
+from inferometer.analyzer.recommend_hardware import (
+    consolidation_advice,
+    payment_advice,
+    self_hosting_advice,
+    self_hosting_proposal,
+)
 from inferometer.analyzer.recommend_serving import (
     BASELINE,
     LEVERS,
@@ -30,6 +35,13 @@ from inferometer.analyzer.recommend_serving import (
     other_hardware,
     replay_lever,
     title_of,
+)
+from inferometer.analyzer.recommend_serving_set import (
+    Candidate,
+    lever_candidate,
+    machine_candidate,
+    mixed_candidate,
+    serving_set,
 )
 from inferometer.analyzer.replay import Payment, ReplayResult, Scenario, replay
 from inferometer.analyzer.replay_fleet import whole_shapes
@@ -153,29 +165,47 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
     baseline = results.get(BASELINE)
     if baseline is None:
         return Replayed(scenarios=rows)
-    found: list[Recommendation] = []
     comparison = Comparison(baseline, dataset, ledger, scale)
+    candidates: list[Candidate] = []
     for lever in LEVERS if served.self_hosted else LEVERS[:2]:
         result = replay_lever(workload, baseline, lever)
         if result is not None:
             rows.append(_row(lever.id, lever.title, served.note, result))
             if served.self_hosted:
-                found += comparison.beside(lever, workload).worth(
+                advised = comparison.beside(lever, workload).worth(
                     lever.id, lever.title, lever.action, lever.condition, result
                 )
+                candidates += [lever_candidate(one, lever) for one in advised]
+    substitutes: list[tuple[Proposal, Recommendation]] = []
     if served.self_hosted:
-        found += other_hardware(comparison, results)
-        found += mixed_fleet_advice(comparison, results, served.calls)
-        found += payment_advice(comparison, found_calls.calls)
-        found += consolidation_advice(comparison, workload, found_calls.calls)
+        candidates += _machine_candidates(comparison, results, served.calls)
+        hours = payment_advice(comparison, found_calls.calls)
+        hours += consolidation_advice(comparison, workload, found_calls.calls)
+        candidates += [Candidate(one, None) for one in hours]
     elif served.is_own_model:
-        found += self_hosting_advice(comparison, list(results.values()), found_calls.calls)
+        advised = self_hosting_advice(comparison, list(results.values()), found_calls.calls)
+        substitutes = [(self_hosting_proposal(one, found_calls.calls), one) for one in advised]
+    found = [one.recommendation for one in candidates] + [one for _, one in substitutes]
     found.sort(key=lambda one: -one.saving_usd.mid)
     shared = cost_range(baseline, SHARED)
     per_day = None
     if shared is not None and dataset.days:
         per_day = Range(*(float(amount * scale) / dataset.days for amount in (shared.low, shared.mid, shared.high)))
-    return Replayed(rows, found, per_day, roofline(baseline, HARDWARE, ledger))
+    together = serving_set(comparison, workload, candidates)
+    return Replayed(rows, found, per_day, roofline(baseline, HARDWARE, ledger), substitutes, together)
+
+
+def _machine_candidates(
+    comparison: Comparison, results: dict[str, ReplayResult], calls: Sequence[CostedCall]
+) -> list[Candidate]:
+    found = [
+        machine_candidate(one, results[one.details["scenario"]["hardware"]])
+        for one in other_hardware(comparison, results)
+    ]
+    for one in mixed_fleet_advice(comparison, results, calls):
+        short, long = results[one.details["short"]], results[one.details["long"]]
+        found.append(mixed_candidate(one, calls, short, long))
+    return found
 
 
 def _on_hardware(workload: Workload, model: str, hardware: str) -> ReplayResult | None:

@@ -230,6 +230,8 @@ class BestSet:
     remaining_usd: Decimal
     sampled_calls: int | None = None
     """On how many calls the set was priced together; None: on all."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why a recommendation is not in the set, by its id."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the set as the audit document has it."""
@@ -240,6 +242,7 @@ class BestSet:
             "sum_of_parts_usd": self.sum_of_parts_usd,
             "remaining_usd": self.remaining_usd,
             "sampled_calls": self.sampled_calls,
+            "left_out": [{"id": id_, "reason": reason} for id_, reason in self.left_out.items()],
         }
 
 
@@ -252,13 +255,18 @@ def best_set(kept: Sequence[tuple[Proposal, Recommendation]], dataset: Dataset, 
     """
     trial = trial or Trial(dataset)
     chosen: list[Proposal] = []
+    left_out: dict[str, str] = {}
     parts, best = ZERO, ZERO
     for proposal, recommendation in sorted(kept, key=lambda pair: (-pair[1].saving_usd.mid, pair[0].id)):
-        if any(proposal.id in member.exclusive_with or member.id in proposal.exclusive_with for member in chosen):
+        excluding = [member.id for member in chosen if exclude(member, proposal)]
+        if excluding:
+            left_out[proposal.id] = f"excludes {', '.join(excluding)}"
             continue
         saving = trial.saving_usd([*chosen, proposal], "apply")
         if saving > best:
             chosen, best, parts = [*chosen, proposal], saving, parts + recommendation.saving_usd.mid
+        else:
+            left_out[proposal.id] = f"saves nothing beside {', '.join(member.id for member in chosen)}"
     low, high = (trial.saving_usd(chosen, variant) for variant in ("apply_low", "apply_high"))
     saving_range = Money.ordered(low, best, high).part(trial.scale)
     return BestSet(
@@ -268,7 +276,13 @@ def best_set(kept: Sequence[tuple[Proposal, Recommendation]], dataset: Dataset, 
         sum_of_parts_usd=parts,
         remaining_usd=dataset.cost_usd - saving_range.mid,
         sampled_calls=None if trial.is_whole else len(trial.calls),
+        left_out=left_out,
     )
+
+
+def exclude(one: Proposal | Recommendation, other: Proposal | Recommendation) -> bool:
+    """Whether two changes cannot be made both."""
+    return one.id in other.exclusive_with or other.id in one.exclusive_with
 
 
 class Trial:
@@ -312,10 +326,17 @@ def _session(call: CostedCall) -> str:
     return call.placement.session_id or call.placement.run_id or ""
 
 
-def recommend(examined: Examined) -> tuple[list[Recommendation], BestSet]:
-    """Return the recommendations that save something, the largest cash saving first, and the best set of them."""
+def recommend(
+    examined: Examined, beside: Iterable[tuple[Proposal, Recommendation]] = ()
+) -> tuple[list[Recommendation], BestSet]:
+    """Return the recommendations that save something, the largest cash saving first, and the best set of them.
+
+    Args:
+        examined: what is audited.
+        beside: recommendations made already, with what they do to the bill: they may join the set.
+    """
     trial = Trial(examined.dataset)
-    kept = []
+    kept: list[tuple[Proposal, Recommendation]] = []
     for proposal in proposals(examined):
         recommendation = assess(proposal, examined, trial)
         if recommendation is not None:
@@ -323,4 +344,4 @@ def recommend(examined: Examined) -> tuple[list[Recommendation], BestSet]:
     ranked = sorted(
         (found for _, found in kept), key=lambda found: (-found.cash_usd.mid, -found.saving_usd.mid, found.id)
     )
-    return ranked, best_set(kept, examined.dataset, trial)
+    return ranked, best_set([*kept, *beside], examined.dataset, trial)

@@ -10,7 +10,7 @@ from inferometer.analyzer.audit_dataset import ZERO, CostedCall
 from inferometer.analyzer.recommend import MINIMUM_SHARE, Money, Recommendation
 from inferometer.analyzer.recommend_serving import SHARED, Comparison, cost_range
 from inferometer.analyzer.replay import ReplayResult, replay
-from inferometer.analyzer.workload import build_workload
+from inferometer.analyzer.workload import Workload, build_workload
 from inferometer.profiles.hardware import load_hardware
 from inferometer.schema.errors import UserError
 
@@ -118,12 +118,8 @@ def _costs(
     calls: Sequence[CostedCall], names: Sequence[str], results: Mapping[str, ReplayResult]
 ) -> dict[str, Decimal]:
     """Return what the calls cost alone on each machine that refuses none of them."""
-    costs = {call.key: call.cost_usd for call in calls}
-    try:
-        workload = build_workload(
-            [call.row for call in calls], lambda row: costs[row.inference.trace_id, row.inference.span_id]
-        )
-    except UserError:
+    workload = workload_of(calls)
+    if workload is None:
         return {}
     found = {}
     for name in names:
@@ -132,6 +128,17 @@ def _costs(
         if usd is not None and not sum(result.as_dict()["refused"].values()):
             found[name] = usd.mid
     return found
+
+
+def workload_of(calls: Sequence[CostedCall]) -> Workload | None:
+    """Return calls as a workload to replay; None where none states its lengths."""
+    costs = {call.key: call.cost_usd for call in calls}
+    try:
+        return build_workload(
+            [call.row for call in calls], lambda row: costs[row.inference.trace_id, row.inference.span_id]
+        )
+    except UserError:
+        return None
 
 
 def _session(call: CostedCall) -> str:

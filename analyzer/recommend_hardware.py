@@ -13,13 +13,15 @@ from decimal import Decimal
 from typing import Any
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall
+from inferometer.analyzer.audit_repricing import cost_usd
 from inferometer.analyzer.ledger import Reserved
-from inferometer.analyzer.recommend import MINIMUM_SHARE, Money, Recommendation
+from inferometer.analyzer.recommend import MINIMUM_SHARE, Apply, Money, Proposal, Recommendation
 from inferometer.analyzer.recommend_serving import Comparison, title_of
 from inferometer.analyzer.replay import Payment, ReplayResult, replay
 from inferometer.analyzer.replay_cost import UsdRange, hourly_price
 from inferometer.analyzer.workload import Workload
 from inferometer.profiles.hardware import load_hardware
+from inferometer.profiles.prices import Priced
 
 HOUR_NS = 3_600_000_000_000
 LONG_BASES = ("reserved", "rental_3_years")
@@ -219,7 +221,7 @@ def self_hosting_advice(
                 f"the machines are busy {result.as_dict()['busy_share']:.0%} of the time in the replay",
                 f"step times are {result.as_dict()['confidence']}: {result.as_dict()['confidence_reason']}",
             ],
-            exclusive_with=("other_provider", "batch", "flex"),
+            exclusive_with=("other_provider", "batch", "flex", "smaller_model", "fine_tune"),
             details={
                 "window_hours": hours.window,
                 "replicas": needed,
@@ -230,6 +232,40 @@ def self_hosting_advice(
             effort="high: an engine to run",
         )
     ]
+
+
+def self_hosting_proposal(found: Recommendation, calls: Sequence[CostedCall]) -> Proposal:
+    """Return what serving calls at home does to their bill: each bears its share, by its bill, of the machine's cost.
+
+    Whatever else is done to those calls before leaves the machine's cost as it is, so this comes last.
+    """
+    billed = cost_usd(calls)
+    shares = {call.key: call.cost_usd / billed for call in calls if call.cost_usd}
+
+    def variant(saving: Decimal) -> Apply:
+        machine = billed - saving
+        return lambda every: [
+            _borne(call, machine * shares[call.key]) if call.key in shares else call for call in every
+        ]
+
+    return Proposal(
+        id=found.id,
+        title=found.title,
+        apply=variant(found.saving_usd.mid),
+        apply_low=variant(found.saving_usd.low),
+        apply_high=variant(found.saving_usd.high),
+        action=found.action,
+        method=found.method,
+        order=90,
+        preconditions=found.preconditions,
+        effort=found.effort,
+        latency_effect=found.latency_effect,
+        exclusive_with=found.exclusive_with,
+    )
+
+
+def _borne(call: CostedCall, usd: Decimal) -> CostedCall:
+    return CostedCall(call.row, Priced(usd, usd, usd))
 
 
 def _curve(result: ReplayResult, scale: Decimal, billed: Decimal) -> dict[str, Any]:

@@ -124,15 +124,22 @@ def least_refusals(workload: Workload, scenario: Scenario) -> Refusals:
 
 def replay_lever(workload: Workload, baseline: ReplayResult, lever: Lever) -> ReplayResult | None:
     """Replay the change at the smallest parallelism that refuses no more calls than the baseline, if any."""
-    changed = lever.change(baseline.scenario)
     allowed = sum(baseline.as_dict()["refused"].values())
-    for ranks in (ranks for ranks in PARALLELISM if ranks >= (changed.tp or 1)):
-        scenario = replace(changed, tp=ranks)
+    return least_replay(workload, lever.change(baseline.scenario), allowed)
+
+
+def least_replay(
+    workload: Workload, scenario: Scenario, allowed: int, *, with_interval: bool = True
+) -> ReplayResult | None:
+    """Replay a scenario on the fewest chips, from its own number on, that refuse at most so many calls, if any do."""
+    whole = load_hardware(scenario.hardware).deployment is not None
+    for ranks in [scenario.tp] if whole else [ranks for ranks in PARALLELISM if ranks >= (scenario.tp or 1)]:
+        wider = replace(scenario, tp=ranks)
         try:
-            refused = least_refusals(workload, scenario)
+            refused = least_refusals(workload, wider)
             if refused.over_context + refused.over_memory > allowed:
                 continue
-            result = replay(workload, scenario)
+            result = replay(workload, wider, with_interval=with_interval)
         except InfeasibleError:
             continue
         except UserError:
@@ -204,7 +211,11 @@ class Comparison:
                 confidence=f"replay, {other['confidence']}",
                 calls=other["calls"],
                 basis="own_hardware",
-                details={"baseline": one["scenario"], "scenario": other["scenario"], **_energy(one, other)},
+                details={
+                    "baseline": one["scenario"],
+                    "scenario": other["scenario"],
+                    **_energy(one, other),
+                },
             )
         ]
 

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from inferometer.reports.chapters.summary import beside_the_bill, summary
+from inferometer.reports.chapters.summary import beside_the_bill, joint_ids, summary
 from inferometer.reports.evidence import shortened
 from inferometer.reports.numbers import bounded, count, seconds, share, usd
 from inferometer.schema.wording import counted
@@ -53,7 +53,7 @@ def _table(*columns: tuple[str, bool]) -> Table:
 
 def _actions(document: Mapping[str, Any]) -> Table:
     table = _table(("", False), ("saves", True), ("of the bill", True), ("low to high", False), ("effort", False))
-    chosen = set(document["best_set"]["ids"])
+    chosen = joint_ids(document)
     for found in document["recommendations"][:8]:
         saving = found["saving_usd"]
         mark = "* " if found["id"] in chosen else "  "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inferometer.reports.chapters.summary import Document
+from inferometer.reports.chapters.summary import Document, joint_ids
 from inferometer.reports.charts.savings import savings
 from inferometer.reports.contexts import Block, Card, Cards, Chapter, Chart, Fact, Why
 from inferometer.reports.evidence import Links, evidence_table
@@ -20,7 +20,7 @@ def actions_chapter(document: Document, links: Links) -> Chapter:
         if document["totals"]["cost_usd"] is None:
             lead = "No call has a price, so what a change would save is unknown; the record chapter says why."
         return Chapter("actions", "What to do", "What to do", lead, [])
-    chosen = set(document["best_set"]["ids"])
+    chosen = joint_ids(document)
     highest = max(float(one["saving_usd"]["high"]) for one in found)
     cards = [_card(one, document, highest, one["id"] in chosen, links) for one in found]
     blocks: list[Block] = []
@@ -45,7 +45,7 @@ def actions_chapter(document: Document, links: Links) -> Chapter:
 
 
 def _lead(document: Document) -> str:
-    best = document["best_set"]
+    best, serving = document["best_set"], document["serving_set"]
     text = (
         "Each saving is a difference of two bills: the recorded calls, and the same calls changed and priced again or "
         "replayed."
@@ -54,6 +54,12 @@ def _lead(document: Document) -> str:
         text += (
             f" The {count(len(best['ids']))} marked changes go together and save {usd(best['saving_usd']['mid'])}; "
             f"their single savings would add up to {usd(best['sum_of_parts_usd'])}."
+        )
+    if serving and len(serving["ids"]) > 1:
+        text += (
+            f" Of what the calls would take of the compared hardware, {count(len(serving['ids']))} changes replayed "
+            f"together save {usd(serving['saving_usd']['mid'])} ({share(serving['saving_share'])}); replayed one by "
+            f"one they would add up to {usd(serving['sum_of_parts_usd'])}."
         )
     return text
 
@@ -85,7 +91,7 @@ def _card(one: dict[str, Any], document: Document, highest: float, chosen: bool,
         id=f"action-{one['id']}",
         title=one["title"],
         amount=usd(saving["mid"]),
-        amount_note=f"{share(one['saving_share'])} of the bill",
+        amount_note=f"{share(one['saving_share'])} of {'the bill' if one['basis'] == 'billed' else 'its cost'}",
         bar=percent_width(float(saving["mid"]) / highest if highest else 0),
         bar_low=percent_width(float(saving["low"]) / highest if highest else 0),
         bar_high=percent_width(float(saving["high"]) / highest if highest else 0),

@@ -106,6 +106,11 @@ def _over(document: Document) -> str:
     return f" over {days(window['days'])}"
 
 
+def joint_ids(document: Document) -> set[str]:
+    """Return the recommendations that go together: those on the bill, and those on hardware of one's own."""
+    return {id_ for name in ("best_set", "serving_set") if document[name] for id_ in document[name]["ids"]}
+
+
 def _prospect(document: Document) -> str:
     best = document["best_set"]
     if not best["ids"]:

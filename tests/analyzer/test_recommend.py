@@ -349,3 +349,34 @@ def test_sampled_runs_save_by_their_weight() -> None:
     for row in ten.rows:
         row.placement.weight = 10.0
     assert recommended(ten)["prompt_caching"].saving_usd.mid == 10 * recommended(one)["prompt_caching"].saving_usd.mid
+
+
+def test_caching_and_a_smaller_model_save_together_less_than_apart() -> None:
+    work = Workload()
+    run = work.run()
+    for turn in range(5):
+        work.call(run, turn * 10, 5, blocks=range(32), input_fresh=2048, cache_read=0, output=10)
+    work.call(work.run(500), 500, 5, model="small", input_fresh=5000, cache_read=0, output=500)
+    alone, best = recommended(work), together(work)
+    large = (2048 * 10 + 10 * 50) / M
+    caching = 4 * 2048 * 10 / M - (2048 * Decimal("2.5") + 4 * 2048) / M
+    smaller = 5 * (large - (2048 + 10 * 5) / M - large / 10)
+    assert alone["prompt_caching"].saving_usd.mid == caching
+    assert alone["smaller_model"].saving_usd.mid == smaller
+    # on the small model one write and four reads; a tenth of the calls is made again on the large one
+    kept = (2048 * Decimal("1.25") + 4 * 2048 * Decimal("0.1") + 5 * 10 * 5) / M + 5 * large / 10
+    assert set(best.ids) == {"prompt_caching", "smaller_model"}
+    assert best.saving_usd.mid == 5 * large - kept
+    assert best.sum_of_parts_usd == caching + smaller > 5 * large > best.saving_usd.mid
+
+
+def test_the_set_says_why_a_recommendation_is_not_in_it() -> None:
+    work = growing_results()
+    run_id = work.runs[0]
+    for turn in range(11):
+        work.tool(run_id, turn * 10 + 5, 1, fingerprint=str(turn), result_tokens=10_000)
+    alone, best = recommended(work), together(work)
+    assert {"truncate_tool_results", "clear_old_results"} <= alone.keys()
+    assert alone.keys() == {*best.ids, *best.left_out}
+    (reason,) = (best.left_out[id_] for id_ in ("truncate_tool_results", "clear_old_results") if id_ in best.left_out)
+    assert reason.startswith("excludes ")

@@ -9,10 +9,12 @@ import pytest
 from inferometer.analyzer.audit import Replayed
 from inferometer.analyzer.audit_scenarios import replay_audit
 from inferometer.analyzer.ledger import Ledger, Reserved
-from inferometer.analyzer.recommend import Recommendation
+from inferometer.analyzer.recommend import BestSet, Recommendation, recommend
 from inferometer.analyzer.replay import Payment
 from inferometer.analyzer.replay_cost import UsdRange, hourly_price
+from inferometer.analyzer.waste import CacheRule, Examined
 from inferometer.profiles.hardware import load_hardware
+from inferometer.schema.records import ToolOffered
 from inferometer.testing.workload import LARGE, FlatPrices, Workload
 
 OPEN = "meta-llama/Llama-3.1-70B"
@@ -108,3 +110,47 @@ def test_an_open_model_is_served_at_home_where_all_hours_cost_less_than_its_bill
     at = curve["break_even_utilisation"]
     point = curve["points"][0]
     assert float(point["usd"]) * point["utilisation"] / at == pytest.approx(float(100 * billed))
+
+
+def on_and_off_the_bill(*, offered: bool = False) -> Workload:
+    """Return a week of calls of an open model, and five of a closed one that send the same 6,400 tokens each."""
+    work = spread(1, provider="acme", output=1000)
+    work.prices = FlatPrices({OPEN: LARGE, "large": LARGE})
+    for row in work.rows if offered else []:
+        row.inference.tools_offered = [ToolOffered("never", 900)]
+    run = work.run(0, agent="other")
+    for turn in range(5):
+        work.call(run, turn * 10, 5, blocks=range(100), input_fresh=6400, cache_read=0, output=0)
+    if offered:
+        work.tool(work.runs[0], 310, 1, fingerprint="a")
+    for row in work.rows:
+        row.placement.weight = 100.0
+    return work
+
+
+def together(work: Workload) -> tuple[dict[str, Recommendation], BestSet]:
+    rule = CacheRule("acme", 1024, 64, 300.0, 3600.0, False, "documentation")
+    dataset = work.dataset()
+    replayed = replay_audit(dataset, Ledger())
+    found, best = recommend(Examined(dataset, lambda call: rule), replayed.substitutes)
+    return {one.id: one for one in [*found, *replayed.recommendations]}, best
+
+
+def test_serving_at_home_and_caching_of_other_calls_add_up() -> None:
+    work = on_and_off_the_bill()
+    alone, best = together(work)
+    caching = 100 * (5 * 6400 * 10 - 6400 * Decimal("12.5") - 4 * 6400) / 1_000_000
+    assert alone["prompt_caching"].saving_usd.mid == caching
+    assert set(best.ids) == {"self_host", "prompt_caching"}
+    assert best.saving_usd.mid == pytest.approx(alone["self_host"].saving_usd.mid + caching)
+    assert best.sum_of_parts_usd == alone["self_host"].saving_usd.mid + caching
+    machine = alone["self_host"].details["usd_per_hour"]["mid"] * HOURS
+    assert best.remaining_usd == pytest.approx(machine + 100 * 5 * 6400 * 10 / Decimal(1_000_000) - caching)
+
+
+def test_what_shortens_calls_that_are_served_at_home_saves_nothing_of_their_bill() -> None:
+    alone, best = together(on_and_off_the_bill(offered=True))
+    assert alone["drop_unused_tools"].saving_usd.mid > 0
+    assert "drop_unused_tools" not in best.ids
+    assert best.left_out["drop_unused_tools"].startswith("saves nothing beside self_host")
+    assert best.saving_usd.mid < best.sum_of_parts_usd + alone["drop_unused_tools"].saving_usd.mid
