@@ -59,7 +59,9 @@ def print_replay(answer: dict[str, Any]) -> None:
         f"{show_count(refused['over_context'])} over the window, {show_count(refused['over_memory'])} over memory; "
         f"{show_share(answer['infeasible_runs_share'])} of runs infeasible",
         "arrivals": str(answer["arrivals"]["note"]),
-        "prefix cache": f"{show_share(answer['prefix_hit_rate'])} of prompt blocks found "
+        "prefix cache": UNKNOWN
+        if answer["prefix_hit_rate"] is None
+        else f"{show_share(answer['prefix_hit_rate'])} of prompt blocks found "
         f"({show_share(answer['prefix_hit_rate_infinite_served'])} in one that never forgets)",
         "busy": f"{show_share(answer['busy_share'])} of {show_seconds(answer['makespan_s'])}; "
         f"MFU {show_share(answer['mfu'])}, MBU {show_share(answer['mbu'])}",
