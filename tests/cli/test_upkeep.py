@@ -10,10 +10,12 @@ from click.testing import CliRunner
 
 from inferometer.cli import main, run
 from inferometer.ingest.commit import commit
+from inferometer.ingest.normalise import normalise
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import Inference, RecordBatch, Span, SpanKind, UsageSource
 from inferometer.store import open_store
 from inferometer.store.migration import HEAD
+from inferometer.testing.raw_spans import chat
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 
@@ -79,6 +81,19 @@ def test_store_purge_erases_by_the_beginning_of_a_runs_id(store_path: str) -> No
     assert document("store", "purge", "--run", first["run_id"][:8], "--store", store_path)["runs"] == 1
     assert "erased: nothing" in text("store", "purge", "--user", "nobody", "--store", store_path)
     assert len(document("runs", "--store", store_path)["runs"]) == 1
+
+
+def test_store_purge_erases_a_user_by_their_own_id(tmp_path: Path) -> None:
+    """What is stored is a pseudonym; who asks to be forgotten does not know it."""
+    path = str(tmp_path / "store.sqlite")
+    with open_store(path) as store, store.transaction() as tx:
+        for number, user in enumerate(("anna", "bob"), 1):
+            commit(tx, normalise([chat(1, trace=bytes([number] * 16), user__id=user)]))
+    [anna, bob] = sorted(run["user"] for run in document("runs", "--store", path)["runs"])
+    assert not {anna, bob} & {"anna", "bob"}
+    assert text("store", "purge", "--user", "anna", "--store", path).startswith("erased: 1 run, 1 span, 1 inference")
+    [left] = document("runs", "--store", path)["runs"]
+    assert document("store", "purge", "--user", left["user"], "--store", path)["runs"] == 1
 
 
 def test_store_backup_writes_a_copy(store_path: str, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def backup(target: str, store_url: str | None, as_json: bool) -> None:
 
 
 @command.command("purge")
-@click.option("--user", "users", multiple=True, metavar="ID", help="All of this user's, by the id that is stored.")
+@click.option("--user", "users", multiple=True, metavar="ID", help="All of this user's, by their id or its pseudonym.")
 @click.option("--session", "sessions", multiple=True, metavar="ID", help="All of this session's.")
 @click.option("--run", "runs", multiple=True, metavar="RUN", help="This run, by the beginning of its id.")
 @click.option("--before", "before_ns", type=Moment(), help="All that began before this time.")
@@ -92,11 +92,14 @@ def purge(
     as_json: bool,
 ) -> None:
     """Erase runs for good: records, prefix hashes, and their traces in the file's free pages and log."""
+    from inferometer.ingest.users import current_key, hashed_user
     from inferometer.store import open_store, upkeep
 
+    # who asks to be forgotten knows their id and not what it was stored as
+    pseudonyms = [pseudonym for user in users if (pseudonym := hashed_user(user, current_key()))]
     with open_store(store_url, create=False) as store:
         ids = [store.find_run(run).run_id for run in runs]
-        erased = upkeep.purge(store, users=users, sessions=sessions, runs=ids, before_ns=before_ns)
+        erased = upkeep.purge(store, users=[*users, *pseudonyms], sessions=sessions, runs=ids, before_ns=before_ns)
     if as_json:
         print_json(erased.as_dict())
     else:
@@ -122,6 +125,12 @@ def reprocess(everything: bool, store_url: str | None, as_json: bool) -> None:
         click.echo(line)
 
 
+def _nouns(name: str) -> tuple[str, str]:
+    """Return the name of a count, which is in plural, for one of it and for many."""
+    many = name.replace("_", " ")
+    return many.removesuffix("s"), many
+
+
 def _print_counts(what: str, counts: dict[str, Any]) -> None:
-    shown = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count]
+    shown = [counted(count, *_nouns(name)) for name, count in counts.items() if count]
     click.echo(f"{what}: {', '.join(shown) or 'nothing'}")
