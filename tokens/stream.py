@@ -38,6 +38,10 @@ class TokenStream:
         # text without a place to cut is looked at again only when it has doubled
         self._cut_from = max(_CUT_FROM, 2 * len(self._open))
 
+    def close(self) -> None:
+        """Take the text as ended: a character that has only begun is one that is not UTF-8."""
+        self._open += self._decoder.decode(b"", final=True)
+
     @property
     def tokens(self) -> int:
         """Tokens of all that was appended; a character that has only begun is not counted yet."""

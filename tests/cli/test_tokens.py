@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from inferometer.cli import run
+from inferometer.cli import tokens as tokens_verb
+from inferometer.tokens import encoding
 
 
 def test_counts_files_and_their_sum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,12 +38,28 @@ def test_standard_input_is_counted(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert capsys.readouterr().out.split() == ["2", "-"]
 
 
+@pytest.mark.parametrize("ending", ["", "\n", "中".encode()[:2].decode("latin-1")])
+def test_a_file_of_many_chunks_counts_as_its_text(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tokens_verb, "CHUNK_BYTES", 1001)
+    content = "Plain words, 中文字符 and 😀.\r\n    indented   \n".encode() * 400 + ending.encode("latin-1")
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    assert run(["tokens", "count", "--json", str(path)]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["files"] == [
+        {"path": str(path), "bytes": len(content), "tokens": encoding("o200k_base").count(content)}
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["count", "--encoding", "o200k", "x"], "o200k_base"),
         (["count", "--model", "no-such-model", "x"], "no-such-model"),
         (["count", "absent.txt"], "absent.txt"),
+        (["count", "."], "directory"),
         (["bench", "absent.txt"], "absent.txt"),
     ],
 )

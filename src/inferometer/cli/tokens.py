@@ -5,13 +5,21 @@ from __future__ import annotations
 import sys
 import sysconfig
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from inferometer.cli.options import json_option, print_json
 from inferometer.schema.errors import InputError
 
+if TYPE_CHECKING:
+    from inferometer.tokens import Encoding
+    from inferometer.tokens.claude_model import ClaudeEncoding
+
+CHUNK_BYTES = 1 << 20
 BENCH_S = 0.5
 """How long a text is counted for a figure."""
 
@@ -30,9 +38,10 @@ def count(paths: tuple[str, ...], encoding_name: str | None, model: str | None, 
     """Count the tokens of files, or of standard input."""
     from inferometer.tokens import encoding, encoding_for_model
 
-    chosen = encoding_for_model(model) if model and not encoding_name else encoding(encoding_name or "o200k_base")
-    contents = [(path, _read(path)) for path in paths or ("-",)]
-    rows = [(path, len(content), chosen.count(content)) for path, content in contents]
+    if model and encoding_name:
+        raise click.UsageError("--model says which vocabulary; give it or --encoding")
+    chosen = encoding_for_model(model) if model else encoding(encoding_name or "o200k_base")
+    rows = [(path, *_count(path, chosen)) for path in paths or ("-",)]
     total = sum(tokens for _, _, tokens in rows)
     if as_json:
         files = [{"path": path, "bytes": size, "tokens": tokens} for path, size, tokens in rows]
@@ -96,10 +105,34 @@ def _library_text() -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.glob("*.py"))[:60])
 
 
+def _count(path: str, chosen: Encoding | ClaudeEncoding) -> tuple[int, int]:
+    """Return the bytes and tokens of a file, of which no more is held than up to a place where text may be cut."""
+    from inferometer.tokens import Encoding, TokenStream
+
+    if not isinstance(chosen, Encoding):
+        content = _read(path)
+        return len(content), chosen.count(content)
+    stream, size = TokenStream(chosen), 0
+    with _opened(path) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            stream.append(chunk)
+            size += len(chunk)
+    stream.close()
+    return size, stream.tokens
+
+
 def _read(path: str) -> bytes:
+    with _opened(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
     if path == "-":
-        return sys.stdin.buffer.read()
+        yield sys.stdin.buffer
+        return
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            yield file
     except OSError as error:
         raise InputError(path, error.strerror or str(error)) from None
