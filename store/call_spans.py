@@ -15,7 +15,7 @@ _CHUNK = 300
 
 
 def read_call_spans(store: Store, trace_ids: Iterable[bytes]) -> Iterator[Span]:
-    """Yield the spans of all inferences of some traces, without their resources, in no order.
+    """Yield the spans of all inferences of some traces that have attributes, without their resources, in no order.
 
     Raises:
         StoreError: the store cannot be read.
@@ -23,7 +23,7 @@ def read_call_spans(store: Store, trace_ids: Iterable[bytes]) -> Iterator[Span]:
     calls = INFERENCES.join(
         SPANS, and_(SPANS.c.trace_id == INFERENCES.c.trace_id, SPANS.c.span_id == INFERENCES.c.span_id)
     )
-    query = select(*SPANS.columns).select_from(calls)
+    query = select(*SPANS.columns).select_from(calls).where(SPANS.c.attributes.is_not(None))
     wanted = sorted(set(trace_ids))
     with store.reading() as connection:
         for begin in range(0, len(wanted), _CHUNK):
