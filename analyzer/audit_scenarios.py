@@ -19,11 +19,11 @@ from inferometer.analyzer.ratio import Range
 from inferometer.analyzer.recommend import Proposal, Recommendation
 from inferometer.analyzer.recommend_fleet import mixed_fleet_advice
 from inferometer.analyzer.recommend_hardware import (
-    consolidation_advice,
     payment_advice,
     self_hosting_advice,
     self_hosting_proposal,
 )
+from inferometer.analyzer.recommend_replicas import consolidation_advice
 from inferometer.analyzer.recommend_serving import (
     BASELINE,
     LEVERS,

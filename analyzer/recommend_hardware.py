@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -17,9 +17,8 @@ from inferometer.analyzer.audit_repricing import cost_usd
 from inferometer.analyzer.ledger import Reserved
 from inferometer.analyzer.recommend import MINIMUM_SHARE, Apply, Money, Proposal, Recommendation
 from inferometer.analyzer.recommend_serving import Comparison, title_of
-from inferometer.analyzer.replay import Payment, ReplayResult, replay
+from inferometer.analyzer.replay import Payment, ReplayResult
 from inferometer.analyzer.replay_cost import UsdRange, hourly_price
-from inferometer.analyzer.workload import Workload
 from inferometer.profiles.hardware import load_hardware
 from inferometer.profiles.prices import Priced
 
@@ -27,9 +26,6 @@ HOUR_NS = 3_600_000_000_000
 LONG_BASES = ("reserved", "rental_3_years")
 LEAST_WINDOW_H = 168
 """Who pays around the clock has to know nights and a weekend: of a window shorter than a week nothing is told."""
-MOST_REPLICAS = 64
-SLOWER = 1.1
-"""By how much a consolidated fleet's median run may take longer: a choice, stated with the recommendation."""
 NOTHING = Money(ZERO, ZERO, ZERO)
 
 
@@ -100,7 +96,7 @@ def _reserve(comparison: Comparison, hours: Hours, scale: Decimal) -> list[Recom
     break_even = float(reserved.mid / on_demand.mid)
     name = load_hardware(comparison.baseline.scenario.hardware).name
     return [
-        _advice(
+        paid_advice(
             comparison,
             "reserve_hardware",
             f"Reserve {chips} × {name}",
@@ -145,7 +141,7 @@ def _release(comparison: Comparison, held: Sequence[Reserved], hours: Hours) -> 
     name = load_hardware(comparison.baseline.scenario.hardware).name
     break_even = float(paid / hours.window / on_demand.mid)
     return [
-        _advice(
+        paid_advice(
             comparison,
             "release_reserved",
             f"Do not renew {chips} reserved {name}",
@@ -205,7 +201,7 @@ def self_hosting_advice(
     if saving.mid < billed * MINIMUM_SHARE:
         return []
     return [
-        _advice(
+        paid_advice(
             comparison,
             "self_host",
             f"Serve {result.scenario.model} on machines of your own",
@@ -280,78 +276,7 @@ def _curve(result: ReplayResult, scale: Decimal, billed: Decimal) -> dict[str, A
     }
 
 
-def consolidation_advice(
-    comparison: Comparison, workload: Workload, calls: Sequence[CostedCall]
-) -> list[Recommendation]:
-    """Return how many of the ledger's reserved replicas these calls need, by replaying smaller fleets.
-
-    The least fleet whose median run takes at most `SLOWER` times as long and that refuses no more. Sampled calls would
-    load a fleet too little, so of a sample nothing is told.
-    """
-    base = comparison.baseline
-    hours = hours_of(calls)
-    held = [entry for entry in comparison.ledger.reserved if load_hardware(entry.hardware).id == base.scenario.hardware]
-    per_replica = base.deployment.chips // base.deployment.replicas
-    fleet = min(sum(entry.gpus for entry in held) // per_replica, MOST_REPLICAS)
-    if hours is None or fleet < 2 or load_scale(comparison, calls) != 1:
-        return []
-    replays = {fleet: _fleet(workload, base, fleet)}
-    least, enough = 1, fleet
-    while least < enough:
-        middle = (least + enough) // 2
-        replays[middle] = _fleet(workload, base, middle)
-        if _as_good(replays[middle], replays[fleet]):
-            enough = middle
-        else:
-            least = middle + 1
-    if enough == fleet:
-        return []
-    price = sum((entry.usd_per_gpu_hour * entry.gpus for entry in held), ZERO) / sum(entry.gpus for entry in held)
-    each = price * per_replica * hours.window
-    amount = each * (fleet - enough)
-    # one replica more against failures is the harder reading
-    saving = Money(each * (fleet - enough - 1), amount, amount)
-    before, after = replays[fleet], replays[enough]
-    return [
-        _advice(
-            comparison,
-            "consolidate_replicas",
-            f"Serve with {enough} replicas in place of {fleet}",
-            f"Give {fleet - enough} of the {fleet} reserved replicas of {per_replica} chips to other work.",
-            f"The calls replayed on fleets of {', '.join(map(str, sorted(replays)))} replicas; the least one whose "
-            f"median run takes at most {SLOWER - 1:.0%} longer. The ledger's price for the window's {hours.window:,} "
-            "hours; low keeps one replica against failures.",
-            saving,
-            each * fleet,
-            cash=NOTHING,
-            freed=saving,
-            conditions=[
-                f"{fleet} replicas were busy {before['busy_share']:.0%} of the time, {enough} would be "
-                f"{after['busy_share']:.0%}",
-                "the window holds the peak load",
-            ],
-            exclusive_with=("release_reserved",),
-            details={
-                "replicas": enough,
-                "fleet": fleet,
-                "run_e2e_s_p50": {"before": before["run_e2e_s"]["p50"], "after": after["run_e2e_s"]["p50"]},
-            },
-            effort="medium: other work for the machines",
-        )
-    ]
-
-
-def _fleet(workload: Workload, base: ReplayResult, replicas: int) -> dict[str, Any]:
-    return replay(workload, replace(base.scenario, replicas=replicas), with_interval=False).as_dict()
-
-
-def _as_good(small: dict[str, Any], large: dict[str, Any]) -> bool:
-    one, other = small["run_e2e_s"]["p50"], large["run_e2e_s"]["p50"]
-    refused = sum(small["refused"].values()) <= sum(large["refused"].values())
-    return bool(refused and one is not None and other is not None and one <= other * SLOWER)
-
-
-def _advice(
+def paid_advice(
     comparison: Comparison,
     id_: str,
     title: str,
@@ -367,6 +292,7 @@ def _advice(
     details: dict[str, Any],
     effort: str = "low: a contract",
 ) -> Recommendation:
+    """Return a recommendation about hours that are paid for; ``before`` is what they cost without it."""
     run = comparison.baseline.as_dict()
     slower = details.get("run_e2e_s_p50")
     effect = "none: the same machines"

@@ -9,6 +9,10 @@ import pytest
 from inferometer.analyzer.audit_dataset import Dataset
 from inferometer.analyzer.audit_scenarios import STAND_IN, replay_audit, served_calls
 from inferometer.analyzer.ledger import Ledger, Reserved
+from inferometer.analyzer.recommend_fleet import workload_of
+from inferometer.analyzer.recommend_serving import least_refusals
+from inferometer.analyzer.replay import Scenario, replay
+from inferometer.profiles.hardware import load_hardware
 from inferometer.schema.errors import UnknownNameError
 from inferometer.testing.workload import Workload
 
@@ -81,6 +85,33 @@ def test_replayed_advice_states_joules_and_carbon_before_and_after() -> None:
         joules = advised.details["energy_j"][when]
         assert joules == pytest.approx(rows[id_]["energy_kwh"] * 3.6e6)
         assert advised.details["gco2e"][when] == pytest.approx(joules / 3.6e6 * 369)
+
+
+def test_machines_that_are_only_sold_whole_are_replayed_whole() -> None:
+    rows = {row["scenario"]["hardware"]: row for row in replay_audit(dataset(OPEN, "vllm"), Ledger()).scenarios}
+    whole = {name: machine for name in rows if (machine := load_hardware(name).deployment) is not None}
+    assert {"cerebras_cs3", "sambanova_sn50"} <= whole.keys()
+    for name, machine in whole.items():
+        scenario = rows[name]["scenario"]
+        assert scenario["chips"] % machine.chips == 0
+        assert scenario["pp"] % machine.pipeline_stages == 0
+        assert scenario["tp"] * scenario["pp"] == scenario["chips"]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_lengths_alone_tell_what_a_replay_would_refuse(ranks: int) -> None:
+    work = Workload()
+    for number, tokens in enumerate((1_000, 30_000, 60_000, 100_000, 130_000, 140_000)):
+        run = work.run(number * 60)
+        work.call(run, number * 60, 5, model=OPEN, provider="vllm", input_fresh=tokens, cache_read=0, output=10)
+    workload = workload_of(work.dataset().calls)
+    assert workload is not None
+    scenario = Scenario("h100_sxm", "vllm", OPEN, precision="fp8", tp=ranks)
+    refused = replay(workload, scenario, with_interval=False).as_dict()["refused"]
+    least = least_refusals(workload, scenario)
+    assert (least.over_context, least.over_memory) == (refused["over_context"], refused["over_memory"])
+    assert (refused["over_memory"] > 0) is (ranks == 1)
+    assert refused["over_context"] > 0
 
 
 def test_without_usage_there_is_nothing_to_replay() -> None:
