@@ -8,6 +8,7 @@ never merged: a service may well ask the same of a model twice at once.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from inferometer.ingest.duplicates import (
     CLOCK_TOLERANCE_NS,
@@ -16,11 +17,24 @@ from inferometer.ingest.duplicates import (
     models_agree,
     tokens_agree,
 )
-from inferometer.schema.rows import InferenceRow
+from inferometer.schema.records import Inference
+from inferometer.schema.rows import InferenceRow, Placement
 from inferometer.schema.selection import Selection
 from inferometer.store import Store
 
 Key = tuple[bytes, bytes]
+
+
+class Seen(Protocol):
+    """A call with where and when it happened."""
+
+    @property
+    def inference(self) -> Inference:
+        """The call."""
+
+    @property
+    def placement(self) -> Placement:
+        """Where and when it happened."""
 
 
 def possible_doubles(store: Store, rows: Iterable[InferenceRow]) -> dict[Key, InferenceRow]:
@@ -41,12 +55,12 @@ def possible_doubles(store: Store, rows: Iterable[InferenceRow]) -> dict[Key, In
     return found
 
 
-def key_of(row: InferenceRow) -> Key:
+def key_of(row: Seen) -> Key:
     """Return (trace_id, span_id) of a call."""
     return row.inference.trace_id, row.inference.span_id
 
 
-def may_be_double(one: InferenceRow, other: InferenceRow) -> bool:
+def may_be_double(one: Seen, other: Seen) -> bool:
     """Return whether two calls may be views of one.
 
     They are in two traces of one service, written in two dialects; one lies within the other in time and is hardly
@@ -66,17 +80,22 @@ def may_be_double(one: InferenceRow, other: InferenceRow) -> bool:
     )
 
 
+def reach_ns_of(placement: Placement) -> int | None:
+    """Return how long after the start of a call a double of it may have started; None where its times are unknown."""
+    duration_ns = placement.duration_ns
+    return None if duration_ns is None else _overhead_ns(duration_ns) + CLOCK_TOLERANCE_NS
+
+
 def _beside(store: Store, row: InferenceRow) -> list[InferenceRow]:
     """Return the calls that began near one, the nearest first."""
-    start_ns, duration_ns = row.placement.start_ns, row.placement.duration_ns
-    if start_ns is None or duration_ns is None:
+    start_ns, reach_ns = row.placement.start_ns, reach_ns_of(row.placement)
+    if start_ns is None or reach_ns is None:
         return []
-    reach_ns = _overhead_ns(duration_ns) + CLOCK_TOLERANCE_NS
     near = store.inferences(Selection(since_ns=start_ns - reach_ns, until_ns=start_ns + reach_ns + 1))
     return sorted(near, key=lambda other: (abs((other.placement.start_ns or 0) - start_ns), key_of(other)))
 
 
-def _wraps(outer: InferenceRow, inner: InferenceRow) -> bool:
+def _wraps(outer: Seen, inner: Seen) -> bool:
     a, b = outer.placement, inner.placement
     if a.start_ns is None or a.end_ns is None or b.start_ns is None or b.end_ns is None:
         return False

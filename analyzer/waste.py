@@ -175,6 +175,7 @@ def passes() -> Sequence[Pass]:
         small_work,
         waiting_for_engine,
     )
+    from inferometer.analyzer.waste_doubles import possible_doubles
     from inferometer.analyzer.waste_tools import loops, oversized_results, unused_tools
 
     return (
@@ -190,6 +191,7 @@ def passes() -> Sequence[Pass]:
         failed_runs,
         idle_reserved,
         waiting_for_engine,
+        possible_doubles,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from inferometer.analyzer.doubles import key_of, possible_doubles
 from inferometer.analyzer.runs import load_tree
+from inferometer.analyzer.waste import Examined
+from inferometer.analyzer.waste_doubles import possible_doubles as possible_doubles_pass
 from inferometer.ingest.commit import commit
 from inferometer.ingest.importing import import_paths
 from inferometer.ingest.normalise import normalise
@@ -20,6 +23,7 @@ from inferometer.ingest.raw import RawSpan
 from inferometer.profiles.prices import load_prices
 from inferometer.store import Store, open_store
 from inferometer.testing.raw_spans import raw
+from inferometer.testing.workload import Workload
 
 
 @pytest.fixture
@@ -119,3 +123,27 @@ def test_calls_that_an_agent_framework_and_monocle_both_tell_are_named(shared: P
     assert len(nodes) == len(calls) == len(list(store.inferences()))
     document = nodes[0].as_dict()["inference"]["possible_double"]
     assert document["run_id"] != nodes[0].inference.placement.run_id  # type: ignore[union-attr]
+
+
+def test_audit_finds_possible_doubles_with_their_cost() -> None:
+    """Three calls told twice, one of them in twenty parallel ones of a single instrumentation."""
+    work = Workload()
+    for number in range(3):
+        for dialect, late_s in (("google-adk", 0.0), ("monocle", 0.02)):
+            call = work.call(work.run(), 100 * number + late_s, 2 - 2 * late_s, input_fresh=1000, output=100)
+            work.rows[-1].placement.dialect = dialect
+            assert call is work.rows[-1].inference
+    for _ in range(20):
+        work.call(work.run(), 0, 2, input_fresh=1000, output=100)
+        work.rows[-1].placement.dialect = "google-adk"
+    [one] = possible_doubles_pass(Examined(work.dataset()))
+    assert (one.id, one.calls, one.tokens) == ("possible_doubles", 3, 3300)
+    assert one.cost_usd == 3 * (1000 * 10 + 100 * 50) / Decimal(1_000_000)
+    assert len({(item.trace_id, item.span_id) for item in one.evidence}) == 3
+
+
+def test_audit_of_one_instrumentation_has_no_doubles() -> None:
+    work = Workload()
+    for _ in range(5):
+        work.call(work.run(), 0, 2, input_fresh=1000, output=100)
+    assert possible_doubles_pass(Examined(work.dataset())) == []
