@@ -135,3 +135,31 @@ def test_a_run_without_a_price_has_no_cost_and_not_zero() -> None:
     assert (found["cost_usd_per_run"]["p50"], found["cost_usd_per_run"]["mean"]) == (10, 10)
     work.rows, work.runs = work.rows[:1], work.runs[:1]
     assert fanout(run_shapes(work.dataset()))["cost_usd_per_run"] == distribution([])
+
+
+def test_calls_without_usage_or_times_have_no_size_and_no_width() -> None:
+    work = Workload()
+    blind = work.run(agent="blind")
+    work.call(blind)
+    seen = work.run(agent="seen")
+    work.call(seen, input_fresh=100, output=1)
+    work.call(seen)
+    for row in work.rows[:1]:
+        row.placement.start_ns = row.placement.end_ns = None
+    dataset = work.dataset()
+    shapes = {shape.agent: shape for shape in run_shapes(dataset)}
+    assert (shapes["blind"].input_tokens, shapes["blind"].width, shapes["blind"].resend) == (None, None, None)
+    assert (shapes["seen"].input_tokens, shapes["seen"].unpriced) == (100, 1)
+    found = fanout(list(shapes.values()))
+    assert found["input_tokens_per_run"]["max"] == 100
+    assert (found["unpriced_runs"], found["partly_priced_runs"]) == (1, 1)
+
+
+def test_versions_are_tags_else_what_a_runs_root_states_in_the_order_they_came() -> None:
+    work = Workload()
+    for number, tags in enumerate(({}, {"version": "1.10"}, {"version": "1.9"}, {})):
+        work.call(work.run(number * 100, tags=tags), number * 100, input_fresh=1, output=1)
+    dataset = work.dataset()
+    dataset.stated_versions = {work.runs[0].run_id: "1.8", work.runs[1].run_id: "0.1"}
+    found = fanout(run_shapes(dataset))["by_version"]
+    assert [(row["version"], row["runs"]) for row in found] == [("1.8", 1), ("1.10", 1), ("1.9", 1)]

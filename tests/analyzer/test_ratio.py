@@ -210,3 +210,40 @@ def test_another_currency_is_turned_into_dollars_by_its_rate(tmp_path: Path) -> 
 def test_a_missing_ledger_is_named(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match="No such file"):
         load_ledger(tmp_path / "none.toml")
+
+
+def test_rates_say_what_they_rest_on_and_leave_out(tmp_path: Path) -> None:
+    work = ten_days()
+    work.call(work.run(0), DAY, 1, model="nobody", input_fresh=5, output=1)
+    undated = work.run(0)
+    work.call(undated, 0, 1, input_fresh=3_000_000, output=0)
+    work.rows[-1].placement.start_ns = work.rows[-1].placement.end_ns = 5
+    stated = ledger('[training]\n[[training.run]]\nname = "a"\nusd = 365\n', tmp_path)
+    found = audited(work, stated)
+    rests = found["rests_on"]
+    assert (rests["inferences"], rests["cost_usd"], rests["unpriced"]) == (12, 100, 1)
+    assert (rests["undated"], rests["undated_cost_usd"]) == (1, 30)
+    assert found["billed_usd"]["ratio"]["mid"] == pytest.approx(10)
+
+
+def test_own_hardware_is_that_of_the_calls_the_rates_rest_on_and_as_wide_as_its_price(tmp_path: Path) -> None:
+    work = ten_days()
+    work.call(work.run(0), 0, 1, input_fresh=10_000_000, output=0)
+    work.rows[-1].placement.start_ns = work.rows[-1].placement.end_ns = 5
+    stated = ledger('[training]\n[[training.run]]\nname = "a"\nusd = 365\n', tmp_path)
+    wide = audited(work, stated, own_hardware_usd_per_day=Range(1.0, 2.0, 20.0))["own_hardware_usd"]
+    # half of the tokens carry no date, so half of what the replay of all calls costs a day
+    assert float(wide["inference_per_day"]["mid"]) == pytest.approx(1)
+    narrow = audited(work, stated, own_hardware_usd_per_day=Range(2.0, 2.0, 2.0))["own_hardware_usd"]
+    assert wide["ratio"]["low"] == pytest.approx(narrow["ratio"]["low"] / 2)
+    assert wide["ratio"]["high"] == pytest.approx(narrow["ratio"]["high"] * 10)
+
+
+def test_flop_has_an_interval_though_nothing_is_priced(tmp_path: Path) -> None:
+    work = Workload()
+    for day in range(10):
+        work.call(work.run(day * DAY), day * DAY, 0, model="open", input_fresh=100, output=50)
+    stated = ledger('[training]\n[[training.run]]\nname = "a"\nusd = 1\nflop = 3e11\n', tmp_path)
+    found = audited(work, stated, params=lambda _: 1e9)
+    assert found["billed_usd"]["ratio"] is None
+    assert found["flop"]["ratio"]["low"] < found["flop"]["ratio"]["mid"] < found["flop"]["ratio"]["high"]

@@ -6,6 +6,8 @@ import csv
 import json
 import re
 import shlex
+import subprocess
+import sys
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -236,3 +238,30 @@ def test_a_password_in_the_stores_address_stays_out_of_a_report() -> None:
     assert "secret" not in commands.audit() + commands.showing("abc") + commands.listing("calls")
     bounded = Commands(None, ["--since", "2026-01-01", "--where", "agent=a"]).audit("--since", "2026-02-01")
     assert bounded == "inferometer audit --since 2026-02-01 --where agent=a"
+
+
+def test_a_build_in_a_repository_breaks_on_a_regression_and_passes_once_it_is_allowed(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A repository whose build holds the traces of its tests against the audit that was committed with main."""
+    document(store, tmp_path)
+    baseline = json.loads((tmp_path / "audit.json").read_text())
+    baseline["fanout"]["inferences_per_run"]["p50"] = 2
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    (repository / "main.json").write_text(json.dumps(baseline))
+    budget = repository / "budget.toml"
+    budget.write_text("[limits]\ncost_usd_per_run_p99_max = 1\n[regression]\ninferences_per_run_p50_pct = 10\n")
+    words = f"--budget budget.toml --baseline main.json --store {store}"
+    (repository / "Makefile").write_text(f"cost:\n\t{sys.executable} -m inferometer check {words}\n")
+    build = ["make", "--silent", "cost"]
+    broken = subprocess.run(build, cwd=repository, capture_output=True, text=True, check=False)
+    assert broken.returncode != 0
+    assert broken.stdout.splitlines() == [
+        "ok      cost of a run, 99th percentile is $0.0482, within the budget of $1.00",
+        "BROKEN  model calls per run, median went from 2 to 4 (+100.0 %), more than the 10 % allowed",
+        f"        see: inferometer runs --store {store}",
+        "1 of 2 budgets are broken.",
+    ]
+    budget.write_text("[regression]\ninferences_per_run_p50_pct = 100\n")
+    assert subprocess.run(build, cwd=repository, capture_output=True, check=False).returncode == 0

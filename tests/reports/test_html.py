@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
 import sys
 import time
 from datetime import UTC, datetime
+from decimal import Decimal
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,14 +18,18 @@ from typing import Any
 import pytest
 
 from inferometer.analyzer.audit import Knowledge, build_audit
+from inferometer.analyzer.audit_scenarios import replay_audit
+from inferometer.analyzer.ledger import Ledger, Training, TrainingRun
 from inferometer.reports import html
+from inferometer.reports.commands import Commands, selection_words
 from inferometer.reports.contexts import AuditPage, Block, Cards, Chart, Table
 from inferometer.reports.document import document_text
 from inferometer.reports.environment import environment
 from inferometer.reports.evidence import Links
 from inferometer.reports.html import render_audit
 from inferometer.reports.page import audit_page
-from inferometer.testing.workload import Workload
+from inferometer.schema.records import ToolOffered
+from inferometer.testing.workload import LARGE, FlatPrices, Workload
 
 GENERATED = datetime(2026, 6, 2, 12, 0, tzinfo=UTC)
 LIMIT_BYTES = 2_500_000
@@ -82,6 +89,44 @@ def test_a_hostile_name_is_escaped_and_cut(page: str) -> None:
     assert "<script>window.broken" not in page
     assert "&lt;script&gt;window.broken" in page
     assert "x" * 200 not in page
+
+
+def test_no_name_that_a_trace_can_hold_gets_into_a_page_unescaped(tmp_path: Path) -> None:
+    evil = "</script><img src=x onerror=alert(1)>'; rm -rf ~ #" + "n" * 10_000
+    work = Workload(FlatPrices({evil: LARGE}))
+    for number in range(4):
+        run = work.run(
+            number * 90_000,
+            agent=evil,
+            session=evil,
+            success=number > 1,
+            tags={evil: evil, "version": f"{number}{evil}"},
+        )
+        for turn in range(3):
+            at = number * 90_000 + turn * 20
+            offered = {"tools_offered": [ToolOffered(evil, 900), ToolOffered("used", 9)]}
+            work.call(
+                run, at, 5, model=evil, provider=evil, agent=evil, inference=offered, recorded_cost_usd="9",
+                input_fresh=9_000, output=9,
+            )  # fmt: skip
+            work.tool(run, at + 6, name="used", fingerprint="same", result_tokens=9_000, agent=evil)
+    dataset = work.dataset()
+    ledger = Ledger(
+        training=Training(run=(TrainingRun(name=evil, usd=Decimal(5), gpu_hours=Decimal(1), flop=Decimal(9)),))
+    )
+    document = build_audit(
+        dataset,
+        Knowledge(ledger=ledger),
+        generated_at=GENERATED,
+        replayed=replay_audit(dataset, ledger),
+        where=[("agent", evil)],
+    )
+    found = render_audit(document, Links(None, Commands("s.db", selection_words(document["window"]))))
+    assert "<img src=x" not in found
+    assert found.count("</script>") == found.count("<script")
+    assert "n" * 500 not in re.sub(r"<script.*?</script>|<code>.*?</code>", "", found, flags=re.DOTALL)
+    for command in re.findall(r"All of it: <code>(.*?)</code>", found, re.DOTALL):
+        assert all("rm" not in word or evil in word for word in shlex.split(unescape(command)))
 
 
 def test_the_same_document_gives_the_same_page(audit_document: dict[str, Any], page: str) -> None:
@@ -239,6 +284,14 @@ def test_tables_sort_and_filter_and_the_theme_turns(browser: Any, page: str, tmp
     light = script(background)
     script("document.getElementById('theme').click()")
     assert script(background) != light
+    unfolded = "return document.querySelector('#table-costliest-calls').closest('details').open"
+    assert not script(unfolded)
+    script("document.querySelector('#table-by-model').closest('.block').querySelector('details.why').open = true")
+    script("document.querySelector('a[href=\"#table-costliest-calls\"]').click()")
+    deadline = time.monotonic() + 5
+    while not script(unfolded) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert script(unfolded)
     script("document.querySelector('#actions details.why summary').click()")
     assert script("return document.querySelector('#actions details.why').open")
     assert _console(browser) == []
