@@ -49,7 +49,7 @@ def count_texts(store: Store, model: str, calls: Sequence[Inference], warnings: 
         store: where the texts are.
         model: that is replayed on.
         calls: in the order of the answer.
-        warnings: ``vocabulary_not_installed`` is added to it where the model's is known but not on this machine.
+        warnings: ``vocabulary_not_installed`` counts calls whose text was kept, but cannot be counted on this machine.
 
     Returns:
         The counts; None where the model's vocabulary is not known or not here, or every call was counted with it.
@@ -59,9 +59,6 @@ def count_texts(store: Store, model: str, calls: Sequence[Inference], warnings: 
     if name is None or not others:
         return None
     target = _encoding(name)
-    if target is None:
-        warnings["vocabulary_not_installed"] += 1
-        return None
     place = {(call.trace_id, call.span_id): number for number, call in enumerate(calls)}
     inputs, outputs = np.full(len(calls), NOT_COUNTED, np.int32), np.full(len(calls), NOT_COUNTED, np.int32)
     for span in read_call_spans(store, (call.trace_id for call in others)):
@@ -70,11 +67,15 @@ def count_texts(store: Store, model: str, calls: Sequence[Inference], warnings: 
             continue
         call, said = calls[number], read_kept_text(span)
         meters = call.meters
+        if target is None:
+            if said.input is not None:
+                warnings["vocabulary_not_installed"] += 1
+            continue
         if said.input is not None and meters.input_total:
             inputs[number] = _count_input(said.input, meters.input_total, call.model, target)
         if said.answer is not None and meters.output:
             outputs[number] = _count_answer(said.answer, meters.output, meters.reasoning or 0, call.model, target)
-    return TextCounts(name, inputs, outputs)
+    return None if target is None else TextCounts(name, inputs, outputs)
 
 
 def _count_input(texts: Sequence[str], metered: int, model: str | None, target: Encoding) -> int:

@@ -238,6 +238,10 @@ def test_vocabulary_that_is_not_installed_is_told(tmp_path: Path, monkeypatch: p
     workload = loaded(tmp_path, [call("gpt-4o", 1000, 50)], QWEN)
     assert workload.texts is None
     assert workload.warnings["vocabulary_not_installed"] == 1
+    other = tmp_path / "other"
+    other.mkdir()
+    silent = loaded(other, [call("gpt-4o", 1000, 50)], QWEN, keep=False)
+    assert "vocabulary_not_installed" not in silent.warnings  # nothing was kept that could have been counted
     answer = replay(workload, Scenario("h100_sxm", "vllm", QWEN, tp=2), with_interval=False).as_dict()
     assert answer["scenario"]["input_counted_by"]["ratio"] == 1.0
 
