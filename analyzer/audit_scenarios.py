@@ -17,6 +17,7 @@ from inferometer.analyzer.audit_dataset import CostedCall, Dataset
 from inferometer.analyzer.ledger import Ledger
 from inferometer.analyzer.ratio import Range
 from inferometer.analyzer.recommend import Proposal, Recommendation
+from inferometer.analyzer.recommend_energy import ENERGY, energy_advice
 from inferometer.analyzer.recommend_fleet import mixed_fleet_advice
 from inferometer.analyzer.recommend_hardware import (
     payment_advice,
@@ -167,9 +168,11 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
         return Replayed(scenarios=rows)
     comparison = Comparison(baseline, dataset, ledger, scale)
     candidates: list[Candidate] = []
+    levers: dict[str, ReplayResult] = {}
     for lever in LEVERS if served.self_hosted else LEVERS[:2]:
         result = replay_lever(workload, baseline, lever)
         if result is not None:
+            levers[lever.id] = result
             rows.append(_row(lever.id, lever.title, served.note, result))
             if served.self_hosted:
                 advised = comparison.beside(lever, workload).worth(
@@ -182,6 +185,8 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
         hours = payment_advice(comparison, found_calls.calls)
         hours += consolidation_advice(comparison, workload, found_calls.calls)
         candidates += [Candidate(one, None) for one in hours]
+        machines = {f"hardware-{name}": result for name, result in results.items()}
+        candidates += [Candidate(one, None, beside=ENERGY) for one in energy_advice(comparison, machines | levers)]
     elif served.is_own_model:
         advised = self_hosting_advice(comparison, list(results.values()), found_calls.calls)
         substitutes = [(self_hosting_proposal(one, found_calls.calls), one) for one in advised]

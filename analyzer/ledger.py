@@ -221,6 +221,13 @@ class Reserved(_Entry):
     discount: Share | None = None
 
 
+class Electricity(_Entry):
+    """What is paid for electricity of hardware of one's own, and what it emits."""
+
+    usd_per_kwh: Amount
+    gco2e_per_kwh: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
 class Ledger(_Entry):
     """What the user states beside the traces; everything in it is optional."""
 
@@ -233,6 +240,7 @@ class Ledger(_Entry):
     inference: Projection = Projection()
     commitment: tuple[Commitment, ...] = ()
     reserved: tuple[Reserved, ...] = ()
+    electricity: Electricity | None = None
 
     @property
     def rate(self) -> Decimal:

@@ -187,7 +187,6 @@ class Comparison:
         saving = Money.ordered(before.low, before.mid, before.high).part(share * self.scale)
         nothing = Money(ZERO, ZERO, ZERO)
         reserved = bool(self.ledger.reserved)
-        same_machine = result.scenario.hardware == self.baseline.scenario.hardware
         return [
             Recommendation(
                 id=id_,
@@ -201,8 +200,8 @@ class Comparison:
                 period_days=self.dataset.days,
                 cash_usd=nothing if reserved else saving,
                 freed_capacity_usd=saving if reserved else nothing,
-                latency_effect=_latency(one, other),
-                effort="low: an engine flag" if same_machine else "high: other machines",
+                latency_effect=latency_effect(one, other),
+                effort=effort_of(self.baseline, result),
                 payback_days=None,
                 one_off_usd=ZERO,
                 preconditions=[condition, f"step times are {other['confidence']}: {other['confidence_reason']}"],
@@ -220,7 +219,14 @@ class Comparison:
         ]
 
 
-def _latency(before: dict[str, Any], after: dict[str, Any]) -> str:
+def effort_of(before: ReplayResult, after: ReplayResult) -> str:
+    """Return in words what it takes to serve as another replay does."""
+    same_machine = after.scenario.hardware == before.scenario.hardware
+    return "low: an engine flag" if same_machine else "high: other machines"
+
+
+def latency_effect(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Return in words how a median run changes between two replays."""
     old, new = before["run_e2e_s"]["p50"], after["run_e2e_s"]["p50"]
     if not old or not new:
         return "unknown"

@@ -37,12 +37,14 @@ class Candidate:
     """A recommendation with what it does to a fleet; None where it is not about busy hours of hardware.
 
     Attributes:
+        beside: why it stands beside the set where it does nothing to a fleet.
         order: machines are chosen before their levers are set.
     """
 
     recommendation: Recommendation
     change: Callable[[Parts], Parts] | None
     order: int = 0
+    beside: str = OTHER_BASIS
 
     @property
     def id(self) -> str:
@@ -111,7 +113,7 @@ def serving_set(comparison: Comparison, workload: Workload, candidates: Sequence
     for candidate in sorted(candidates, key=lambda one: (-one.recommendation.saving_usd.mid, one.id)):
         excluding = [one.id for one in chosen if exclude(one.recommendation, candidate.recommendation)]
         if candidate.change is None:
-            left_out[candidate.id] = OTHER_BASIS
+            left_out[candidate.id] = candidate.beside
         elif excluding:
             left_out[candidate.id] = f"excludes {', '.join(excluding)}"
         else:
