@@ -1,8 +1,8 @@
 """OTLP traces: protobuf or JSON bytes to raw spans.
 
 JSON is read in all the shapes met in the wild: an ``ExportTraceServiceRequest``, a list of them, one of its
-``resourceSpans``, ids in hex of either case, base64 or as ``Buffer`` objects, enums by name or number,
-integers as text.
+``resourceSpans``, Tempo's answers (``batches``, or a request below ``trace``); ids in hex of either case, base64 or as
+``Buffer`` objects, enums by name or number, integers as text.
 
 Source: opentelemetry-proto 1.x, `trace/v1/trace.proto`; the JSON mapping of the OTLP 1.x specification.
 """
@@ -75,7 +75,10 @@ def spans_of_json(document: Any, warnings: Counter[str]) -> Iterator[RawSpan]:
     if "scopeSpans" in document or "instrumentationLibrarySpans" in document:
         yield from _spans_of_resource(document, warnings)
         return
-    groups = document.get("resourceSpans", document.get("resource_spans"))
+    groups = next((document[key] for key in ("resourceSpans", "resource_spans", "batches") if key in document), None)
+    if groups is None and isinstance(document.get("trace"), dict):
+        yield from spans_of_json(document["trace"], warnings)
+        return
     if not isinstance(groups, list):
         warnings["without_spans"] += 1
         return

@@ -23,7 +23,7 @@ def name_models(whole: RecordBatch, decisions: Decisions) -> list[Inference]:
         return []
     billed = {(each.trace_id, each.span_id) for each in decisions.inferences if each.billable}
     merged = {(each.trace_id, each.span_id) for each in decisions.inferences if each.merged_into is not None}
-    models = {
+    models: dict[Key, str | None] = {
         key: call.model
         for call in whole.inferences
         if call.model is not None and (key := (call.trace_id, call.span_id)) not in billed and key not in merged

@@ -27,6 +27,8 @@ _CUTS = Cuts(
     {
         "resourceSpans": Cuts(_SPANS),
         "resource_spans": Cuts(_SPANS),
+        "batches": Cuts(_SPANS),
+        "trace": Cuts({"resourceSpans": Cuts(_SPANS)}),
         **_SPANS,
         "resourceLogs": Cuts(_cuts(("scopeLogs",), "logRecords")),
         "resourceMetrics": Cuts(_cuts(("scopeMetrics",), "metrics")),
@@ -41,7 +43,15 @@ def matches(source: Source) -> bool:
     first = source.first
     while isinstance(first, list) and first:
         first = first[0]
-    return isinstance(first, dict) and not (_KEYS | _SIGNALS).isdisjoint(first)
+    return isinstance(first, dict) and (_holds(first, *_KEYS, *_SIGNALS) or _is_of_tempo(first))
+
+
+def _is_of_tempo(document: dict[str, Any]) -> bool:
+    """Return whether a document is what Tempo answers when it is asked for a trace."""
+    if isinstance(document.get("trace"), dict):
+        return _holds(document["trace"], *_KEYS)
+    batches = document.get("batches")
+    return isinstance(batches, list) and _holds(batches[:1], *_KEYS)
 
 
 def read(source: Source) -> Iterator[RecordBatch]:
@@ -52,7 +62,7 @@ def read(source: Source) -> Iterator[RecordBatch]:
             yield logs_of_json(document, warnings)
         if _holds(document, "resourceMetrics"):
             yield metrics_of_json(document, warnings)
-        if _holds(document, *_KEYS):
+        if _holds(document, *_KEYS) or (isinstance(document, dict) and _is_of_tempo(document)):
             raws = spans_of_json(document, warnings)
             yield normalise(raws, keep_content=source.options.keep_content, source=source.name)
     yield RecordBatch(warnings=warnings)
@@ -66,7 +76,7 @@ def _holds(document: Any, *keys: str) -> bool:
 
 JSON = Importer(
     name="otlp",
-    reads="OTLP/JSON traces, logs and metrics: documents, lists of documents, JSON lines; ids in hex "
+    reads="OTLP/JSON traces, logs and metrics: documents, lists of documents, JSON lines, Tempo's answers; ids in hex "
     "or base64, enums by name or number",
     matches=matches,
     read=read,

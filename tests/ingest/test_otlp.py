@@ -6,10 +6,12 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inferometer.ingest.importing import import_paths
 from inferometer.ingest.logs import decode_logs
 from inferometer.ingest.metrics import decode_metrics
 from inferometer.ingest.normalise import normalise
@@ -84,6 +86,18 @@ def test_shapes_met_in_the_wild_read_alike(shape: dict[str, Any]) -> None:
 def test_lists_and_parts_of_requests_are_read() -> None:
     assert len(decode([document(), [document()]])[0]) == 2
     assert len(decode(document()["resourceSpans"])[0]) == 1
+
+
+def test_traces_as_tempo_answers_them_are_read(tmp_path: Path, store: Store) -> None:
+    ids = {"traceId": base64.b64encode(TRACE).decode(), "spanId": base64.b64encode(SPAN).decode()}
+    told = document(**ids, kind="SPAN_KIND_CLIENT", status={"code": "STATUS_CODE_ERROR"})
+    for name, answer in {"v1": {"batches": told["resourceSpans"]}, "v2": {"trace": told, "metrics": {}}}.items():
+        [raw], warnings = decode(answer)
+        assert (raw.trace_id, raw.span_id, raw.otel_kind, warnings) == (TRACE, SPAN, "client", Counter())
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(answer))
+        report = import_paths(store, [path])
+        assert (report.files, report.spans + report.duplicates) == (1, 1)
 
 
 def test_protobuf_cut_at_every_byte_raises_our_error_or_reads_less() -> None:

@@ -224,9 +224,15 @@ def one_trace_of_many_groups() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_trace_of_several_resources_is_decided_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shape", ["request", "list", "groups", "batches", "trace"])
+def test_trace_of_several_resources_is_decided_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str
+) -> None:
     path = tmp_path / "trace.json"
-    path.write_text(json.dumps(one_trace_of_many_groups(), indent=1))
+    request = one_trace_of_many_groups()
+    groups = request["resourceSpans"]
+    shapes = {"list": [request], "groups": groups, "batches": {"batches": groups}, "trace": {"trace": request}}
+    path.write_text(json.dumps(shapes.get(shape, request), indent=1))
     report = compare(tmp_path, monkeypatch, path)
     assert (report.runs, report.inferences, report.spans) == (1, 40, 81)
     assert report.warnings["not_an_object"] == 1
