@@ -152,7 +152,7 @@ def finding(
             id_,
             title,
             round(calls),
-            None if tokens is None else round(tokens),
+            None if tokens is None or all(item.tokens is None for item in evidence) else round(tokens),
             sum((item.weighted_cost_usd for item in priced), Decimal(0)) if priced else None,
             method,
             evidence,
