@@ -42,6 +42,10 @@ MODEST = Effort(
 """For processors, whose caches a copy of 256 MB leaves and whose products are a hundred times slower."""
 
 
+SLOWEST_COPY_BYTES_PER_S = 1e9
+"""No machine that serves models copies memory more slowly."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gemm:
     """One matrix product: (rows x width) times (width x width)."""
@@ -240,7 +244,15 @@ def profile_text(found: Measurements, as_of: date, like: Hardware | None = None)
         as_of: the day they were taken.
         like: a profile whose data sheet stands for the peaks, so that shares of peak mean something; what was measured
             is its own peak where None.
+
+    Raises:
+        UserError: memory was copied so slowly that the machine must have been busy with something else.
     """
+    if found.copy_bytes_per_s < SLOWEST_COPY_BYTES_PER_S:
+        raise UserError(
+            f"{found.device} copied {found.copy_bytes_per_s / 1e9:.2g} GB/s: it is busy with something else, and what "
+            "was measured is not what it can; try again when it is idle"
+        )
     source = f"inferometer calibrate on {found.device}, {found.software}"
     dated = [f"as_of = {as_of.isoformat()}", f"source = {_quoted(source)}", 'confidence = "high"', ""]
     sheet = dated if like is None else _dated(like)
