@@ -185,3 +185,11 @@ def test_an_unknown_setting_in_the_file_names_the_nearest(tmp_path: Path) -> Non
     done = run_cli("--config", str(config), "--print-config")
     assert done.returncode == 2
     assert "max_request_bytes" in done.stderr
+
+
+def test_ctrl_c_while_the_normaliser_is_starting_ends_without_a_traceback(start: Start) -> None:
+    sidecar = start()
+    assert sidecar.interrupt() == 0
+    said = "\n".join(sidecar.lines)
+    assert "Traceback" not in said
+    assert "starting it again" not in said

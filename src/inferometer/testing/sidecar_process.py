@@ -95,6 +95,11 @@ class Running:
         self.process.send_signal(signal.SIGTERM)
         return self._reap()
 
+    def interrupt(self) -> int:
+        """Interrupt it and all that it started, as Ctrl-C in a terminal does; return its exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self._reap()
+
     def kill(self) -> None:
         """End it at once, as a crash would."""
         self.process.kill()
@@ -116,6 +121,7 @@ def start_sidecar(folder: Path, *options: str, environment: dict[str, str] | Non
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         env={**os.environ, **(environment or {})},
+        process_group=0,
     )
     assert process.stderr is not None
     lines = []
