@@ -27,6 +27,8 @@ BRIDGE_METHOD = (
     "change exactly."
 )
 STEPS = {"runs": "the number of runs", "charges": "charges other than tokens", "model_mix": "the choice of model"}
+RUNNING = {"development": "Development", "platform": "Platform", "other_ai": "Other AI"}
+DAYS_PER_MONTH = 30.4375
 LABELS = {"p50": "median", "p90": "P90", "p99": "P99"}
 STATUS = {
     "holds": "holds",
@@ -63,6 +65,7 @@ def training_chapter(document: Document, links: Links) -> Chapter:
         )
     blocks.append(_bases(ratio, why))
     blocks += _rests_on(ratio)
+    blocks += _monthly(ratio, commands)
     blocks.append(_purposes(document, commands))
     if document["claims"]:
         blocks.append(_claims(document["claims"], commands))
@@ -141,6 +144,33 @@ def _basis(title: str, basis: dict[str, Any]) -> list[Cell]:
         Cell(f"{tokens(basis['parity_tokens'])} tokens" if basis["parity_tokens"] else ""),
         Cell(basis["reason"] or ""),
     ]
+
+
+def _monthly(ratio: dict[str, Any], commands: Commands) -> list[Block]:
+    """Return inference and training beside the ledger's running costs, a month; nothing where it states none."""
+    stated = ratio["running_usd_per_month"]
+    if not any(stated.values()):
+        return []
+    billed, life = ratio["billed_usd"], ratio["lifetime_days"]
+    rate = billed["inference_per_day"]
+    amounts = {
+        "Inference, at the traced rate": None if rate is None else float(rate["mid"]) * DAYS_PER_MONTH,
+        "Training, written off": float(billed["training"]) / life * DAYS_PER_MONTH
+        if billed["training"] and life
+        else None,
+        **{title: stated[key] for key, title in RUNNING.items()},
+    }
+    known = {title: Decimal(str(amount)) for title, amount in amounts.items() if amount is not None}
+    total = sum(known.values(), Decimal(0))
+    rows = [[Cell(title), *money(amount, 0, total)] for title, amount in known.items()]
+    why = Why(
+        "Dollars billed a day times the days of a month, training over its lifetime, and what the ledger states.",
+        None,
+        commands.audit("--json", "-"),
+    )
+    columns = [Column("A month"), Column("US dollars", True), Column("Share", True)]
+    whole = [Cell("Total"), *money(total, 0, total)]
+    return [Table("running", "All AI spending that is traced or stated, a month", columns, rows, why, total=whole)]
 
 
 def _purposes(document: Document, commands: Commands) -> Table:

@@ -19,7 +19,7 @@ import pytest
 
 from inferometer.analyzer.audit import Knowledge, build_audit
 from inferometer.analyzer.audit_scenarios import replay_audit
-from inferometer.analyzer.ledger import Ledger, Training, TrainingRun
+from inferometer.analyzer.ledger import Ledger, Monthly, Training, TrainingRun
 from inferometer.reports import html
 from inferometer.reports.commands import Commands, selection_words
 from inferometer.reports.contexts import AuditPage, Block, Cards, Chart, Table
@@ -27,6 +27,7 @@ from inferometer.reports.document import document_text
 from inferometer.reports.environment import environment
 from inferometer.reports.evidence import Links
 from inferometer.reports.html import render_audit
+from inferometer.reports.numbers import GAP
 from inferometer.reports.page import audit_page
 from inferometer.schema.records import ToolOffered
 from inferometer.testing.workload import LARGE, FlatPrices, Workload
@@ -157,6 +158,32 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
 def test_a_document_read_back_from_json_gives_the_same_page(audit_document: dict[str, Any], page: str) -> None:
     assert render_audit(json.loads(document_text(audit_document))) == page
+
+
+@pytest.mark.parametrize("calls", [(), ("unlisted",), ("large",), ("large", "unlisted")])
+def test_inner_links_lead_somewhere_however_little_there_is(calls: tuple[str, ...]) -> None:
+    work = Workload()
+    for model in calls:
+        work.call(work.run(), model=model, input_fresh=5, output=1)
+    found = outline(render_audit(build_audit(work.dataset(), Knowledge(), generated_at=GENERATED)))
+    assert {target[1:] for target in found.targets if target.startswith("#")} <= set(found.ids)
+
+
+def test_running_costs_of_the_ledger_stand_beside_inference_and_training() -> None:
+    work = Workload()
+    for day in range(11):
+        work.call(work.run(day * 86_400), day * 86_400, 0, input_fresh=100_000, output=0)
+    ledger = Ledger(
+        training=Training(lifetime_days=Decimal(365), run=(TrainingRun(name="a", usd=Decimal(365)),)),
+        development=Monthly(usd_per_month=Decimal(50)),
+    )
+    page = audit_page(build_audit(work.dataset(), Knowledge(ledger=ledger), generated_at=GENERATED))
+    table = next(block for block in blocks(page) if isinstance(block, Table) and block.id == "running")
+    assert [[cell.text.replace(GAP, " ") for cell in row] for row in table.rows] == [
+        ["Inference, at the traced rate", "$33.48", "29 %"],
+        ["Training, written off", "$30.44", "27 %"],
+        ["Development", "$50.00", "44 %"],
+    ]
 
 
 def test_every_chapter_has_something_to_say(audit_document: dict[str, Any]) -> None:
