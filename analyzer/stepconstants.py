@@ -62,7 +62,8 @@ def choose_constants(hardware: Hardware, engine: Engine, model: Model, precision
             versions = (correction.version,)
     standing = version_standing(engine.version, versions) if engine.version and versions else ""
     if standing not in ("", "measured"):
-        reason += f"; {_version_note(engine.version, standing, versions)}"
+        where = f" on {hardware.id}" if calibration is not None else ""
+        reason += f"; {_version_note(engine.version, standing, where, versions)}"
     spread = _spread_of(engine, calibration, confidence, model.family)
     return Chosen(constants, calibration, correction, confidence, reason, versions, standing, spread)
 
@@ -84,11 +85,11 @@ def _correction_of(
     return None, FAMILY, f"fitted to other models by {where}"
 
 
-def _version_note(asked: str, standing: str, versions: tuple[str, ...]) -> str:
+def _version_note(asked: str, standing: str, where: str, versions: tuple[str, ...]) -> str:
     numbered = sorted((version for version in versions if version_key(version)), key=version_key)
     measured = f"{numbered[0]} to {numbered[-1]}" if len(numbered) > 1 else (numbered or list(versions))[0]
     what = {"older": "is older than any measured", "newer": "is newer than any measured"}
-    return f"version {asked} {what.get(standing, 'was not measured')}: constants of {measured} stand for it"
+    return f"version {asked} {what.get(standing, 'was not measured')}{where}: constants of {measured} stand for it"
 
 
 def measured_constants(hardware: Hardware, constants: Constants) -> Constants:

@@ -140,7 +140,7 @@ def test_version_that_was_not_measured_is_told(store: str, capsys: pytest.Captur
     assert answer["warnings"]["engine_version_newer_than_measured"] == 1
     assert run(list(words)) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "version 9.9 is newer than any measured: constants of 0.11.2 to 0.18.0 stand for it" in text
+    assert "version 9.9 is newer than any measured on h100_sxm: constants of 0.11.2 to 0.18.0 stand for it" in text
     assert "engine_version_newer_than_measured" in text
     known = ask(capsys, "replay", *ON_H100, "--engine", "vllm==0.12.0", "--store", store)
     assert not any(kind.startswith("engine_version") for kind in known["warnings"])
