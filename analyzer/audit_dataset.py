@@ -16,7 +16,7 @@ from inferometer.profiles.prices import Priced, PriceList
 from inferometer.schema.attributes import AGENT_VERSION
 from inferometer.schema.meters import Meters
 from inferometer.schema.moments import is_date
-from inferometer.schema.records import Charge, Inference, Operation, Outcome, Run, ServingSample, Span
+from inferometer.schema.records import Charge, Inference, Operation, Outcome, PrefixChain, Run, ServingSample, Span
 from inferometer.schema.rows import InferenceRow, Placement, SpanOutline, ToolCallRow
 from inferometer.schema.selection import Selection
 
@@ -129,6 +129,12 @@ class CostedCall:
     def with_extra(self, extra_usd: Decimal) -> CostedCall:
         """Return the call with more to pay for beside its own price."""
         return self._changed(self.meters, self.priced, self.extra_usd + extra_usd)
+
+    def with_prefix(self, prefix: PrefixChain) -> CostedCall:
+        """Return the call with a chain that is assumed of its input; its ``inference`` stays as it was recorded."""
+        changed = self._changed(self.meters, self.priced, self.extra_usd)
+        changed.prefix = prefix
+        return changed
 
     def _changed(self, meters: Meters, priced: Priced, extra_usd: Decimal) -> CostedCall:
         changed = CostedCall.__new__(CostedCall)

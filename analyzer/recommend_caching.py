@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -12,13 +12,16 @@ from inferometer.analyzer.audit_dataset import CostedCall, PriceCall
 from inferometer.analyzer.audit_repricing import cost_usd, with_meters
 from inferometer.analyzer.recommend import Proposal
 from inferometer.analyzer.waste import CacheRule, Examined
-from inferometer.analyzer.waste_cache import NS, cacheable_columns
-from inferometer.analyzer.waste_prefix import ReachColumns, reach_columns
+from inferometer.analyzer.waste_cache import NS, cacheable_columns, threads
+from inferometer.analyzer.waste_prefix import ReachColumns, assumed_chains, reach_columns
+from inferometer.schema.records import PrefixChain
 
 Group = tuple[str | None, str]
 RuleOf = Callable[[CostedCall], CacheRule | None]
 Remembered = dict[tuple[int, tuple[tuple[bytes, bytes], ...]], ReachColumns]
 """Reach by time to live and calls: proposals ask for the same ones again and again."""
+
+Assumed = Mapping[tuple[bytes, bytes], PrefixChain]
 
 SHORT_TTL_NS = 300 * NS
 LONG_TTL_NS = 3600 * NS
@@ -28,9 +31,10 @@ def caching_proposals(examined: Examined) -> list[Proposal]:
     """Return the caching proposals that the calls give reason for."""
     found = []
     calls = examined.dataset.calls
-    explicit = [call for call in calls if _explicit_rule(call, examined.cache_rule) is not None]
+    assumed = assumed_chains(threads(call for call in calls if _explicit_rule(call, examined.cache_rule) is not None))
+    explicit = [call for call in calls if _has_chain(call, assumed) and _explicit_rule(call, examined.cache_rule)]
     if explicit:
-        found.append(_prompt_caching(examined, explicit))
+        found.append(_prompt_caching(examined, explicit, assumed))
     price = examined.dataset.price
     if any(call.meters.cache_write_5m for call in calls):
         found.append(_longer_life(price))
@@ -40,14 +44,17 @@ def caching_proposals(examined: Examined) -> list[Proposal]:
 
 
 def _explicit_rule(call: CostedCall, rule_of: RuleOf) -> CacheRule | None:
-    """Return the rule of a provider that has to be asked to cache; None where there is no chain or no such rule."""
-    if call.prefix is None or not call.prefix.hashes:
-        return None
+    """Return the rule of a provider that has to be asked to cache; None where there is none."""
     rule = rule_of(call)
     return None if rule is None or rule.automatic else rule
 
 
-def _prompt_caching(examined: Examined, explicit: Sequence[CostedCall]) -> Proposal:
+def _has_chain(call: CostedCall, assumed: Assumed) -> bool:
+    """Whether a call's prefix is known, or assumed and not dropped."""
+    return bool(call.prefix.hashes) if call.prefix is not None else bool(call.input_tokens) and call.key in assumed
+
+
+def _prompt_caching(examined: Examined, explicit: Sequence[CostedCall], assumed: Assumed) -> Proposal:
     unsaid = sum(call.meters.cache_read is None for call in explicit)
     rules = {rule for call in explicit if (rule := examined.cache_rule(call)) is not None}
     preconditions = [
@@ -59,11 +66,17 @@ def _prompt_caching(examined: Examined, explicit: Sequence[CostedCall]) -> Propo
         preconditions.append(
             f"{unsaid:,} calls do not say whether they were cached; the low figure takes it that they were"
         )
+    guessed = sum(call.prefix is None for call in explicit)
+    if guessed:
+        preconditions.append(
+            f"{guessed:,} calls carry no prefix hashes: each is taken to send again what the one before it in its "
+            "conversation had sent, while inputs grow; the low figure takes it that nothing is"
+        )
 
     remembered: Remembered = {}
 
     def variant(policy: str) -> Callable[[Sequence[CostedCall]], list[CostedCall]]:
-        return lambda calls: cached(calls, examined.cache_rule, examined.dataset.price, policy, remembered)
+        return lambda calls: cached(calls, examined.cache_rule, examined.dataset.price, policy, remembered, assumed)
 
     return Proposal(
         id="prompt_caching",
@@ -81,12 +94,17 @@ def _prompt_caching(examined: Examined, explicit: Sequence[CostedCall]) -> Propo
         preconditions=preconditions,
         effort="low: a request parameter",
         latency_effect="time to first token falls with the share read from cache",
-        confidence="estimated" if unsaid else "recount",
+        confidence="estimated" if unsaid or guessed else "recount",
     )
 
 
 def cached(
-    calls: Sequence[CostedCall], rule_of: RuleOf, price: PriceCall, policy: str, remembered: Remembered
+    calls: Sequence[CostedCall],
+    rule_of: RuleOf,
+    price: PriceCall,
+    policy: str,
+    remembered: Remembered,
+    assumed: Assumed,
 ) -> list[CostedCall]:
     """Return the calls as they would be with explicit caching, for the agents whose bill it makes smaller.
 
@@ -95,8 +113,10 @@ def cached(
         rule_of: the provider's rules for a call.
         price: gives one call's price.
         policy: ``mid`` writes what other calls send too; ``low`` writes every whole prompt, takes half the time to live
-            for granted and leaves calls of unknown cache use alone; ``high`` writes only what is read in time.
+            for granted and leaves alone calls whose cache use or prefix is unknown; ``high`` writes only what is read
+            in time.
         remembered: reaches worked out before; filled here.
+        assumed: chains of calls that carry none.
     """
     members: dict[Group, dict[CacheRule, list[int]]] = defaultdict(lambda: defaultdict(list))
     busy: set[Group] = set()
@@ -105,7 +125,7 @@ def cached(
         meters = call.meters
         if meters.cache_read or meters.cache_write_5m or meters.cache_write_1h:
             busy.add(group)
-        elif not (policy == "low" and meters.cache_read is None):
+        elif not (policy == "low" and (meters.cache_read is None or call.prefix is None)) and _has_chain(call, assumed):
             rule = _explicit_rule(call, rule_of)
             if rule is not None:
                 members[group][rule].append(index)
@@ -118,7 +138,7 @@ def cached(
         for rule, indices in by_rule.items():
             chosen = [calls[index] for index in indices]
             before += chosen
-            after += _cached_calls(chosen, rule, price, policy, remembered)
+            after += _cached_calls(chosen, rule, price, policy, remembered, assumed)
         if cost_usd(after) < cost_usd(before):
             for index, call in zip(chain.from_iterable(by_rule.values()), after, strict=True):
                 result[index] = call
@@ -126,13 +146,19 @@ def cached(
 
 
 def _cached_calls(
-    calls: list[CostedCall], rule: CacheRule, price: PriceCall, policy: str, remembered: Remembered
+    calls: list[CostedCall],
+    rule: CacheRule,
+    price: PriceCall,
+    policy: str,
+    remembered: Remembered,
+    assumed: Assumed,
 ) -> list[CostedCall]:
     ttl_ns = int(rule.ttl_s * NS * (0.5 if policy == "low" else 1))
     which = ttl_ns, tuple([call.key for call in calls])
     reach = remembered.get(which)
     if reach is None:
-        reach = remembered[which] = reach_columns(calls, ttl_ns)
+        chained = [call if call.prefix is not None else call.with_prefix(assumed[call.key]) for call in calls]
+        reach = remembered[which] = reach_columns(chained, ttl_ns)
     upto = {"low": reach.blocks, "mid": reach.recurring, "high": reach.read_later}[policy]
     inputs = np.array([call.input_tokens for call in calls], np.int64)
     reads = cacheable_columns(reach.tokens_of(reach.alive, inputs), rule)

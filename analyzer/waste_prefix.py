@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferometer.analyzer.audit_dataset import CostedCall
+from inferometer.schema.records import PrefixChain
 
 Pool = tuple[str | int, ...]
+ASSUMED_BLOCK_TOKENS = 1024
+"""Of chains that are assumed: no provider caches shorter prefixes, and longer blocks take less memory."""
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -78,6 +81,40 @@ def reaches(
     counts = (found.blocks, found.seen, found.alive, found.recurring, found.read_later)
     columns = zip(*(column.tolist() for column in counts), strict=True)
     return {call.key: Reach._make(values) for call, values in zip(chained, columns, strict=True)}
+
+
+def assumed_chains(conversations: Iterable[Sequence[CostedCall]]) -> dict[tuple[bytes, bytes], PrefixChain]:
+    """Return chains for calls that carry none, as if each sent again all that the one before in its conversation had.
+
+    A context is taken to grow while inputs do not get shorter; a shorter one begins anew. Conversations share nothing.
+
+    Args:
+        conversations: calls of one conversation each, in order; those with a chain of their own get none.
+    """
+    found: dict[tuple[bytes, bytes], PrefixChain] = {}
+    first = 0
+    for calls in conversations:
+        for context in _growing(calls):
+            blocks = [call.input_tokens // ASSUMED_BLOCK_TOKENS for call in context]
+            if len(context) > 1 and blocks[0]:
+                hashes = np.arange(first, first + blocks[-1], dtype="<u8").tobytes()
+                first += blocks[-1]
+                for call, length in zip(context, blocks, strict=True):
+                    if call.prefix is None:
+                        chain = PrefixChain(hashes[: 8 * length], ASSUMED_BLOCK_TOKENS, "assumed", "assumed")
+                        found[call.key] = chain
+    return found
+
+
+def _growing(calls: Sequence[CostedCall]) -> list[list[CostedCall]]:
+    """Part a conversation where its input gets shorter."""
+    contexts: list[list[CostedCall]] = []
+    for call in calls:
+        if contexts and call.input_tokens >= contexts[-1][-1].input_tokens:
+            contexts[-1].append(call)
+        else:
+            contexts.append([call])
+    return contexts
 
 
 def with_chains(calls: Iterable[CostedCall]) -> list[CostedCall]:

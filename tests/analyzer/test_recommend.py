@@ -380,3 +380,51 @@ def test_the_set_says_why_a_recommendation_is_not_in_it() -> None:
     assert alone.keys() == {*best.ids, *best.left_out}
     (reason,) = (best.left_out[id_] for id_ in ("truncate_tool_results", "clear_old_results") if id_ in best.left_out)
     assert reason.startswith("excludes ")
+
+
+def without_hashes(*inputs: int, gap_s: float = 10) -> Workload:
+    """Return one conversation whose calls say how long they are and nothing of what they hold."""
+    work = Workload()
+    run = work.run()
+    for turn, tokens in enumerate(inputs):
+        work.call(run, turn * gap_s, 5, input_fresh=tokens, cache_read=0, output=0)
+    return work
+
+
+def test_a_context_that_grows_is_estimated_where_no_hashes_are() -> None:
+    work = without_hashes(6400, 7500, 8700, 8700)
+    found = recommended(work)["prompt_caching"]
+    # whole blocks of 1,024 tokens of the input before: 6, 7, 8 of them are read, and the growth is written
+    written, read = 6 * 1024 + 1024 + 1024, (6 + 7 + 8) * 1024
+    assert found.saving_usd.mid == (read * 9 - written * Decimal("2.5")) / M
+    assert found.saving_usd.high >= found.saving_usd.mid
+    assert found.saving_usd.low == 0
+    assert found.confidence == "estimated"
+    assert any("4 calls carry no prefix hashes" in condition for condition in found.preconditions)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        without_hashes(9000, 6400, 3000),
+        without_hashes(6400, 6400, gap_s=600),
+        without_hashes(900, 1000, 1020),
+        without_hashes(6400),
+    ],
+    ids=["shrinks", "pauses", "below a block", "alone"],
+)
+def test_nothing_is_estimated_where_contexts_do_not_grow_within_a_caches_life(work: Workload) -> None:
+    assert "prompt_caching" not in recommended(work)
+
+
+def test_conversations_without_hashes_are_taken_to_share_nothing() -> None:
+    work = Workload()
+    for number in range(4):
+        work.call(work.run(number * 10), number * 10, 5, input_fresh=6400, cache_read=0, output=0)
+    assert "prompt_caching" not in recommended(work)
+
+
+def test_calls_that_state_their_own_prefix_are_not_estimated_over() -> None:
+    found = recommended(same_prefix())["prompt_caching"]
+    assert found.confidence == "recount"
+    assert not any("no prefix hashes" in condition for condition in found.preconditions)
