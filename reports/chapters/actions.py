@@ -74,7 +74,7 @@ def _card(one: dict[str, Any], document: Document, highest: float, chosen: bool,
     saving = one["saving_usd"]
     facts = [
         Fact("Low to high", f"{usd(saving['low'])} to {usd(saving['high'])}"),
-        Fact("Window", _window(one["period_days"], document["coverage"]["undated"])),
+        Fact("Window", _window(one["period_days"], document["ratio"]["rests_on"]["undated"])),
         Fact("Calls changed", count(one["calls"])),
         Fact("Latency", one["latency_effect"]),
         Fact("Effort", one["effort"]),

@@ -56,7 +56,7 @@ def _over_time(document: Document, commands: Commands) -> list[Block]:
     missing = sum(day["unpriced"] for day in document["by_day"])
     parts = [
         f"{counted(number, 'call')} {text}"
-        for number, text in ((document["coverage"]["undated"], "without a date"), (missing, "without a price"))
+        for number, text in ((document["ratio"]["rests_on"]["undated"], "without a date"), (missing, "without a price"))
         if number
     ]
     if parts:

@@ -98,7 +98,7 @@ def _lead(document: Document) -> str:
 
 
 def _over(document: Document) -> str:
-    window, undated = document["window"], document["coverage"]["undated"]
+    window, undated = document["window"], document["ratio"]["rests_on"]["undated"]
     if not window["days"]:
         return ""
     if undated:
