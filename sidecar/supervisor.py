@@ -104,7 +104,7 @@ class Supervisor:
             stdout=asyncio.subprocess.PIPE,
             pass_fds=(self._lock_fd,),
             limit=REPORT_LIMIT_BYTES,
-            process_group=0,  # Ctrl-C is the parent's to see: it decides when all is drained
+            start_new_session=True,  # Ctrl-C is the parent's to see: it decides when all is drained
         )
         self._process = process
         assert process.stdin is not None
