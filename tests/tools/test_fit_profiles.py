@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,29 @@ def test_held_out_fold_keeps_the_promised_accuracy(tools: Any, observations: lis
     saturated = data.is_kind("throughput")[out]
     assert np.median(rate[saturated & (family == "dense")]) <= 0.12
     assert np.median(rate[saturated & (family != "dense")]) <= 0.20
+
+
+def test_engine_and_closed_form_agree_on_a_user_alone(tools: Any, observations: list[Any]) -> None:
+    """With no other users nothing depends on how they arrive, and the two must say the same of every row."""
+    import closed_loops
+
+    dense = [each for each in observations if each.kind == "loop" and each.family == "dense"]
+    single = [replace(each, point=replace(each.point, users=1.0)) for each in dense[::20]]
+    data, _ = tools[1].gather(single)
+    loops = closed_loops.compare_loops(data, tools[1].Estimate.zero(data))
+    assert len(loops) >= 5
+    for each in loops:
+        # the closed form lets a request wait half a step, and takes the mean context for that of every step
+        assert each.ttft["engine, equal lengths"] == pytest.approx(each.ttft["closed form"], abs=0.2)
+        assert each.tpot["engine, equal lengths"] == pytest.approx(each.tpot["closed form"], abs=0.05)
+
+
+def test_users_in_step_wait_longer_than_drawn_ones(tools: Any, observations: list[Any]) -> None:
+    import closed_loops
+
+    many = [each for each in observations if each.kind == "loop" and 32 <= each.point.users <= 128][::40]
+    data, _ = tools[1].gather(many)
+    loops = closed_loops.compare_loops(data, tools[1].Estimate.zero(data))
+    assert loops
+    gaps = [each.ttft["engine, equal lengths"] - each.ttft["engine"] for each in loops]
+    assert np.median(gaps) > 0.3
