@@ -58,7 +58,10 @@ class _Rollout:
         head = as_mapping(source.first)
         meta = as_mapping(head.get("payload"))
         self.session_id = as_name(meta.get("id")) or as_name(meta.get("session_id")) or source.name
-        self.session = Session("codex", self.session_id, source.name, "codex")
+        around = _codex_parent(meta, self.session_id)
+        self.session = Session(
+            "codex", around or self.session_id, source.name, "codex", self.session_id if around else ""
+        )
         self.begun_ns = iso_ns(meta.get("timestamp")) or iso_ns(head.get("timestamp"))
         self.is_copy = as_name(meta.get("forked_from_id")) is not None
         self.model: str | None = None
@@ -125,6 +128,18 @@ class _Rollout:
             self.is_copy = time_ns - (self.last_ns or self.begun_ns) < _ANSWER_NS
         self.last_ns = time_ns
         return self.is_copy
+
+
+def _codex_parent(meta: dict[str, Any], own_id: str) -> str | None:
+    """Return the session that a sub-agent works for; None for a session of its own, forks among them."""
+    kind = as_mapping(meta.get("source")).get("subagent")
+    spawn = as_mapping(as_mapping(kind).get("thread_spawn"))
+    if not spawn and meta.get("thread_source") != "subagent":
+        return None
+    root = as_name(meta.get("session_id"))
+    if root is not None and root != own_id:
+        return root
+    return as_name(spawn.get("parent_thread_id")) or as_name(meta.get("parent_thread_id"))
 
 
 def _less(value: Any, before: Any) -> Any:

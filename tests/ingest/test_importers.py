@@ -122,6 +122,26 @@ def test_codex_fork_leaves_what_it_copied_to_its_parent(tmp_path: Path, store: S
     assert load(child).inferences == 0
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"source": {"subagent": {"thread_spawn": {"parent_thread_id": "parent", "depth": 1}}}},
+        {"source": {"subagent": {"thread_spawn": {"parent_thread_id": "other", "depth": 2}}}, "session_id": "parent"},
+        {"thread_source": "subagent", "parent_thread_id": "parent", "session_id": "child"},
+    ],
+    ids=["spawned", "spawned by one that was spawned", "said beside"],
+)
+def test_codex_sub_agent_is_of_the_session_it_works_for(
+    tmp_path: Path, store: Store, load: Load, head: dict[str, Any]
+) -> None:
+    child = [codex_meta("child", "2026-01-01T00:00:07Z", **head), *CODEX_PARENT[1:]]
+    (tmp_path / "parent.jsonl").write_bytes(lines(*CODEX_PARENT))
+    (tmp_path / "child.jsonl").write_bytes(lines(*child))
+    assert load(tmp_path / "parent.jsonl").inferences == 2
+    assert load(tmp_path / "child.jsonl").inferences == 2  # its counts are its own, be they those of the parent
+    assert {row.placement.session_id for row in store.inferences()} == {"parent"}
+
+
 def test_codex_session_that_was_written_again_counts_once(tmp_path: Path, store: Store, load: Load) -> None:
     again = [{**line, "timestamp": f"2026-01-02T00:00:00.{place:03}Z"} for place, line in enumerate(CODEX_PARENT)]
     (tmp_path / "first.jsonl").write_bytes(lines(*CODEX_PARENT))
