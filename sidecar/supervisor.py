@@ -85,8 +85,9 @@ class Supervisor:
             started = time.monotonic()
             try:
                 code = await self._run(settings)
-            except OSError as error:
-                # it ended before it could be spoken to, or could not be started at all
+            except Exception as error:
+                # it ended before it could be spoken to, or could not be started at all; whatever the reason, requests
+                # are acknowledged meanwhile, so it is said and tried again
                 log.warning("the normaliser cannot be reached", extra={"error": type(error).__name__})
                 code = await self._reap()
             if self._is_stopping:
