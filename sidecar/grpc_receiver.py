@@ -14,13 +14,12 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 
-from inferometer.schema.errors import UserError
 from inferometer.sidecar.answer import PROTOBUF, encode_acceptance, encode_refusal
 from inferometer.sidecar.compression import IDENTITY
 from inferometer.sidecar.intake import Intake
 from inferometer.sidecar.refusal import INTERNAL, Refusal
 from inferometer.sidecar.security import Guard
-from inferometer.sidecar.settings import Address, Settings
+from inferometer.sidecar.settings import Settings, in_use
 
 SIGNAL_OF_METHOD = {
     "/opentelemetry.proto.collector.trace.v1.TraceService/Export": "traces",
@@ -126,12 +125,3 @@ def _credentials(settings: Settings) -> Any:
     pair = (Path(settings.tls_key).read_bytes(), Path(settings.tls_cert).read_bytes())
     ca = Path(settings.tls_client_ca).read_bytes() if settings.tls_client_ca else None
     return grpc.ssl_server_credentials([pair], root_certificates=ca, require_client_auth=ca is not None)
-
-
-def in_use(address: Address, option: str) -> UserError:
-    """Return the error of an address that cannot be bound; another Collector is the usual reason."""
-    free = {4317: 14317, 4318: 14318}.get(address.port, 0)
-    return UserError(
-        f"{option} {address}: the port is in use, or the address is not of this machine;"
-        f" stop what listens there, or use {option} {Address(address.host, free)}"
-    )

@@ -1,7 +1,7 @@
 """Looks at the store now and then: today's figures for the live page, the metrics and the budgets.
 
-A look reads the minutes of today that changed. Where those are many it takes its time, and the pause until the next is a
-multiple of that, so that looking never takes more than a small share of the processor.
+A look reads the minutes of today that changed. Where those are many it takes its time, and the pause until the next is
+a multiple of that, so that looking never takes more than a small share of the processor.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from inferometer.sidecar.committer import Committer
 from inferometer.sidecar.connections import limited_protocol, open_connections
 from inferometer.sidecar.counters import Counters
 from inferometer.sidecar.forwarder import Forwarder, register_forwards
-from inferometer.sidecar.grpc_receiver import build_server, in_use
 from inferometer.sidecar.http_receiver import HttpReceiver
 from inferometer.sidecar.intake import Intake
 from inferometer.sidecar.logs import configure_logging
@@ -29,7 +28,7 @@ from inferometer.sidecar.observer import Observer
 from inferometer.sidecar.operations import Operations
 from inferometer.sidecar.pages import Pages
 from inferometer.sidecar.security import Guard, check_certificates, server_context
-from inferometer.sidecar.settings import Address, Settings
+from inferometer.sidecar.settings import Address, Settings, in_use
 from inferometer.sidecar.supervisor import Supervisor
 from inferometer.store import Store, open_store
 from inferometer.store.journal import STORE_CONSUMER, Journal, JournalLock
@@ -178,7 +177,13 @@ class Sidecar:
 
     async def _serve(self, intake: Intake, http_socket: socket.socket | None, announce: Callable[[str], None]) -> None:
         guard = Guard(self.settings.token)
-        grpc_server, grpc_port = build_server(self.settings, intake, guard) if self.settings.grpc_address else (None, 0)
+        grpc_server, grpc_port = None, 0
+        if self.settings.grpc_address is not None:
+            from inferometer.sidecar.grpc_receiver import (
+                build_server,
+            )  # a tenth of the memory where it is not asked for
+
+            grpc_server, grpc_port = build_server(self.settings, intake, guard)
         http_server = self._http_server(intake, guard) if http_socket is not None else None
         register_forwards(self._journal, self.settings.forward)
         for forwarder in self._forwarders:

@@ -83,6 +83,15 @@ class Forward:
         return f"forward:{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}"
 
 
+def in_use(address: Address, option: str) -> UserError:
+    """Return the error of an address that cannot be bound; another Collector is the usual reason."""
+    free = {4317: 14317, 4318: 14318}.get(address.port, 0)
+    return UserError(
+        f"{option} {address}: the port is in use, or the address is not of this machine;"
+        f" stop what listens there, or use {option} {Address(address.host, free)}"
+    )
+
+
 @dataclass(slots=True, frozen=True)
 class Budget:
     """What may be spent in a day (UTC), and who is told when it is more."""

@@ -129,7 +129,7 @@ def _set_pragmas(connection: Any, _: Any) -> None:
         "secure_delete=ON",
         "temp_store=MEMORY",
         f"wal_autocheckpoint={WAL_FOLD_BYTES // PAGE_BYTES}",
-        "cache_size=-32768",
+        "cache_size=-16384",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
