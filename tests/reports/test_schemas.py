@@ -9,8 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from inferometer.analyzer.audit import Knowledge
 from inferometer.analyzer.audit_diff import diff
 from inferometer.analyzer.audit_groups import accounted, by_model
+from inferometer.analyzer.audit_listing import list_calls
 from inferometer.analyzer.audit_redaction import redacted
 from inferometer.analyzer.budget import check, load_budget
 from inferometer.analyzer.reconcile import reconcile
@@ -78,3 +80,29 @@ def test_cost_reconcile_check_and_diff_keep_to_theirs(
     path.write_text("[limits]\ncost_usd_max = 1\n[regression]\nratio_pct = 5\n")
     verdicts = check(load_budget(path), audit_document, None)
     keeps(repository, "check", {"ok": False, "verdicts": [verdict.as_dict() for verdict in verdicts]})
+
+
+def test_redaction_takes_out_training_runs_files_and_the_selection(
+    repository: Path, audit_document: dict[str, Any]
+) -> None:
+    plain = json.loads(document_text(audit_document))
+    plain["roofline"]["training"] = [{"name": "secret-run", "flop_per_s": 1e12}]
+    plain["reconciliation"] |= {
+        "files": [{"path": "/home/secret/bill.csv", "kind": "FOCUS", "lines": 1, "left_out": 0}]
+    }
+    plain["window"]["where"] = [["user", "secret-user"]]
+    found = redacted(plain)
+    keeps(repository, "audit", found)
+    assert "secret" not in json.dumps(found)
+    assert found["roofline"]["training"][0]["flop_per_s"] == 1e12
+    assert found["reconciliation"]["files"][0]["kind"] == "FOCUS"
+
+
+def test_a_listing_keeps_to_its_schema(repository: Path) -> None:
+    work = Workload()
+    work.call(work.run(), input_fresh=100, output=10)
+    plain = json.loads(
+        document_text({"schema_version": 1, **list_calls(work.dataset(), Knowledge(), "calls").as_dict()})
+    )
+    whole = schema(repository, "audit")
+    jsonschema.Draft202012Validator({"$defs": whole["$defs"], "$ref": "#/$defs/listing"}).validate(plain)
