@@ -26,6 +26,20 @@ def show_share(value: float | None) -> str:
     return UNKNOWN if value is None else f"{100 * value:.1f} %"
 
 
+_WAYS = {
+    "text": "counted again from text",
+    "ratio": "by the vocabularies' measured ratio",
+    "same_vocabulary": "of one vocabulary",
+    "unknown": "as recorded, vocabulary unknown",
+    "scale": "scaled as asked",
+}
+
+
+def _counted(shares: dict[str, float]) -> str:
+    """Say of what share of calls tokens are known which way."""
+    return ", ".join(f"{show_share(share)} {_WAYS[way]}" for way, share in shares.items() if share > 0) or UNKNOWN
+
+
 def _trust(answer: dict[str, Any]) -> str:
     said = f"{answer['confidence']}: {answer['confidence_reason']}"
     if answer["confidence"] == "extrapolated":  # the reason tells the share
@@ -58,6 +72,7 @@ def print_replay(answer: dict[str, Any]) -> None:
         "calls": f"{show_count(answer['calls'])} in {show_count(answer['runs'])} runs; refused "
         f"{show_count(refused['over_context'])} over the window, {show_count(refused['over_memory'])} over memory; "
         f"{show_share(answer['infeasible_runs_share'])} of runs infeasible",
+        "tokens": f"input {_counted(scenario['input_counted_by'])}; output {_counted(scenario['output_counted_by'])}",
         "arrivals": str(answer["arrivals"]["note"]),
         "prefix cache": UNKNOWN
         if answer["prefix_hit_rate"] is None

@@ -100,7 +100,7 @@ def test_replay_prints_for_people(store: str, capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     assert run(["replay", *ON_H100, "--store", store]) == 0
     text = capsys.readouterr().out
-    for words in ("time to first token", "prefix cache", "8 at a time", "dedicated"):
+    for words in ("time to first token", "prefix cache", "8 at a time", "dedicated", "vocabulary unknown"):
         assert words in text
 
 
