@@ -298,3 +298,11 @@ os._exit(0)
     output, errors = process.communicate(timeout=60)
     assert output == "0\n", errors
     assert _runs(tmp_path / "store.sqlite") == ["invoke_agent child"]
+
+
+def test_first_run_with_a_new_store_says_nothing_in_the_programs_log(tmp_path: Path) -> None:
+    code = "import logging; logging.basicConfig(level=logging.INFO)\n" + SHORT
+    process = _run(code, str(tmp_path / "store.sqlite"))
+    output, errors = process.communicate()
+    assert (process.returncode, output, errors) == (0, "", "")
+    assert _runs(tmp_path / "store.sqlite") == ["invoke_agent short"]
