@@ -1,34 +1,12 @@
 /* Batches through the kernel; what the cache does not have is worked out here. */
-#if defined(__linux__)
-#define _DEFAULT_SOURCE /* madvise */
-#endif
 #include "encoder.h"
 
 #include <stdlib.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include "backtrack.h"
+#include "table.h"
 
-#define HUGE_PAGE ((size_t)2 << 20)
 #define LONG_PIECES 32768u
-
-/* A copy of `content`, zeros where it is NULL, on large pages where the system has them: a table is probed all over. The
- * advice must come before the first touch. */
-static void *allocate_table(size_t size, const void *content)
-{
-    size_t alignment = size >= HUGE_PAGE ? HUGE_PAGE : 64;
-    size_t room = (size + alignment - 1) / alignment * alignment;
-    void *table = aligned_alloc(alignment, room);
-    if (!table)
-        return 0;
-#if defined(MADV_HUGEPAGE)
-    if (room >= HUGE_PAGE)
-        madvise(table, room, MADV_HUGEPAGE);
-#endif
-    return content ? memcpy(table, content, size) : memset(table, 0, size);
-}
 
 size_t encoder_bytes(const struct vocabulary *v)
 {

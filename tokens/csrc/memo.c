@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "table.h"
+
 #define LINE 4u
 
 int memo_reserve(struct memo *memo, size_t bytes)
@@ -12,7 +14,7 @@ int memo_reserve(struct memo *memo, size_t bytes)
     uint32_t lines = 1;
     while (2 * (size_t)lines * LINE * sizeof *memo->entries <= bytes)
         lines *= 2;
-    memo->entries = calloc((size_t)lines * LINE, sizeof *memo->entries);
+    memo->entries = allocate_table((size_t)lines * LINE * sizeof *memo->entries, 0);
     memo->line_mask = lines - 1;
     return memo->entries ? 0 : -1;
 }
