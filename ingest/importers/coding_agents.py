@@ -74,10 +74,10 @@ class _Rollout:
 
     def read(self, line: dict[str, Any], place: int) -> None:
         payload, time_ns = as_mapping(line.get("payload")), iso_ns(line.get("timestamp"))
-        kind = payload.get("type")
+        kind = as_name(payload.get("type"))
         if line.get("type") == "session_meta":
             # the meta line of the session that was copied comes with its history
-            self.is_copy = self.is_copy or self.session_id not in {payload.get("id"), payload.get("session_id")}
+            self.is_copy = self.is_copy or self.session_id not in (payload.get("id"), payload.get("session_id"))
         elif line.get("type") == "turn_context":
             self.model = as_name(payload.get("model")) or self.model
         elif kind == "task_started":
@@ -234,14 +234,14 @@ def _gemini_call(session: Session, message: dict[str, Any], key: str, since: int
         tool_id, name = as_name(entry.get("id")), as_name(entry.get("name"))
         if tool_id and name and not session.has_tool(tool_id):
             session.begin_tool(tool_id, name, time_ns, arguments=entry.get("args"))
-            failed = entry.get("status") in {"error", "cancelled"}
+            failed = as_name(entry.get("status")) in {"error", "cancelled"}
             session.end_tool(tool_id, iso_ns(entry.get("timestamp")), error="tool_error" if failed else None)
 
 
 def matches_opencode(source: Source) -> bool:
     """Return whether a file is one message of opencode's storage."""
     first = as_mapping(source.first)
-    return "sessionID" in first and first.get("role") in {"user", "assistant"} and "time" in first
+    return "sessionID" in first and as_name(first.get("role")) in {"user", "assistant"} and "time" in first
 
 
 def read_opencode(source: Source) -> Iterator[RecordBatch]:

@@ -128,12 +128,12 @@ def _read_tools(session: Session, history: list[dict[str, Any]]) -> None:
     begun: str | None = None
     for place, entry in enumerate(history):
         action, observation = as_name(entry.get("action")), as_name(entry.get("observation"))
-        if action is not None and action not in _NO_TOOLS and entry.get("source", "agent") in {"agent", None}:
+        if action is not None and action not in _NO_TOOLS and entry.get("source", "agent") in ("agent", None):
             begun = str(place)
             arguments = entry.get("args", {name: entry[name] for name in ("command", "code", "path") if name in entry})
             session.begin_tool(begun, action, iso_ns(entry.get("timestamp")), arguments=arguments)
         elif observation is not None and begun is not None and observation not in _NO_TOOLS:
-            failed = observation == "error" or as_mapping(entry.get("extras")).get("exit_code", 0) not in {0, None}
+            failed = observation == "error" or as_mapping(entry.get("extras")).get("exit_code", 0) not in (0, None)
             session.end_tool(begun, iso_ns(entry.get("timestamp")), error="tool_error" if failed else None)
             begun = None
 

@@ -49,7 +49,7 @@ def read_usage(usage: Mapping[str, Any]) -> BodyUsage:
     iterations = usage.get("iterations")
     for part in iterations if isinstance(iterations, list) else ():
         part = mapping_of(part)
-        if part.get("type") not in {None, "message"}:
+        if part.get("type") not in (None, "message"):
             # an advisor's or a compaction's tokens are not in the sums of the message
             inner = read_usage({key: value for key, value in part.items() if key != "iterations"})
             inner.model = text_of(part.get("model"))
@@ -69,7 +69,7 @@ def read_body(answer: Mapping[str, Any]) -> BodyUsage:
         for key in ("text", "thinking", "name"):
             if isinstance(part.get(key), str) and part[key]:
                 body.texts.append(part[key])
-        if part.get("type") in {"tool_use", "server_tool_use"}:
+        if part.get("type") in ("tool_use", "server_tool_use"):
             body.texts.append(json.dumps(part.get("input"), ensure_ascii=False))
     return body
 
