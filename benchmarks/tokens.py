@@ -380,7 +380,10 @@ def measure_small(peers: dict[str, Peer], texts: dict[str, str], rounds: int, ga
 
 
 def _best(count: Callable[[str], int], text: str) -> float:
-    return min(timed(lambda: count(text)) for _ in range(3))
+    times = [timed(lambda: count(text)) for _ in range(2)]
+    while len(times) < 9 and sum(times) < 1:
+        times.append(timed(lambda: count(text)))
+    return min(times)
 
 
 def measure_adversarial(peers: dict[str, Peer], gates: Gates) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -152,6 +154,25 @@ def test_limit_stops_counting() -> None:
     assert ours.count_till_limit(text, 0) is None
     assert ours.count_till_limit("", 0) == 0
     assert ours.count_till_limit("a", -1) is None
+
+
+HUGE_PIECE = """
+import re
+from pathlib import Path
+from inferometer.tokens import encoding
+own = lambda: int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+ours, text = encoding("o200k_base"), "a" * 40_000_000
+ours.count("x")
+before = own()
+assert ours.count(text) == 5_000_000
+print(own() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc: memory is not measured")
+def test_what_a_huge_piece_took_is_given_back() -> None:
+    found = subprocess.run([sys.executable, "-c", HUGE_PIECE], capture_output=True, text=True, check=True)
+    assert float(found.stdout) < 8
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "header", "magic", "empty"])

@@ -7,6 +7,7 @@
 #include "table.h"
 
 #define LONG_PIECES 32768u
+#define SCRATCH_KEPT ((size_t)1 << 20) /* bytes of each kind */
 
 size_t encoder_bytes(const struct vocabulary *v)
 {
@@ -47,6 +48,23 @@ void encoder_destroy(struct encoder *encoder)
     free(encoder->out);
     free(encoder->scratch);
     free(encoder);
+}
+
+void encoder_trim(struct encoder *encoder)
+{
+    if (encoder->capacity * sizeof *encoder->tokens > SCRATCH_KEPT) {
+        free(encoder->tokens);
+        free(encoder->dead);
+        encoder->tokens = 0, encoder->dead = 0, encoder->capacity = 0;
+    }
+    if (encoder->out_capacity * sizeof *encoder->out > SCRATCH_KEPT) {
+        free(encoder->out);
+        encoder->out = 0, encoder->out_capacity = 0;
+    }
+    if (encoder->scratch_capacity > SCRATCH_KEPT) {
+        free(encoder->scratch);
+        encoder->scratch = 0, encoder->scratch_capacity = 0;
+    }
 }
 
 static int reserve_piece(struct encoder *encoder, size_t size)

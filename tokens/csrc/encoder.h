@@ -29,6 +29,9 @@ size_t encoder_bytes(const struct vocabulary *v);
 
 void encoder_destroy(struct encoder *encoder);
 
+/* Give back what one huge piece or window took. */
+void encoder_trim(struct encoder *encoder);
+
 /* What is done with the ids of a text, as they come; returns -1 to stop. */
 typedef int (*id_sink)(void *state, const uint32_t *ids, size_t count);
 

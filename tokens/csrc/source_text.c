@@ -8,7 +8,6 @@
 
 #define WINDOW ((size_t)1 << 15) /* characters: what is written stays in the second cache until it is read */
 #define LARGEST_WINDOW ((size_t)1 << 31)
-#define SCRATCH_KEPT ((size_t)1 << 20) /* bytes */
 
 static inline uint32_t character(struct source_text text, size_t at)
 {
@@ -81,19 +80,12 @@ static size_t window_end(struct source_text text, size_t start)
     return 0;
 }
 
-static void release_scratch(struct encoder *encoder)
-{
-    free(encoder->scratch);
-    encoder->scratch = 0;
-    encoder->scratch_capacity = 0;
-}
-
 /* Scratch lives as long as the encoder: pages that come and go with every call cost more than the counting. */
 static int reserve_scratch(struct encoder *encoder, size_t room)
 {
     if (room <= encoder->scratch_capacity)
         return 0;
-    release_scratch(encoder);
+    free(encoder->scratch);
     encoder->scratch = malloc(room);
     encoder->scratch_capacity = encoder->scratch ? room : 0;
     return encoder->scratch ? 0 : -1;
@@ -117,8 +109,7 @@ static size_t walk(struct encoder *encoder, const struct vocabulary *v, struct s
         }
         size_t count = sink ? encoder_encode(encoder, v, bytes, size, sink, state)
                             : encoder_count(encoder, v, bytes, size, limit - total);
-        if (encoder->scratch_capacity > SCRATCH_KEPT)
-            release_scratch(encoder);
+        encoder_trim(encoder);
         if (count == SIZE_MAX)
             return SIZE_MAX;
         total += count;
