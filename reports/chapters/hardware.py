@@ -13,6 +13,7 @@ from inferometer.reports.commands import Commands
 from inferometer.reports.contexts import Block, Cell, Chapter, Chart, Column, Note, Table, Why
 from inferometer.reports.evidence import Links
 from inferometer.reports.numbers import count, seconds, share, usd
+from inferometer.schema.wording import counted
 
 METHOD = (
     "The recorded calls with their dependencies, tool times and shared prefixes, replayed through a model of a "
@@ -77,7 +78,7 @@ def _break_even(scenarios: list[dict[str, Any]], why: Why) -> list[Block]:
         recorded = (row.get("recorded") or {}).get("cost_usd")
         if row["kind"] == "hardware" and used is not None and recorded is not None and float(recorded) > 0:
             billed = float(recorded)
-            machines.append({"name": row["title"], "usd": float(used)})
+            machines.append({"name": row["title"], "usd": float(used), "uneven": _uneven(row)})
     if billed is None or not machines:
         return []
     best = min(machines, key=lambda machine: machine["usd"])
@@ -90,7 +91,7 @@ def _break_even(scenarios: list[dict[str, Any]], why: Why) -> list[Block]:
             "break-even",
             "Self-hosting against the bill",
             "Lines: what the replayed calls cost on each machine by the share of its time in use; the dashed line is "
-            f"the {usd(billed)} that they were billed. {words[0].upper()}{words[1:]}.",
+            f"the {usd(billed)} that they were billed. {words[0].upper()}{words[1:]}.{best['uneven']}",
             break_even(machines, billed),
             Why(
                 f"{METHOD} Here the hours of work divided by the share of time in use, at the middle price; {words}. "
@@ -100,6 +101,20 @@ def _break_even(scenarios: list[dict[str, Any]], why: Why) -> list[Block]:
             ),
         )
     ]
+
+
+def _uneven(row: dict[str, Any]) -> str:
+    """Return how the work of a replay and the bill beside it differ, in sentences; empty where they do not."""
+    words = ""
+    refused = sum((row.get("refused") or {}).values())
+    if refused:
+        words += (
+            f" Of {counted(row['calls'], 'call')} {count(refused)} did not fit there: billed, and in no cost of it."
+        )
+    unpriced = (row.get("recorded") or {}).get("unpriced")
+    if unpriced:
+        words += f" The bill leaves out {counted(unpriced, 'call')} without a price."
+    return words
 
 
 def _command(row: dict[str, Any], commands: Commands) -> str:
