@@ -9,9 +9,11 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import click
 import pytest
 
-from inferometer.cli import VERBS, run
+from inferometer import cli
+from inferometer.cli import VERBS, main, run
 
 # blocks every installed package that is outside the extra's closure, as if it had never been installed
 _PROBE = """
@@ -75,6 +77,13 @@ def test_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "cost" in error
+
+
+def test_no_verb_takes_the_place_of_a_name_of_the_package() -> None:
+    for verb in VERBS:
+        assert main.get_command(click.Context(main), verb) is not None
+    assert callable(cli.run)
+    assert cli.run is run
 
 
 @pytest.mark.parametrize("verb", VERBS)

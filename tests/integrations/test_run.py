@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inferometer.cli import run
-from inferometer.cli.run import environment
+from inferometer.cli.run_ import environment
 from inferometer.integrations import startup
 from inferometer.schema.selection import Selection
 from inferometer.store import open_store

@@ -1,6 +1,7 @@
 """The command line: one file a verb, loaded when it is called; here errors become exit codes.
 
-A verb lives in ``cli/<verb>.py`` (``import`` in ``import_.py``) and is the ``click`` command named ``command`` there.
+A verb lives in ``cli/<verb>.py`` and is the ``click`` command named ``command`` there; ``import`` and ``run``, whose
+names are taken, in ``import_.py`` and ``run_.py``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 
+_TAKEN = ("import", "run")
+"""A module ``run`` would stand where the function of that name does, once it is imported."""
+
+
 class VerbGroup(click.Group):
     """A group that imports a verb's module only when that verb is called."""
 
@@ -54,7 +59,7 @@ class VerbGroup(click.Group):
         """Import and return one verb; a package of its extra that is missing is named."""
         if cmd_name not in VERBS:
             return None
-        module = "inferometer.cli." + ("import_" if cmd_name == "import" else cmd_name)
+        module = f"inferometer.cli.{cmd_name}_" if cmd_name in _TAKEN else f"inferometer.cli.{cmd_name}"
         try:
             command = import_module(module).command
         except ModuleNotFoundError as error:
