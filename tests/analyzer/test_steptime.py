@@ -225,9 +225,9 @@ def test_version_picks_its_own_corrections() -> None:
 @pytest.mark.parametrize(
     ("version", "standing", "says"),
     [
-        ("9.9", "newer", "version 9.9 is newer than any measured on h100_sxm: constants of 0.11.2 to 0.18.0 stand for it"),
-        ("0.3.1", "older", "version 0.3.1 is older than any measured on h100_sxm: constants of 0.11.2 to 0.18.0 stand for it"),
-        ("0.14.0", "between", "version 0.14.0 was not measured on h100_sxm: constants of 0.11.2 to 0.18.0 stand for it"),
+        ("9.9", "newer", "9.9 is newer than any measured on h100_sxm: constants of 0.11.2 to 0.18.0 stand for it"),
+        ("0.3.1", "older", "0.3.1 is older than any measured on h100_sxm: constants of 0.11.2 to 0.18.0 stand for it"),
+        ("0.14.0", "between", "0.14.0 was not measured on h100_sxm: constants of 0.11.2 to 0.18.0 stand for it"),
         ("main-4f2a", "between", "version main-4f2a was not measured"),
         ("0.12.0", "measured", ""),
         ("0.12", "measured", ""),
