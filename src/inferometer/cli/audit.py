@@ -25,6 +25,18 @@ if TYPE_CHECKING:
     from inferometer.store import Store
 
 
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Leave garbage collection out: it takes a third of an audit, which makes many objects and no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 @click.command("audit")
 @click.option("--ledger", "ledger_file", type=click.Path(), metavar="FILE", help="A ledger.toml: training, contracts.")
 @click.option(
@@ -56,6 +68,7 @@ if TYPE_CHECKING:
 )
 @store_option
 @selection_options
+@collection_paused()
 def command(
     ledger_file: str | None,
     bill_files: tuple[str, ...],
@@ -89,7 +102,7 @@ def command(
     bills = [read_bill(path, rate) for path in bill_files]
     prices = load_prices(price_file)
     chosen = selection(since, until, where)
-    with collection_paused(), open_store(store_url, create=False) as store:
+    with open_store(store_url, create=False) as store:
         dataset = load_dataset(store, chosen, prices)
         if listed is not None:
             _list(dataset, knowledge_of(prices, ledger), listed, json_file)
@@ -142,18 +155,6 @@ def _list(dataset: Dataset, knowledge: Knowledge, id_: str, json_file: str | Non
 
     with write_whole(json_file) as stream:
         stream.write(document_text({"schema_version": 1, **document}) + "\n")
-
-
-@contextmanager
-def collection_paused() -> Iterator[None]:
-    """Leave garbage collection out: it takes a third of an audit, which makes many objects and no cycles."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _write(document: dict[str, Any], html_file: str | None, json_file: str | None, links: Links) -> None:
