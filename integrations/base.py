@@ -125,7 +125,7 @@ class Integration(ABC):
         if self._patches is not None:
             return
         if not self.installed:
-            raise MissingExtraError(f"instrument({self.name!r})", "all", self.distribution)
+            raise MissingExtraError(f"instrument({self.name!r})", None, self.distribution)
         self._check_version()
         patches = Patches()
         try:

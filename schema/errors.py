@@ -62,10 +62,11 @@ class UnknownNameError(UserError):
 
 
 class MissingExtraError(UserError):
-    """A command or function whose optional packages are not installed."""
+    """A command or function whose optional packages are not installed; a framework, which is none of our extras, too."""
 
-    def __init__(self, what: str, extra: str, package: str) -> None:
-        super().__init__(f"{what} needs the package {package!r}: pip install 'inferometer[{extra}]'")
+    def __init__(self, what: str, extra: str | None, package: str) -> None:
+        install = package if extra is None else f"'inferometer[{extra}]'"
+        super().__init__(f"{what} needs the package {package!r}: pip install {install}")
         self.what = what
         self.extra = extra
         self.package = package
