@@ -62,7 +62,7 @@ class UnknownNameError(UserError):
 
 
 class MissingExtraError(UserError):
-    """A command or function whose optional packages are not installed; a framework, which is none of our extras, too."""
+    """Optional packages are not installed; a framework is none of our extras, and has `extra` None."""
 
     def __init__(self, what: str, extra: str | None, package: str) -> None:
         install = package if extra is None else f"'inferometer[{extra}]'"
