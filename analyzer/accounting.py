@@ -234,7 +234,8 @@ def account_calls(
         _tally(tallies, keys.of_call(row)).add_call(row, priced)
         witness.see(row, priced)
         window.see(row.placement)
-        notes.update(priced.notes)
+        if priced.notes:
+            notes.update(priced.notes)
         if priced.reason:
             reasons[priced.reason] += 1
         if (span := (row.inference.trace_id, row.inference.span_id)) in charged:

@@ -108,9 +108,18 @@ _WHOLES: tuple[tuple[str, str, tuple[str, ...]], ...] = tuple(
 """(rate of what is left over, meter, rates of its parts), in the order of `PARTS`."""
 
 
+_SPLITS = frozenset(rate for _, _, splits in _WHOLES for rate in splits)
+
+
 def split_meters(meters: Meters, rates: Mapping[str, Rate]) -> list[tuple[str, str, int]]:
     """Return (rate, meter, tokens) for every priced part of a call's tokens."""
     parts = []
+    if _SPLITS.isdisjoint(rates):  # as of nearly all models
+        for whole, meter, _ in _WHOLES:
+            tokens = getattr(meters, meter)
+            if tokens and tokens > 0:
+                parts.append((whole, meter, tokens))
+        return parts
     for whole, meter, splits in _WHOLES:
         left = getattr(meters, meter)
         if not left:
