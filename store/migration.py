@@ -49,12 +49,18 @@ def migrate(engine: Engine, name: str, *, create: bool) -> str | None:
         The revision it had before; None for a new one.
 
     Raises:
-        StoreError: the database is not a store and may not become one, or is one of a newer version.
+        StoreError: the database is not a store and may not become one, is one of a newer version, or of an older one
+            that can only be read.
     """
     with engine.connect() as connection:
         found = _known_version(connection, name)
     if found is None and not create:
         raise StoreError(name, NONE_YET)
+    if found != HEAD and "immutable" in engine.url.query:
+        reason = (
+            f"is at revision {found}, this version reads {HEAD}, and it cannot be written here; upgrade a copy of it"
+        )
+        raise StoreError(name, reason)
     use_write_ahead_log(engine)
     if found == HEAD:
         return found

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -456,6 +457,18 @@ def test_a_store_on_a_read_only_medium_is_read_without_a_log(tmp_path: Path, mon
         with pytest.raises(StoreError, match="readonly"), store.transaction() as tx:
             tx.write(RecordBatch(spans=[Span(bytes(16), b"another.", "y")]))
     assert path.read_bytes() == before
+
+
+def test_an_older_store_on_a_read_only_medium_says_to_upgrade_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.sqlite"
+    open_store(str(path)).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE inferometer_version SET version_num = '0001'")
+    monkeypatch.setattr("inferometer.store.location.is_unchangeable", lambda path: True)
+    with pytest.raises(StoreError, match="is at revision 0001, this version reads"):
+        open_store(str(path), create=False)
 
 
 def test_only_a_store_that_cannot_change_and_has_no_log_is_read_without_locks(
