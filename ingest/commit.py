@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import is_
 from typing import TypeVar
 
 from inferometer.ingest.joins import sessions_to_join
@@ -124,17 +125,24 @@ def _commit(
         before.extend(tx.load_traces(joined))
     is_fresh = _is_fresh(before, batch)
     whole = batch if is_fresh else _united(before, batch)
+    is_known = not is_fresh and _is_same(whole, before)
     decisions = resolve(whole, moment)
     enriched = [*_enriched(whole, decisions), *name_models(whole, decisions)]
     if is_fresh and not enriched:
         return tx.write(batch, decisions), Decisions(), decisions
+    if is_known:  # all of it came before: what hangs beside the spans alone has to be looked at
+        left_out += len(batch.spans)
+        batch = replace(batch, spans=[], inferences=[], tool_calls=[])
     counts = tx.write(batch)
     counts = replace(counts, duplicates=counts.duplicates + left_out)
     if enriched:
         tx.write(RecordBatch(inferences=enriched))
     if touched:
         tx.apply(decisions)
-    return counts, resolve(before, moment) if compare and before.spans else Decisions(), decisions
+    was = Decisions()
+    if compare and before.spans:
+        was = decisions if is_known else resolve(before, moment)
+    return counts, was, decisions
 
 
 def _united(before: RecordBatch, batch: RecordBatch) -> RecordBatch:
@@ -149,6 +157,15 @@ def _united(before: RecordBatch, batch: RecordBatch) -> RecordBatch:
 def _is_fresh(before: RecordBatch, batch: RecordBatch) -> bool:
     """Return whether a batch brings whole new traces, each span once: then it is what the store will hold."""
     return not before.spans and len({(span.trace_id, span.span_id) for span in batch.spans}) == len(batch.spans)
+
+
+def _is_same(whole: RecordBatch, before: RecordBatch) -> bool:
+    """Return whether nothing was added to what the store holds: what is equal is the stored record itself."""
+    for name in ("spans", "inferences", "tool_calls"):
+        one, other = getattr(whole, name), getattr(before, name)
+        if len(one) != len(other) or not all(map(is_, one, other)):
+            return False
+    return True
 
 
 def _merged(records: list[Record], merge: Callable[[Record, Record], Record]) -> list[Record]:

@@ -5,7 +5,7 @@ Which of two wins does not depend on which came first, so that every order of ar
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from inferometer.schema.records import Inference, Span, SpanKind, Status, ToolCall, UsageSource
@@ -13,12 +13,15 @@ from inferometer.store.encoding import dump_json
 
 Record = TypeVar("Record", Span, Inference, ToolCall)
 
+_NAMES = {kind: tuple(entry.name for entry in fields(kind)) for kind in (Span, Inference, ToolCall)}
 _STATUS_ORDER = {Status.UNSET: 0, Status.OK: 1, Status.ERROR: 2}
 _SOURCE_ORDER = {UsageSource.ABSENT: 0, UsageSource.ESTIMATED: 1, UsageSource.COUNTED: 2, UsageSource.PROVIDER: 3}
 
 
 def merge_spans(one: Span, other: Span) -> Span:
     """Return one span from two views of it: the later normaliser's, else the ended one, else the richer one leads."""
+    if one == other:
+        return one
     lead, rest = _ordered(one, other, _span_rank)
     merged = filled(lead, rest)
     merged.kind = rest.kind if lead.kind is SpanKind.OTHER else lead.kind
@@ -35,6 +38,8 @@ def merge_spans(one: Span, other: Span) -> Span:
 
 def merge_inferences(one: Inference, other: Inference) -> Inference:
     """Return one inference from two views of it; the meters are those of the better source, else the larger ones."""
+    if one == other:
+        return one
     lead, rest = _ordered(one, other, _inference_rank)
     merged = filled(lead, rest)
     # never meters of one view beside those of another: they may count cached tokens differently
@@ -47,6 +52,8 @@ def merge_inferences(one: Inference, other: Inference) -> Inference:
 
 def merge_tool_calls(one: ToolCall, other: ToolCall) -> ToolCall:
     """Return one tool call from two views of it."""
+    if one == other:
+        return one
     lead, rest = _ordered(one, other, lambda call: (call.result_tokens or -1, call.duration_ns or -1))
     merged = filled(lead, rest)
     merged.reasons = _union(lead.reasons, rest.reasons)
@@ -63,23 +70,30 @@ def _inference_rank(call: Inference) -> tuple[Any, ...]:
 
 def _ordered(one: Record, other: Record, rank: Any) -> tuple[Record, Record]:
     first, second = rank(one), rank(other)
-    if first == second:
-        first, second = _text(one), _text(other)
-    return (one, other) if first >= second else (other, one)
+    leads = _reads_later(one, other) if first == second else first > second
+    return (one, other) if leads else (other, one)
 
 
-def _text(record: Any) -> str:
-    return dump_json([repr(getattr(record, entry.name)) for entry in fields(record)])
+def _reads_later(one: Record, other: Record) -> bool:
+    """Return whether a record's text comes after another's, by the first field in which they differ."""
+    for name in _NAMES[type(one)]:
+        mine, theirs = getattr(one, name), getattr(other, name)
+        if mine is not theirs and (type(mine) is not type(theirs) or mine != theirs):
+            first, second = dump_json([repr(mine)]), dump_json([repr(theirs)])
+            if first != second:
+                return first > second
+    return True
 
 
 def filled(lead: Record, rest: Record) -> Record:
     """Return the leading record with what it does not know taken from the other."""
-    merged = replace(lead)
-    for entry in fields(lead):
-        value = getattr(lead, entry.name)
-        if value is None or value == [] or value == {}:
-            setattr(merged, entry.name, getattr(rest, entry.name))
-    return merged
+    values = []
+    for name in _NAMES[type(lead)]:
+        value = getattr(lead, name)
+        if value is None or (not value and isinstance(value, (list, dict))):
+            value = getattr(rest, name)
+        values.append(value)
+    return type(lead)(*values)
 
 
 def _union(first: list[str], second: list[str]) -> list[str]:
