@@ -1,9 +1,10 @@
 """Mooncake traces: one JSON line a call, with the ids of its 512-token prefix blocks.
 
-``mooncake`` has ``timestamp`` (ms since the first call), ``input_length``, ``output_length`` and ``hash_ids`` (equal
-leading ids are a shared prefix; a trailing partial block has an id too). ``agentic-mooncake`` adds ``session_id``,
-``request_id``, ``wait_for`` (requests that have to end before), ``delay`` and ``tool_wait_ms`` (ms after they have):
-version 1 of that format, as the header of version 2 is not public.
+``mooncake`` has ``timestamp`` (ms since the first call; of sessions without a date, since the begin of each, which is
+counted), ``input_length``, ``output_length`` and ``hash_ids`` (equal leading ids are a shared prefix; a trailing
+partial block has an id too). ``agentic-mooncake`` adds ``session_id``, ``request_id``, ``wait_for`` (requests that have
+to end before), ``delay`` and ``tool_wait_ms`` (ms after they have): version 1 of that format, as the header of version
+2 is not public.
 
 Source: kvcache-ai/Mooncake FAST25-release; ai-dynamo/dynamo, the loaders of its replay.
 """
@@ -14,6 +15,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
+from inferometer.schema.moments import is_date
 from inferometer.schema.records import DependencyKind, Inference
 from inferometer.schema.rows import InferenceRow
 from inferometer.schema.selection import Selection
@@ -50,17 +52,24 @@ class BlockIds:
         return [self._ids.setdefault(key, len(self._ids)) for key in keys]
 
 
-def write_mooncake(store: Store, selection: Selection, target: TextIO, *, agentic: bool = False) -> int:
-    """Write the billable calls whose input and output are known, in order of their start; return their number."""
-    count = 0
-    for line in mooncake_lines(store.inferences(selection, with_prefix=True), agentic=agentic):
+def write_mooncake(store: Store, selection: Selection, target: TextIO, *, agentic: bool = False) -> dict[str, int]:
+    """Write the billable calls whose input and output are known, in order of their start.
+
+    Returns:
+        ``calls`` written, and ``calls_without_date`` of them, whose sessions all begin at the trace's begin.
+    """
+    counts = {"calls": 0, "calls_without_date": 0}
+    for row, line in mooncake_lines(store.inferences(selection, with_prefix=True), agentic=agentic):
         target.write(json.dumps(line, separators=(",", ":")) + "\n")
-        count += 1
-    return count
+        counts["calls"] += 1
+        counts["calls_without_date"] += not is_date(row.placement.start_ns)
+    return counts
 
 
-def mooncake_lines(rows: Iterable[InferenceRow], *, agentic: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the lines of calls given in order of their start; times count from the first of them."""
+def mooncake_lines(
+    rows: Iterable[InferenceRow], *, agentic: bool = False
+) -> Iterator[tuple[InferenceRow, dict[str, Any]]]:
+    """Yield calls given in order of their start with their lines; times count from the first that has a date."""
     blocks = BlockIds(BLOCK_TOKENS)
     first: int | None = None
     for row in rows:
@@ -68,16 +77,17 @@ def mooncake_lines(rows: Iterable[InferenceRow], *, agentic: bool = False) -> It
         input_tokens = call.meters.input_total
         if input_tokens is None or call.meters.output is None or placement.start_ns is None:
             continue
-        first = placement.start_ns if first is None else first
+        if first is None and is_date(placement.start_ns):
+            first = placement.start_ns
         line: dict[str, Any] = {
-            "timestamp": (placement.start_ns - first) // _MILLISECOND,
+            "timestamp": (placement.start_ns - (first or 0)) // _MILLISECOND,
             "input_length": input_tokens,
             "output_length": call.meters.output,
             "hash_ids": blocks.ids_of(call, -(-input_tokens // BLOCK_TOKENS)),
         }
         if agentic:
             line |= _agentic(row)
-        yield line
+        yield row, line
 
 
 def _agentic(row: InferenceRow) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def _session(
     blocks = BlockIds(_block_tokens(by_run, runs))
     entries: list[tuple[int, dict[str, Any]]] = []
     begin = min(
-        (row.placement.start_ns for run in runs for row in by_run[run.run_id] if row.placement.start_ns), default=0
+        (start_ns for run in runs for row in by_run[run.run_id] if (start_ns := row.placement.start_ns) is not None),
+        default=0,
     )
     written: list[InferenceRow] = []
     for run in runs:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from inferometer.analyzer.accounting import Group, account
+from inferometer.analyzer.workload import load_workload
 from inferometer.exporters.focus import COLUMNS, write_focus
 from inferometer.exporters.mooncake import BlockIds, write_mooncake
 from inferometer.exporters.otlp_file import write_otlp
@@ -222,15 +223,40 @@ def test_weka_files_come_back_as_they_were(tmp_path: Path, shared: Path) -> None
         assert sorted(calls(again["requests"]), key=repr) == sorted(calls(original["requests"]), key=repr)
 
 
+def test_weka_sessions_wait_as_they_did(tmp_path: Path, shared: Path) -> None:
+    with open_store(str(tmp_path / "real.sqlite")) as real:
+        import_paths(real, [str(shared / "data" / "sessions" / "kv-cache-tester")])
+        write_weka(real, EVERYTHING, tmp_path / "weka")
+        before = load_workload(real, EVERYTHING)
+    with open_store(str(tmp_path / "again.sqlite")) as again:
+        import_paths(again, [str(tmp_path / "weka")])
+        after = load_workload(again, EVERYTHING)
+    assert after.warnings == before.warnings
+
+
 def test_mooncake_names_shared_blocks_alike(store: Store) -> None:
     target = io.StringIO()
-    assert write_mooncake(store, EVERYTHING, target) == 6
+    assert write_mooncake(store, EVERYTHING, target) == {"calls": 6, "calls_without_date": 0}
     lines = [json.loads(line) for line in target.getvalue().splitlines()]
     assert [set(line) for line in lines] == [{"timestamp", "input_length", "output_length", "hash_ids"}] * 6
     assert [line["timestamp"] for line in lines[:3]] == [0, 9000, 21000]
     assert all(len(line["hash_ids"]) == -(-line["input_length"] // 512) for line in lines)
     assert lines[0]["hash_ids"][0] == lines[1]["hash_ids"][0] == lines[2]["hash_ids"][0]
     assert lines[0]["hash_ids"][0] != lines[3]["hash_ids"][0]
+
+
+def test_mooncake_counts_dated_calls_from_the_first_of_them_and_others_from_their_session(tmp_path: Path) -> None:
+    starts = [0, 3 * SECOND, START_NS, START_NS + SECOND]
+    with open_store(str(tmp_path / "store.sqlite")) as opened:
+        for number, start_ns in enumerate(starts, start=1):
+            span = Span(bytes([number]) * 16, b"callspan", "chat", SpanKind.INFERENCE, start_ns=start_ns)
+            call = Inference(span.trace_id, b"callspan", "openai", "gpt-4o", meters=Meters(input_fresh=10, output=5))
+            with opened.transaction() as tx:
+                commit(tx, RecordBatch(spans=[span], inferences=[call]))
+        target = io.StringIO()
+        counts = write_mooncake(opened, EVERYTHING, target)
+    assert counts == {"calls": 4, "calls_without_date": 2}
+    assert [json.loads(line)["timestamp"] for line in target.getvalue().splitlines()] == [0, 3000, 0, 1000]
 
 
 def test_agentic_mooncake_says_what_a_call_waits_for(store: Store) -> None:

@@ -90,4 +90,4 @@ def _export(
             return {"spans": write_otlp(store, chosen, stream)}
         from inferometer.exporters.mooncake import write_mooncake
 
-        return {"calls": write_mooncake(store, chosen, stream, agentic=format_name == "agentic-mooncake")}
+        return write_mooncake(store, chosen, stream, agentic=format_name == "agentic-mooncake")
