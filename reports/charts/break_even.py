@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from inferometer.reports.charts.frame import rows, specification
+from inferometer.reports.charts.frame import DOLLARS, rows, specification
 
 
 def break_even(machines: Sequence[dict[str, Any]], billed_usd: float) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def break_even(machines: Sequence[dict[str, Any]], billed_usd: float) -> dict[st
                 "usd:Q",
                 title="US dollars for these calls",
                 scale=alt.Scale(type="log"),
-                axis=alt.Axis(format="$~s", tickCount=5, grid=False),
+                axis=alt.Axis(format=DOLLARS, tickCount=5, grid=False),
             ),
             color=alt.Color("machine:N", title=None, legend=alt.Legend(orient="top", symbolType="stroke")),
             tooltip=[

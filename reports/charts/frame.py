@@ -8,6 +8,10 @@ import altair as alt
 from altair.utils.schemapi import debug_mode
 
 HEIGHT = 240
+DOLLARS = "$,~r"
+"""Format of a logarithmic axis of dollars: with units of a thousand d3 would call ten cents 100m."""
+LEGEND_AND_AXIS_PX = 95
+"""About what a legend of two lines and the axis below take of a chart's height."""
 CHANGE = "ordinal"
 """The range of colours, which the page's theme sets, for a level, what raises it and what lowers it."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from inferometer.reports.charts.frame import rows, specification
+from inferometer.reports.charts.frame import DOLLARS, LEGEND_AND_AXIS_PX, rows, specification
 from inferometer.reports.charts.labels import offsets
 
 HEIGHT, PLOT_PX = 340, 560
@@ -30,11 +30,13 @@ def hardware_pareto(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Args:
         points: ``name``, ``seconds``, ``usd``, ``usd_low``, ``usd_high`` and ``confidence`` of each scenario.
     """
-    places = [(math.log(max(point["seconds"], 1e-9)), math.log(max(point["usd"], 1e-9))) for point in points]
-    lows, highs = (
-        math.log(max(pick(point[key] for point in points), 1e-9)) for pick, key in ((min, "usd_low"), (max, "usd_high"))
+    places = [(math.log10(max(point["seconds"], 1e-9)), math.log10(max(point["usd"], 1e-9))) for point in points]
+    # the axis of dollars is drawn from a power of ten to another
+    low = math.floor(math.log10(max(min(point["usd_low"] for point in points), 1e-9)))
+    high = math.ceil(math.log10(max(max(point["usd_high"] for point in points), 1e-9)))
+    shifts = offsets(
+        places, [point["name"] for point in points], HEIGHT - LEGEND_AND_AXIS_PX, (low, high), width_px=PLOT_PX
     )
-    shifts = offsets(places, [point["name"] for point in points], HEIGHT, (lows, highs), width_px=PLOT_PX)
     labelled = [{**point, "dy": dy} for point, dy in zip(points, shifts, strict=True)]
     across = alt.X("seconds:Q", title="Median run, seconds", scale=alt.Scale(type="log", nice=False, padding=40))
     base = alt.Chart(rows(labelled)).encode(x=across)
@@ -43,7 +45,7 @@ def hardware_pareto(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "usd_low:Q",
             title="US dollars for these calls",
             scale=alt.Scale(type="log"),
-            axis=alt.Axis(format="$~s", tickCount=5, grid=False),
+            axis=alt.Axis(format=DOLLARS, tickCount=5, grid=False),
         ),
         y2="usd_high:Q",
     )

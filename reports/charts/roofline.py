@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from inferometer.reports.charts.frame import rows, specification
+from inferometer.reports.charts.frame import LEGEND_AND_AXIS_PX, rows, specification
 from inferometer.reports.charts.labels import BELOW, offsets
 
 TERA = 1e12
@@ -78,7 +78,7 @@ def roofline_chart(roofline: dict[str, Any]) -> dict[str, Any]:
 def _names(points: list[dict[str, Any]], least: float, most: float) -> list[alt.Chart]:
     """Return the points' labels: under the roof, to the left of what lies in the right third of the chart."""
     places = [(math.log(point["intensity"]), math.log(point["tflops"])) for point in points]
-    shifts = offsets(places, [point["name"] for point in points], HEIGHT, TFLOPS, steps=BELOW)
+    shifts = offsets(places, [point["name"] for point in points], HEIGHT - LEGEND_AND_AXIS_PX, TFLOPS, steps=BELOW)
     layers = []
     for point, dy in zip(points, shifts, strict=True):
         is_right = math.log(point["intensity"] / least) > 0.7 * math.log(most / least)
@@ -99,7 +99,7 @@ def _training(runs: list[dict[str, Any]]) -> list[alt.Chart]:
     )
     rule = alt.Chart(rows(levels)).mark_rule(strokeDash=[4, 4]).encode(y="tflops:Q")
     places = [(0.0, math.log(level["tflops"])) for level in levels]
-    shifts = offsets(places, [level["name"] for level in levels], HEIGHT, TFLOPS)
+    shifts = offsets(places, [level["name"] for level in levels], HEIGHT - LEGEND_AND_AXIS_PX, TFLOPS)
     labels = [
         alt.Chart(rows([level]))
         .mark_text(align="left", dx=4, dy=dy)
