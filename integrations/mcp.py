@@ -6,7 +6,6 @@ here. A client's and a server's span of one call are counted once when they are 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,12 +35,10 @@ class McpIntegration(Integration):
 
     def hook(self, module: Any, patches: Patches) -> bool | None:
         """Patch the client's session, and the server on which both of the SDK's ways to write one rest."""
-        carries_context = not self._version().startswith("1.")
-        if not carries_context:
+        if self._version().startswith("1."):
+            patches.wrap(module.ClientSession, "send_request", _hook_send_request)
             patches.when_imported("mcp.server.lowlevel.server", _patch_server)
-        return patches.wrap(
-            module.ClientSession, "call_tool", lambda original: _hook_call_tool(original, carries_context)
-        )
+        return patches.wrap(module.ClientSession, "call_tool", _hook_call_tool)
 
 
 def integration() -> Integration:
@@ -49,9 +46,27 @@ def integration() -> Integration:
     return McpIntegration()
 
 
-def _hook_call_tool(original: Callable[..., Any], carries_context: bool) -> Callable[..., Any]:
-    takes_meta = "meta" in inspect.signature(original).parameters
+def _hook_send_request(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def send_request(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        if recording.active is not None:
+            try:
+                _carry_context(request.root.params)
+            except Exception as error:
+                report("mcp context", error)
+        return await original(self, request, *args, **kwargs)
 
+    return send_request
+
+
+def _carry_context(params: Any) -> None:
+    carrier: dict[str, str] = {}
+    inject(carrier)
+    if carrier and params is not None:
+        said = params.meta.model_dump(exclude_none=True) if params.meta is not None else {}
+        params.meta = type(params).Meta(**{**said, **carrier})
+
+
+def _hook_call_tool(original: Callable[..., Any]) -> Callable[..., Any]:
     async def call_tool(self: Any, name: str, arguments: Any = None, *args: Any, **kwargs: Any) -> Any:
         if recording.active is None:
             return await original(self, name, arguments, *args, **kwargs)
@@ -62,10 +77,6 @@ def _hook_call_tool(original: Callable[..., Any], carries_context: bool) -> Call
         span = outer if activity is None else activity.open()
         if activity is None:
             span.set_attribute(names.MCP_METHOD, METHOD)
-        if not carries_context and takes_meta:
-            meta = dict(kwargs.get("meta") or {})
-            inject(meta)
-            kwargs["meta"] = meta
         try:
             result = await original(self, name, arguments, *args, **kwargs)
         except BaseException as error:

@@ -31,7 +31,7 @@ def _fastmcp() -> Any:
 
     server = FastMCP("shop")
     server.tool("look")(_look)
-    return server
+    return server._mcp_server  # earlier releases connect to nothing else
 
 
 def _low_level() -> Any:
