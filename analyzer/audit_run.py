@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import nsmallest
 from typing import Any
 
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
@@ -97,7 +98,7 @@ def _bar(span: Span, depth: int, origin_ns: int, call: CostedCall | None) -> dic
 
 def costliest_calls(dataset: Dataset, limit: int = 50) -> list[dict[str, Any]]:
     """Return the calls that cost most, with what it takes to find them again."""
-    ranked = sorted(dataset.calls, key=lambda call: (-call.weighted_cost_usd, -call.input_tokens, call.key))[:limit]
+    ranked = nsmallest(limit, dataset.calls, key=lambda call: (-call.weighted_cost_usd, -call.input_tokens, call.key))
     return [
         {
             "trace_id": call.inference.trace_id.hex(),

@@ -31,7 +31,9 @@ def caching_proposals(examined: Examined) -> list[Proposal]:
     """Return the caching proposals that the calls give reason for."""
     found = []
     calls = examined.dataset.calls
-    assumed = assumed_chains(threads(call for call in calls if _explicit_rule(call, examined.cache_rule) is not None))
+    unknown = [call for call in calls if call.prefix is None and _explicit_rule(call, examined.cache_rule)]
+    busy = {_group(call) for call in calls if _uses_cache(call)} if unknown else set()
+    assumed = assumed_chains(threads(call for call in unknown if _group(call) not in busy))
     explicit = [call for call in calls if _has_chain(call, assumed) and _explicit_rule(call, examined.cache_rule)]
     if explicit:
         found.append(_prompt_caching(examined, explicit, assumed))
@@ -47,6 +49,16 @@ def _explicit_rule(call: CostedCall, rule_of: RuleOf) -> CacheRule | None:
     """Return the rule of a provider that has to be asked to cache; None where there is none."""
     rule = rule_of(call)
     return None if rule is None or rule.automatic else rule
+
+
+def _group(call: CostedCall) -> Group:
+    """Return whom caching is turned on for: an agent's calls to a model."""
+    return call.placement.agent_name, call.model
+
+
+def _uses_cache(call: CostedCall) -> bool:
+    meters = call.meters
+    return bool(meters.cache_read or meters.cache_write_5m or meters.cache_write_1h)
 
 
 def _has_chain(call: CostedCall, assumed: Assumed) -> bool:
@@ -121,11 +133,11 @@ def cached(
     members: dict[Group, dict[CacheRule, list[int]]] = defaultdict(lambda: defaultdict(list))
     busy: set[Group] = set()
     for index, call in enumerate(calls):
-        group = call.placement.agent_name, call.model
-        meters = call.meters
-        if meters.cache_read or meters.cache_write_5m or meters.cache_write_1h:
+        group = _group(call)
+        unsure = call.meters.cache_read is None or call.prefix is None
+        if _uses_cache(call):
             busy.add(group)
-        elif not (policy == "low" and (meters.cache_read is None or call.prefix is None)) and _has_chain(call, assumed):
+        elif not (policy == "low" and unsure) and _has_chain(call, assumed):
             rule = _explicit_rule(call, rule_of)
             if rule is not None:
                 members[group][rule].append(index)

@@ -89,7 +89,7 @@ def assumed_chains(conversations: Iterable[Sequence[CostedCall]]) -> dict[tuple[
     A context is taken to grow while inputs do not get shorter; a shorter one begins anew. Conversations share nothing.
 
     Args:
-        conversations: calls of one conversation each, in order; those with a chain of their own get none.
+        conversations: calls without a chain, of one conversation each, in order.
     """
     found: dict[tuple[bytes, bytes], PrefixChain] = {}
     first = 0
@@ -100,9 +100,7 @@ def assumed_chains(conversations: Iterable[Sequence[CostedCall]]) -> dict[tuple[
                 hashes = np.arange(first, first + blocks[-1], dtype="<u8").tobytes()
                 first += blocks[-1]
                 for call, length in zip(context, blocks, strict=True):
-                    if call.prefix is None:
-                        chain = PrefixChain(hashes[: 8 * length], ASSUMED_BLOCK_TOKENS, "assumed", "assumed")
-                        found[call.key] = chain
+                    found[call.key] = PrefixChain(hashes[: 8 * length], ASSUMED_BLOCK_TOKENS, "assumed", "assumed")
     return found
 
 

@@ -428,3 +428,9 @@ def test_calls_that_state_their_own_prefix_are_not_estimated_over() -> None:
     found = recommended(same_prefix())["prompt_caching"]
     assert found.confidence == "recount"
     assert not any("no prefix hashes" in condition for condition in found.preconditions)
+
+
+def test_an_agent_that_caches_already_is_not_estimated_over() -> None:
+    work = without_hashes(6400, 7500, 8700)
+    work.call(work.runs[0], 40, 5, input_fresh=100, cache_read=8700, output=0)
+    assert "prompt_caching" not in recommended(work)
