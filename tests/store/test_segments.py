@@ -75,6 +75,29 @@ def test_a_conversation_stores_each_block_once(tmp_path: Path) -> None:
     assert stored == 290
 
 
+def test_a_call_keeps_its_whole_chain_where_what_came_before_it_is_not_selected(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "store.sqlite")) as store:
+        for turn in range(1, 6):
+            span_id, at_ns = turn.to_bytes(8, "big"), turn * 1_000
+            with store.transaction() as tx:
+                tx.write(
+                    RecordBatch(
+                        spans=[Span(bytes(16), span_id, "x", start_ns=at_ns, end_ns=at_ns)],
+                        inferences=[
+                            Inference(
+                                bytes(16),
+                                span_id,
+                                request_model=f"model-{turn}",
+                                prefix=chain_of(list(range(turn * 10))),
+                            )
+                        ],
+                    )
+                )
+        for selection in (Selection(since_ns=5_000), Selection(where=(("model", "model-5"),))):
+            [row] = store.inferences(selection, with_prefix=True)
+            assert row.inference.prefix == chain_of(list(range(50)))
+
+
 @given(st.binary(max_size=64), st.binary(max_size=64), st.binary(max_size=64))
 def test_shared_blocks_are_found_by_bisection(head: bytes, one: bytes, other: bytes) -> None:
     first, second = chain_of(list(head + one)).hashes, chain_of(list(head + other)).hashes
