@@ -114,7 +114,7 @@ def test_export_writes_to_stdout_or_to_a_file(store_path: str, tmp_path: Path) -
     assert [json.loads(line)["input_length"] for line in lines] == [10, 10]
     target = tmp_path / "out.jsonl"
     summary = document("export", "--to", "mooncake", "--out", str(target), "--store", store_path)
-    assert summary["counts"] == {"calls": 2}
+    assert summary["counts"] == {"calls": 2, "calls_without_date": 2}
     assert target.read_text().splitlines() == lines
 
 
