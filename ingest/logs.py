@@ -15,6 +15,7 @@ from typing import Any
 from inferometer.ingest.normalise import normalise
 from inferometer.ingest.otlp import Encoding, attributes_of, message_attributes, read_id, read_time
 from inferometer.ingest.raw import RawEvent, RawSpan, resource_of
+from inferometer.ingest.values import as_list, as_mapping
 from inferometer.schema import attributes as ours
 from inferometer.schema.errors import InputError
 from inferometer.schema.ids import SPAN_ID_BYTES, TRACE_ID_BYTES, derived_span_id, derived_trace_id
@@ -210,10 +211,10 @@ def _records_of_json(document: Any, warnings: Counter[str]) -> Iterator[_Record]
         resource_part = group.get("resource")
         pairs = resource_part.get("attributes") if isinstance(resource_part, dict) else None
         resource = resource_of(attributes_of(pairs, warnings))
-        for part in group.get("scopeLogs") or ():
+        for part in as_list(group.get("scopeLogs")):
             scope_part = part.get("scope") if isinstance(part, dict) else None
             scope = scope_part.get("name") if isinstance(scope_part, dict) else None
-            for record in (part.get("logRecords") or ()) if isinstance(part, dict) else ():
+            for record in as_list(as_mapping(part).get("logRecords")):
                 if isinstance(record, dict):
                     yield _record_of_json(record, resource, scope, warnings)
                 else:

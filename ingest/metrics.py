@@ -13,6 +13,7 @@ from typing import Any
 from inferometer.ingest.otlp import Encoding, attributes_of, message_attributes, read_time
 from inferometer.ingest.raw import resource_of
 from inferometer.ingest.retention import MAX_NAME, clean, is_name
+from inferometer.ingest.values import as_list, as_mapping
 from inferometer.schema.errors import InputError
 from inferometer.schema.records import RecordBatch, Resource, ServingSample
 
@@ -63,8 +64,8 @@ def _samples_of_json(document: Any, warnings: Counter[str]) -> Iterator[ServingS
             continue
         pairs = (group.get("resource") or {}).get("attributes") if isinstance(group.get("resource"), dict) else None
         resource = resource_of(attributes_of(pairs, warnings))
-        for part in group.get("scopeMetrics") or ():
-            for metric in (part.get("metrics") or ()) if isinstance(part, dict) else ():
+        for part in as_list(group.get("scopeMetrics")):
+            for metric in as_list(as_mapping(part).get("metrics")):
                 if isinstance(metric, dict) and isinstance(metric.get("name"), str):
                     yield from _samples_of_metric(metric, resource, warnings)
 
@@ -76,7 +77,7 @@ def _samples_of_metric(metric: dict[str, Any], resource: Resource, warnings: Cou
         return
     for kind in ("gauge", "sum", "histogram", "exponentialHistogram"):
         data = metric.get(kind)
-        for point in (data.get("dataPoints") or ()) if isinstance(data, dict) else ():
+        for point in as_list(as_mapping(data).get("dataPoints")):
             if not isinstance(point, dict):
                 warnings["not_an_object"] += 1
                 continue

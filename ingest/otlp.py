@@ -28,6 +28,7 @@ MAX_TIME_NS = 2**63 - 1
 MAX_DEPTH = 16
 """Nested attribute values below this depth are left out."""
 
+_TEXT = frozenset({str})
 _NOTHING = {TRACE_ID_BYTES: bytes(TRACE_ID_BYTES), SPAN_ID_BYTES: bytes(SPAN_ID_BYTES)}
 _KINDS = (None, "internal", "server", "client", "producer", "consumer")
 _KIND_NAMES = {f"SPAN_KIND_{name.upper()}": name for name in _KINDS if name}
@@ -187,6 +188,10 @@ def attributes_of(pairs: Any, warnings: Counter[str]) -> dict[str, Any]:
                 found[pair["key"]] = _any_value(value, warnings, 0)
         except (KeyError, TypeError, ValueError):
             warnings["broken_attributes"] += 1
+    if not _TEXT.issuperset(map(type, found)):
+        named = {key: value for key, value in found.items() if type(key) is str}
+        warnings["broken_attributes"] += len(found) - len(named)
+        return named
     return found
 
 

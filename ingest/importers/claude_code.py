@@ -65,7 +65,7 @@ class _Reader:
         self.threads: dict[str | None, _Thread] = {}
 
     def read(self, entry: dict[str, Any]) -> None:
-        kind = entry.get("type")
+        kind = as_name(entry.get("type"))
         message = as_mapping(entry.get("message"))
         agent = self._agent(entry)
         thread = self.threads.setdefault(agent, _Thread())

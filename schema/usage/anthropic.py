@@ -94,11 +94,11 @@ def read_stream(events: Iterable[Mapping[str, Any]]) -> BodyUsage:
             delta = mapping_of(event.get("delta"))
             for key in ("text", "thinking", "partial_json"):
                 if isinstance(delta.get(key), str):
-                    texts.setdefault(event.get("index"), []).append(delta[key])
+                    texts.setdefault(str(event.get("index")), []).append(delta[key])
         elif kind == "content_block_start":
             name = text_of(mapping_of(event.get("content_block")).get("name"))
             if name:
-                texts.setdefault(event.get("index"), []).append(name)
+                texts.setdefault(str(event.get("index")), []).append(name)
     body = read_usage(usage) if usage else BodyUsage(semantics=SEMANTICS)
     body.model, body.response_id, body.finish_reason = head.model, head.response_id, head.finish_reason
     body.texts = ["".join(parts) for parts in texts.values()]

@@ -123,16 +123,17 @@ def read_stream(events: Iterable[Mapping[str, Any]]) -> BodyUsage:
 def _read_family(answer: Mapping[str, Any]) -> BodyUsage:
     """Return what the bodies of Titan, Llama, Jurassic and of embedding models say."""
     body = BodyUsage(semantics=SEMANTICS)
-    results = answer.get("results")
+    given = answer.get("results")
+    results = given if isinstance(given, list) else []
     if "inputTextTokenCount" in answer:
-        outputs = [count_of(mapping_of(each).get("tokenCount")) for each in results or ()] if results else []
+        outputs = [count_of(mapping_of(each).get("tokenCount")) for each in results]
         body.meters = Meters(
             input_fresh=count_of(answer["inputTextTokenCount"]),
             output=sum(count or 0 for count in outputs) if outputs else 0,
         )
         if "embedding" in answer or "embeddingsByType" in answer:
             body.operation = Operation.EMBEDDING
-        for each in results or ():
+        for each in results:
             body.finish_reason = text_of(mapping_of(each).get("completionReason")) or body.finish_reason
             body.texts += [text] if (text := text_of(mapping_of(each).get("outputText"))) else []
     elif "prompt_token_count" in answer or "generation_token_count" in answer:
@@ -143,7 +144,8 @@ def _read_family(answer: Mapping[str, Any]) -> BodyUsage:
         body.texts += [text] if (text := text_of(answer.get("generation"))) else []
     elif "prompt" in answer and "completions" in answer:
         tokens = mapping_of(answer["prompt"]).get("tokens")
-        completions = [mapping_of(mapping_of(each).get("data")) for each in answer["completions"] or ()]
+        told = answer["completions"]
+        completions = [mapping_of(mapping_of(each).get("data")) for each in told] if isinstance(told, list) else []
         lengths = [len(each["tokens"]) for each in completions if isinstance(each.get("tokens"), list)]
         body.meters = Meters(
             input_fresh=len(tokens) if isinstance(tokens, list) else None, output=sum(lengths) if lengths else None

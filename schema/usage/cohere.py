@@ -63,7 +63,7 @@ def read_stream(events: Iterable[Mapping[str, Any]]) -> BodyUsage:
         head.response_id = text_of(event.get("id")) or text_of(response.get("generation_id")) or head.response_id
         usage = mapping_of(response.get("meta")) or mapping_of(delta.get("usage")) or usage
         reason = text_of(event.get("finish_reason")) or text_of(delta.get("finish_reason"))
-        if kind in {"message-end", "stream-end"} or reason:
+        if kind in ("message-end", "stream-end") or reason:
             head.finish_reason, head.is_complete = reason or head.finish_reason, True
         text = event.get("text") or mapping_of(mapping_of(delta.get("message")).get("content")).get("text")
         if isinstance(text, str) and kind != "stream-end":

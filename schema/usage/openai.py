@@ -109,7 +109,7 @@ def read_stream(events: Iterable[Mapping[str, Any]]) -> BodyUsage:
             part = BodyUsage()
             _read_message(mapping_of(choice.get("delta")), part)
             _add_text(choice.get("text"), part)
-            texts.setdefault(choice.get("index"), []).extend(part.texts)
+            texts.setdefault(str(choice.get("index")), []).extend(part.texts)
     body = read_usage(usage) if usage else BodyUsage()
     body.model, body.response_id, body.service_tier = head.model, head.response_id, head.service_tier
     body.finish_reason, body.is_complete, body.operation = head.finish_reason, head.is_complete, head.operation

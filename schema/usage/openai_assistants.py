@@ -43,7 +43,7 @@ def read_stream(events: Iterable[Mapping[str, Any]]) -> BodyUsage:
             for part in content if isinstance(content, list) else ():
                 text = text_of(mapping_of(mapping_of(part).get("text")).get("value"))
                 if text:
-                    texts.setdefault(event.get("id"), []).append(text)
+                    texts.setdefault(str(event.get("id")), []).append(text)
     body = read_body(last)
     body.texts = ["".join(parts) for parts in texts.values()]
     return body

@@ -57,7 +57,7 @@ def read_stream(events: Iterable[Mapping[str, Any]]) -> BodyUsage:
         kind = str(event.get("type", ""))
         finished = finished or kind in {"response.completed", "response.incomplete", "response.failed"}
         if kind.endswith(".delta") and isinstance(event.get("delta"), str):
-            texts.setdefault(event.get("item_id"), []).append(event["delta"])
+            texts.setdefault(str(event.get("item_id")), []).append(event["delta"])
     body = read_body(last)
     body.is_complete = finished
     if texts:

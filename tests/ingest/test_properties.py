@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests.ingest.test_secrets import FILES
 
 from inferometer.ingest.commit import commit
 from inferometer.ingest.importing import import_paths
@@ -273,3 +274,34 @@ def test_no_file_raises_anything_but_our_errors(tmp_path_factory: pytest.TempPat
     with open_store(str(Path(path.parent, "store.db"))) as store:
         report = import_paths(store, [path], now_ns=NOW)
     assert report.files + len(report.failed) == 1
+
+
+ODD = [None, True, -1, 2**70, 1e300, "", "x", [], {}, [[]], {"a": {}}, ["a"], "\0"]
+
+
+def mutated(value: Any, chance: random.Random) -> Any:
+    """The same with some of it replaced by what nobody foresaw."""
+    if isinstance(value, dict):
+        return {key: mutated(inner, chance) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [mutated(inner, chance) for inner in value]
+    return value if chance.random() > 0.1 else chance.choice(ODD)
+
+
+@given(st.integers(0, 2**32))
+@settings(QUICK, max_examples=8, phases=[Phase.generate])
+def test_no_odd_value_costs_a_file_its_other_records(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    """Files of each format with sound records, and after them the same with odd values in them."""
+    chance = random.Random(seed)
+    folder = tmp_path_factory.mktemp("files")
+    for name, content in FILES.items():
+        if name.endswith((".json", ".jsonl")):
+            documents = [json.loads(line) for line in content.split(b"\n")]
+            odd = [mutated(each, chance) for each in documents * 3]
+            if isinstance(documents[0], list):
+                documents, odd = [[*documents[0], *(entry for each in odd for entry in each)]], []
+            (folder / name).write_text("\n".join(map(json.dumps, [*documents, *odd])))
+    with open_store(str(tmp_path_factory.mktemp("store") / "store.db")) as store:
+        report = import_paths(store, [folder], now_ns=NOW)
+    assert report.failed == []
+    assert report.files == len(FILES) - 2  # a trajectory is one document and a cassette YAML

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inferometer.schema.usage import READERS, endpoint_of, events_of, read_answer
 from inferometer.schema.usage.shapes import interface_of
@@ -45,6 +48,42 @@ def test_bodies_give_disjoint_meters(name: str) -> None:
     interface, body, expected = BODIES[name]
     assert interface_of(body) == interface
     assert READERS[interface][0](body).meters.as_dict() == expected
+
+
+ODD = [None, True, -1, 2**70, 1e300, float("nan"), "", "x", [], {}, [[]], {"a": {}}, ["a"], "\x00"]
+
+
+def mutated(value: Any, chance: random.Random) -> Any:
+    """The same with some of it left out or replaced by what nobody foresaw."""
+    if isinstance(value, dict):
+        return {key: mutated(inner, chance) for key, inner in value.items() if chance.random() > 0.05}
+    if isinstance(value, list):
+        return [mutated(inner, chance) for inner in value]
+    return value if chance.random() > 0.15 else chance.choice(ODD)
+
+
+EVENTS: list[dict[str, Any]] = [
+    {"id": "x", "model": "m", "choices": [{"index": 0, "delta": {"content": "a", "tool_calls": [{"function": {"name": "f"}}]}}]},
+    {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 9, "output_tokens": 1}}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a"}},
+    {"type": "response.output_text.delta", "item_id": "i", "delta": "a"},
+    {"type": "response.completed", "response": {"id": "r", "status": "completed", "output": [{"type": "message", "content": [{"text": "a"}]}]}},
+    {"object": "thread.message.delta", "id": "i", "delta": {"content": [{"text": {"value": "a"}}]}},
+    {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": {"billed_units": {"input_tokens": 1}}}},
+    {"contentBlockDelta": {"delta": {"text": "a"}, "contentBlockIndex": 0}},
+    {"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}]},
+]  # fmt: skip
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=150, deadline=None)
+def test_no_odd_body_or_event_raises_or_gives_less_than_nothing(seed: int) -> None:
+    chance = random.Random(seed)
+    bodies = [mutated(body, chance) for _, body, _ in BODIES.values()]
+    events = [mutated(event, chance) for event in EVENTS]
+    for read_body, read_stream in READERS.values():
+        for usage in (*map(read_body, bodies), read_stream([*events, *bodies]), read_stream(events)):
+            assert all(count >= 0 for count in usage.meters.as_dict().values())
 
 
 def sse(*events: dict[str, Any]) -> bytes:
