@@ -257,8 +257,8 @@ def report(name: str, load: Load, cpu: float, note: str = "") -> None:
     )
 
 
-def burst(template: Template, seconds: float) -> None:
-    """Acknowledged and on disk, normaliser on the same core with what is left of it."""
+def burst(template: Template, seconds: float) -> float:
+    """Rate acknowledged and on disk, normaliser on the same core with what is left of it."""
     bodies = prepare(template, int(seconds * 200_000))
     with tempfile.TemporaryDirectory() as name, sidecar(Path(name)) as (process, port, store):
         drive(port, "/v1/traces", prepare(template, 2000), 1)
@@ -269,6 +269,7 @@ def burst(template: Template, seconds: float) -> None:
         report(
             "sidecar, durable acks", load, cpu_s(process.pid) - before, f"RSS {rss} MB, stored {stored_spans(store):,}"
         )
+        return load.spans_per_s
 
 
 def sustained(template: Template, spans: int) -> float:
@@ -290,8 +291,8 @@ def sustained(template: Template, spans: int) -> float:
         return load.spans_per_s
 
 
-def rotel_burst(template: Template, binary: str, seconds: float) -> None:
-    """Rotel with its blackhole exporter: acknowledges from memory and keeps nothing."""
+def rotel_burst(template: Template, binary: str, seconds: float) -> float:
+    """Rate of rotel with its blackhole exporter: acknowledges from memory and keeps nothing."""
     port, grpc_port = free_port(), free_port()
     process = pinned(
         [
@@ -307,6 +308,7 @@ def rotel_burst(template: Template, binary: str, seconds: float) -> None:
         before = cpu_s(process.pid)
         load = drive(port, "/v1/traces", bodies, seconds)
         report("rotel, acks from memory", load, cpu_s(process.pid) - before, f"RSS {rss_mb(process.pid)[0]:.0f} MB")
+        return load.spans_per_s
     finally:
         process.kill()
         process.wait()
@@ -379,7 +381,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--sustained-spans", type=int, default=150_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rotel", default=shutil.which("rotel-agent"))
     parser.add_argument("--phoenix", default=shutil.which("phoenix"))
     parser.add_argument("--soak", type=float, default=0)
@@ -393,12 +395,16 @@ def main() -> None:
     )
     print(f"{SPANS_PER_REQUEST} spans of {template.bytes_per_span:.0f} B a request, {CONNECTIONS} connections")
     print("| what | spans/s | CPU us/span | p50 / p99 ms | refused | |\n|---|---|---|---|---|---|")
-    rates = []
+    rates, ratios = [], []
     for _ in range(options.rounds):
-        if options.rotel:
-            rotel_burst(template, options.rotel, options.seconds)
-        burst(template, options.seconds)
+        theirs = rotel_burst(template, options.rotel, options.seconds) if options.rotel else None
+        ours = burst(template, options.seconds)
+        if theirs is not None:
+            ratios.append(ours / theirs)
         rates.append(sustained(template, options.sustained_spans))
+    if ratios:
+        pairs = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"acknowledged and on disk over rotel's rate: median {statistics.median(ratios):.2f} of {pairs}")
     print(f"sustained median {statistics.median(rates):,.0f} spans/s")
     if options.phoenix:
         persisted = phoenix_persisted(template, options.phoenix, 30)
