@@ -251,11 +251,6 @@ class Dataset:
                 grouped[tool.placement.run_id].append(tool)
         return dict(grouped)
 
-    @cached_property
-    def run_by_id(self) -> dict[str, Run]:
-        """Runs by their id."""
-        return {run.run_id: run for run in self.runs}
-
     def version_of(self, run: Run) -> str | None:
         """Return the version of the agent that made a run: a tag of that name, else what its root states."""
         return run.tags.get("version") or self.stated_versions.get(run.run_id)

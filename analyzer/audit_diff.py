@@ -80,7 +80,7 @@ def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
                 "after": other,
                 "change": change,
                 "change_share": change / one if change is not None and one else None,
-                "better": _better(change, figure.lower_is_better, figure.unit),
+                "better": _better(change, figure.lower_is_better),
             }
         )
     return {
@@ -92,7 +92,7 @@ def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _better(change: float | None, lower_is_better: bool, unit: str) -> bool | None:
+def _better(change: float | None, lower_is_better: bool) -> bool | None:
     if not change:
         return None
     return (change < 0) is lower_is_better

@@ -96,7 +96,7 @@ def _bill(
     others = tuple(end.background_busy_s for end in ends)
     spans = tuple(end.makespan_s for end in ends)
     use = Use(_three(own), _three(others), _three(spans), deployment.replicas)
-    return bill(price, use, deployment.chips, scenario.payment, clocks.workload.recorded.cost_usd)
+    return bill(price, use, scenario.payment, clocks.workload.recorded.cost_usd)
 
 
 def _energy(
@@ -110,9 +110,7 @@ def _energy(
     for end in ends:
         busy_s = end.total("busy_s")
         idle_s = max(0.0, end.makespan_s * deployment.replicas - busy_s)
-        taken = energy(
-            deployment.step_model.hardware, deployment.chips, busy_s * chips, idle_s * chips, scenario.payment.pue
-        )
+        taken = energy(deployment.step_model.hardware, busy_s * chips, idle_s * chips, scenario.payment.pue)
         if taken is None:
             return None
         found.append(taken)

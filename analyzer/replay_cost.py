@@ -145,7 +145,7 @@ class Bill:
     break_even_utilisation: float | None
 
 
-def bill(price: HourlyPrice, use: Use, chips: int, payment: Payment, recorded_usd: Decimal | None) -> Bill:
+def bill(price: HourlyPrice, use: Use, payment: Payment, recorded_usd: Decimal | None) -> Bill:
     """Return the bill of a fleet's use.
 
     ``break_even_utilisation`` is the share of provisioned time that calls would have to fill for the fleet to cost what
@@ -190,7 +190,7 @@ class Energy:
     kwh_high: float
 
 
-def energy(hardware: Hardware, chips: int, busy_chip_s: float, idle_chip_s: float, pue: float | None) -> Energy | None:
+def energy(hardware: Hardware, busy_chip_s: float, idle_chip_s: float, pue: float | None) -> Energy | None:
     """Return the energy of chips that worked and idled for so many chip-seconds; None where their power is unknown.
 
     Formula: board limit x (busy share x working time + idle share x idle time) x overhead; the overhead is the

@@ -182,11 +182,6 @@ def _retain_all(attributes: Mapping[str, Any], dialect: Dialect | None) -> tuple
     return bounded, max(0, len(kept) - MAX_ATTRIBUTES)
 
 
-def is_content(key: str, dialect: Dialect | None) -> bool:
-    """Return whether a key holds what people or models said, or may."""
-    return verdicts_of((key,), dialect)[0][0] == _DROP
-
-
 def clean(text: str, limit: int) -> str:
     """Return text that every database takes: no NUL, no lone surrogate, at most ``limit`` characters."""
     if len(text) > limit:

@@ -88,11 +88,6 @@ class Recording:
         if self._on_provider is not None:
             self._on_provider(provider)
 
-    @property
-    def through_provider(self) -> bool:
-        """Whether spans go through the program's own provider."""
-        return self._tracer is not None
-
     def start(
         self,
         name: str,

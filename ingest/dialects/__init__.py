@@ -71,11 +71,6 @@ _KEYS_REMEMBERED = 4096
 _NONE = len(DIALECTS)
 
 
-def dialect_named(name: str | None) -> Dialect | None:
-    """Return a dialect by its name; None where no such one is known."""
-    return DIALECTS[_RANKS[name]] if name in _RANKS else None
-
-
 def dialect_of(scope: str | None, attributes: Mapping[str, Any]) -> Dialect | None:
     """Return the dialect of a span: by scope first, then by marker keys; None where nothing tells."""
     by_scope = _dialect_of_scope(scope) if scope else None

@@ -44,7 +44,7 @@ def _read_task(source: Source, task: dict[str, Any], place: int) -> RecordBatch:
     session.begin_run("run", next((found for entry in history if (found := iso_ns(entry.get("timestamp")))), None))
     model = as_name(as_mapping(metadata.get("llm_config")).get("model")) or source.options.model
     metrics = as_mapping(task.get("metrics"))
-    calls = _metered(session, metrics, model) or _costed(session, metrics, model) or _answered(session, history, model)
+    calls = _metered(session, metrics, model) or _costed(metrics, model) or _answered(history, model)
     for key, call, start_ns, end_ns in calls:
         session.add_call(key, call, start_ns, end_ns)
     _read_tools(session, history)
@@ -101,7 +101,7 @@ def _metered(session: Session, metrics: dict[str, Any], model: str | None) -> li
     return calls
 
 
-def _costed(session: Session, metrics: dict[str, Any], model: str | None) -> list[_Timed]:
+def _costed(metrics: dict[str, Any], model: str | None) -> list[_Timed]:
     """Return the calls of which only the cost is told."""
     calls: list[_Timed] = []
     for place, cost in enumerate(as_list(metrics.get("costs"))):
@@ -114,7 +114,7 @@ def _costed(session: Session, metrics: dict[str, Any], model: str | None) -> lis
     return calls
 
 
-def _answered(session: Session, history: list[dict[str, Any]], model: str | None) -> list[_Timed]:
+def _answered(history: list[dict[str, Any]], model: str | None) -> list[_Timed]:
     """Return a call for each action of the agent where nothing is told of usage or cost."""
     calls: list[_Timed] = []
     for place, entry in enumerate(history):

@@ -63,7 +63,9 @@ def test_what_the_first_half_promises_is_scored_on_the_second() -> None:
     examined = Examined(work.dataset(), lambda call: RULE)
     first, second = session_halves(examined.dataset)
     assert len(first.runs) == len(second.runs) == 6
-    assert {run.run_id for run in first.runs} | {run.run_id for run in second.runs} == set(examined.dataset.run_by_id)
+    assert {run.run_id for half in (first, second) for run in half.runs} == {
+        run.run_id for run in examined.dataset.runs
+    }
     (found,) = backtest(examined)
     # of n calls one writes at 1.25 and the others read at 0.1 of the price; both halves hold as many of each length
     share = sum(n - 1.25 - 0.1 * (n - 1) for n in (3, 4, 5)) / 12

@@ -209,7 +209,7 @@ def test_shares_of_all_tenants_and_idle_sum_to_the_bill(
     price = hourly_price(load_hardware("h100_sxm"), replicas, Payment())
     assert price is not None
     use = Use((own,) * 3, (others,) * 3, (makespan,) * 3, replicas)
-    found = bill(price, use, replicas, Payment(rental_unit_h=unit), None)
+    found = bill(price, use, Payment(rental_unit_h=unit), None)
     assert sum(found.shares_usd.values()) == found.by_basis["dedicated"].mid.quantize(Decimal("0.000001"))
     assert all(share >= Decimal("-0.000001") for share in found.shares_usd.values())
 
@@ -421,7 +421,7 @@ def test_energy_range_holds_what_was_measured(
     seconds = min(step.seconds(StepLoad(batch, batch, batch * 700)) / batch for batch in fits)
     board = replace(step.hardware, power=replace(step.hardware.power, all_in_w=step.hardware.power.board_w))  # type: ignore[type-var,union-attr]
     fast, slow = (
-        energy(board, tp, busy_chip_s=seconds * factor * tp, idle_chip_s=0.0, pue=None)
+        energy(board, busy_chip_s=seconds * factor * tp, idle_chip_s=0.0, pue=None)
         for factor in (step.spread.tpot_p10, step.spread.tpot_p90)
     )
     assert fast is not None
@@ -439,15 +439,15 @@ def test_energy_range_holds_fast_and_slow_steps(workload: Workload, result: Repl
 
 def test_energy_needs_a_known_power_and_counts_idling() -> None:
     h100 = load_hardware("h100_sxm")
-    busy, idle = energy(h100, 1, 1.0, 0.0, None), energy(h100, 1, 0.0, 1.0, None)
+    busy, idle = energy(h100, 1.0, 0.0, None), energy(h100, 0.0, 1.0, None)
     assert busy is not None
     assert idle is not None
     assert busy.kwh * 3.6e6 == pytest.approx(0.74 * 1730)
     assert 0 < idle.kwh < busy.kwh
-    hosted = energy(h100, 1, 1.0, 0.0, 1.1)
+    hosted = energy(h100, 1.0, 0.0, 1.1)
     assert hosted is not None
     assert hosted.kwh * 3.6e6 == pytest.approx(0.74 * 700 * (1 + 25 / 58) * 1.1)
-    assert energy(replace(h100, power=None), 1, 1.0, 0.0, None) is None
+    assert energy(replace(h100, power=None), 1.0, 0.0, None) is None
 
 
 def test_sensitivity_brackets_the_recorded_behaviour(workload: Workload) -> None:
