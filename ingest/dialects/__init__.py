@@ -60,7 +60,6 @@ _SCOPES = {scope: dialect for dialect in DIALECTS for scope in dialect.scopes if
 _SCOPE_PREFIXES = tuple(
     (scope[:-1], dialect) for dialect in DIALECTS for scope in dialect.scopes if scope.endswith("*")
 )
-_RANKS = {dialect.name: rank for rank, dialect in enumerate(DIALECTS)}
 _MARKERS = {marker: rank for rank, dialect in enumerate(DIALECTS) for marker in dialect.markers if marker[-1] != "*"}
 _MARKER_PREFIXES = tuple(
     (marker[:-1], rank) for rank, dialect in enumerate(DIALECTS) for marker in dialect.markers if marker[-1] == "*"
