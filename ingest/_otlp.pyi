@@ -26,3 +26,9 @@ def decode_spans(
         kinds: by number.
         statuses: by number, the first for a span without one.
     """
+
+def count_spans(body: bytes, /) -> int | None:
+    """Return how many spans an ``ExportTraceServiceRequest`` holds; None where it is not as exporters write it.
+
+    Where it answers, the message can be read whole, and every span has sound ids of its own, its trace and its parent.
+    """

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from inferometer.ingest import _otlp
 from inferometer.sidecar.answer import JSON, PROTOBUF
 from inferometer.sidecar.refusal import Refusal
 
@@ -92,6 +93,9 @@ def item_lists(signal: str, request: Any) -> Iterator[Any]:
 
 
 def _open_protobuf(signal: str, body: bytes) -> Envelope:
+    spans = _otlp.count_spans(body) if signal == "traces" else None
+    if spans is not None:
+        return Envelope(spans)
     request = parse_message(signal, body)
     total = rejected = 0
     if signal == "metrics":

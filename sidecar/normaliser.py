@@ -7,6 +7,7 @@ a line (``wake``, ``stop``), and its end of file is the parent's death; reports 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
@@ -265,6 +266,14 @@ def work(normaliser: Normaliser, parent: ParentLine, report: Callable[[dict[str,
             parent.wait(IDLE_WAIT_S)
 
 
+def give_way() -> None:
+    """Let acknowledgements come first where both share a core: what is journalled can wait, a sender cannot."""
+    os.nice(NICENESS)
+    # a process in a session of its own may be weighed with that session alone, whatever its own niceness
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS))
+
+
 def main() -> int:
     """Run the normaliser; its settings are the first line of the standard input, as JSON."""
     # a terminal or a service manager signals the whole group, and the parent alone decides when all is drained
@@ -275,8 +284,7 @@ def main() -> int:
     settings = NormaliserSettings(**json.loads(parent.read_line()))
     parent.listen()
     configure_logging(settings.log_format, settings.log_level)
-    # acknowledgements come first where both share a core: what is journalled can wait, a sender cannot
-    os.nice(NICENESS)
+    give_way()
     # records are trees without cycles: looking for some among them, while they are worked on, only costs time
     gc.freeze()
     gc.disable()

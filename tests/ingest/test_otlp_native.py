@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from inferometer.ingest import _otlp, otlp
@@ -138,6 +139,57 @@ def test_a_request_cut_at_any_byte_is_left_to_the_reference_or_read_the_same() -
     for end in range(len(body)):
         spans = native(body[:end])
         assert spans is None or repr(spans) == repr(reference(body[:end])[0])
+
+
+def spans_with_sound_ids(body: bytes) -> int | None:
+    """Return how many spans protobuf reads; None where it reads none of it, or one has no sound ids."""
+    try:
+        request = ExportTraceServiceRequest.FromString(body)
+    except DecodeError:
+        return None
+    spans = [span for group in request.resource_spans for scope in group.scope_spans for span in scope.spans]
+    sound = all(
+        len(span.trace_id) == 16 and any(span.trace_id) and len(span.span_id) == 8 and any(span.span_id)
+        for span in spans
+    )
+    return len(spans) if sound and all(len(span.parent_span_id) in (0, 8) for span in spans) else None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_spans_are_counted_without_being_read_where_all_of_them_can_be_kept(seed: int) -> None:
+    source = random.Random(seed)
+    answered = 0
+    for _ in range(60):
+        body = random_request(source).SerializeToString()
+        assert _otlp.count_spans(body) == spans_with_sound_ids(body) is not None
+        for _ in range(60):
+            broken = mutated(body, source)
+            count = _otlp.count_spans(broken)
+            if count is not None:
+                answered += 1
+                assert count == spans_with_sound_ids(broken), broken.hex()
+        end = source.randrange(len(body) + 1)
+        assert _otlp.count_spans(body[:end]) in (None, spans_with_sound_ids(body[:end]))
+    assert answered > 100
+
+
+@pytest.mark.parametrize("fields", [
+    {"trace_id": b"\1" * 15},
+    {"trace_id": bytes(16)},
+    {"span_id": b""},
+    {"span_id": bytes(8)},
+    {"parent_span_id": b"\1" * 7},
+])  # fmt: skip
+def test_spans_with_ids_that_are_none_are_not_counted(fields: dict[str, bytes]) -> None:
+    assert _otlp.count_spans(one_span(**fields).SerializeToString()) is None
+
+
+def test_texts_that_are_not_utf8_are_not_counted() -> None:
+    body = one_span(name="name 123").SerializeToString()
+    for text in (b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe0\x9f\xbf", b"\xe2\x82"):
+        assert _otlp.count_spans(body.replace(b"name 123", text.rjust(8))) is None
+    for good in ("é", "€", "😀", "\U0010ffff", "\ud7ff", "\ue000"):
+        assert _otlp.count_spans(body.replace(b"name 123", good.encode().rjust(8))) == 1
 
 
 def one_span(**fields: Any) -> Any:
