@@ -103,7 +103,10 @@ def cheaper_models(
     by_model: dict[str, list[CostedCall]] = {}
     for call in calls:
         if call.cost_usd is not None:
-            providers.setdefault(call.provider or "", set()).add(call.model)
+            card = call.priced.card
+            # spans do not always say who served a call; the list that priced it does
+            provider = call.provider or (card.provider if card else call.model)
+            providers.setdefault(provider, set()).add(call.model)
             by_model.setdefault(call.model, []).append(call)
     found: dict[str, str] = {}
     for models in providers.values():

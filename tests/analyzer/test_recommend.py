@@ -12,6 +12,7 @@ from inferometer.analyzer.ledger import Commitment, Ledger
 from inferometer.analyzer.recommend import BestSet, Recommendation, proposals, recommend
 from inferometer.analyzer.recommend_context import CLEARING_STEP_TOKENS, KEPT_RESULT_TOKENS
 from inferometer.analyzer.waste import CacheRule, Examined
+from inferometer.profiles.prices import load_prices
 from inferometer.schema.records import Composition, Purpose, ToolOffered
 from inferometer.testing.workload import Workload
 
@@ -210,6 +211,19 @@ def test_no_smaller_model_is_invented_where_none_is_in_use() -> None:
     work = small_calls()
     work.rows.pop()
     assert "smaller_model" not in recommended(work)
+
+
+@pytest.mark.parametrize(("other", "is_proposed"), [("gpt-4o-mini", False), ("claude-3-5-haiku-20241022", True)])
+def test_a_smaller_model_is_of_the_same_vendor_where_spans_name_no_provider(other: str, is_proposed: bool) -> None:
+    work = Workload()
+    work.prices = load_prices()
+    for number in range(10):
+        run = work.run(number * 10)
+        work.call(run, number * 10, 1, model="claude-opus-4-1-20250805", input_fresh=1000, cache_read=0, output=10)
+    work.call(work.run(200), 200, 1, model=other, input_fresh=5000, cache_read=0, output=500)
+    for row in work.rows:
+        row.inference.provider = None
+    assert ("smaller_model" in recommended(work)) is is_proposed
 
 
 def test_single_evaluation_calls_can_be_batched_at_half_price() -> None:
