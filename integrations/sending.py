@@ -7,7 +7,7 @@ entered while the function runs and, of a stream, for each chunk alone: nothing 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from inferometer.integrations.base import Wrap
@@ -20,6 +20,19 @@ Observe = Callable[..., Any]
 """(call, response, *arguments) -> what the program gets; it ends the call, or sees that something does."""
 
 
+@contextmanager
+def _entered(call: InferenceCall) -> Iterator[None]:
+    """Let a call be current while its function runs; it fails with what the function raises."""
+    tokens = call.enter()
+    try:
+        yield
+    except BaseException as error:
+        call.fail(error)
+        raise
+    finally:
+        call.leave(tokens)
+
+
 def whole(begin: Begin, observe: Observe) -> Wrap:
     """Bracket a function that returns an answer."""
 
@@ -28,14 +41,8 @@ def whole(begin: Begin, observe: Observe) -> Wrap:
             call = begin(*args, **kwargs)
             if call is None:
                 return original(*args, **kwargs)
-            tokens = call.enter()
-            try:
+            with _entered(call):
                 response = original(*args, **kwargs)
-            except BaseException as error:
-                call.fail(error)
-                raise
-            finally:
-                call.leave(tokens)
             return observe(call, response, *args, **kwargs)
 
         return send
@@ -51,14 +58,8 @@ def whole_async(begin: Begin, observe: Observe) -> Wrap:
             call = begin(*args, **kwargs)
             if call is None:
                 return await original(*args, **kwargs)
-            tokens = call.enter()
-            try:
+            with _entered(call):
                 response = await original(*args, **kwargs)
-            except BaseException as error:
-                call.fail(error)
-                raise
-            finally:
-                call.leave(tokens)
             return observe(call, response, *args, **kwargs)
 
         return send

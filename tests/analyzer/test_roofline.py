@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from inferometer.analyzer.ledger import Ledger, PublishedRun, Training, TrainingRun
 from inferometer.analyzer.replay import Scenario, replay
 from inferometer.analyzer.roofline import decode_step, prefill, roofline
-from inferometer.analyzer.stepterms import Parallelism, demand
+from inferometer.analyzer.stepterms import Demand, Parallelism, demand
 from inferometer.analyzer.workload import build_workload
 from inferometer.profiles.hardware import load_hardware
 from inferometer.profiles.models import load_model
@@ -20,7 +21,7 @@ DENSE = "meta-llama/Llama-3.1-70B"
 MIXTURE = "mistralai/Mixtral-8x7B-Instruct-v0.1"
 
 
-def asked(model: str, precision: str = "bf16"):  # type: ignore[no-untyped-def]
+def asked(model: str, precision: str = "bf16") -> Demand:
     return demand(load_model(model), Parallelism(), precision, "bf16")
 
 
@@ -54,7 +55,7 @@ def test_a_prompt_of_two_steps_reads_the_weights_twice() -> None:
         assert work.flop == pytest.approx(8192 * steps * need.flop_per_token)
 
 
-def replayed(ledger: Ledger):  # type: ignore[no-untyped-def]
+def replayed(ledger: Ledger) -> dict[str, Any]:
     work = Workload()
     for number in range(4):
         work.call(work.run(number * 60), number * 60, 5, model=DENSE, input_fresh=4000, cache_read=0, output=200)

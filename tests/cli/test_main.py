@@ -212,12 +212,12 @@ def test_a_path_that_the_system_refuses_is_the_users_mistake(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied", "/root/secret")
+        raise PermissionError(13, "Permission denied", "/srv/secret")
 
     monkeypatch.setattr("inferometer.store.location.locate", refuse)
     monkeypatch.setattr("inferometer.store.database.locate", refuse)
     assert run(["cost"]) == 2
-    assert capsys.readouterr().err == "error: /root/secret: permission denied\n"
+    assert capsys.readouterr().err == "error: /srv/secret: permission denied\n"
 
 
 _SESSION = (
