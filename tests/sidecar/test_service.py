@@ -117,6 +117,8 @@ def test_a_second_sidecar_on_one_journal_is_refused(start: Start, tmp_path: Path
         (["--token", "short"], "fewer than 8 characters"),
         (["--config", "/nonexistent.toml"], "cannot be read"),
         (["--max-request-bytes", "much"], "not a size such as 64MiB"),
+        (["--max-request-bytes", "0"], "is less than 1"),
+        (["--min-free-disk-bytes", "-1"], "is less than 0"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(words: list[str], message: str, tmp_path: Path) -> None:

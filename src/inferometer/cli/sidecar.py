@@ -23,16 +23,25 @@ class Size(click.ParamType[int]):
 
     name = "size"
 
+    def __init__(self, least: int = 0) -> None:
+        self._least = least
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return bytes."""
         if isinstance(value, int):
-            return value
+            return self._bounded(value, value, param, ctx)
         text = str(value).strip().lower().removesuffix("ib").removesuffix("b")
         number, unit = (text[:-1], text[-1:]) if text[-1:] in set(_SIZES) - {""} else (text, "")
         try:
-            return int(Decimal(number) * _SIZES[unit])
+            size = int(Decimal(number) * _SIZES[unit])
         except (ArithmeticError, ValueError):
             self.fail(f"{value!r} is not a size such as 64MiB", param, ctx)
+        return self._bounded(size, value, param, ctx)
+
+    def _bounded(self, size: int, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if size < self._least:
+            self.fail(f"{value!r} is less than {self._least}", param, ctx)
+        return size
 
 
 class Duration(click.ParamType[int]):
@@ -206,9 +215,15 @@ def _show_quarantine(path: Path, *, retry: bool) -> None:
 @click.option(
     "--keep-quarantine", "keep_quarantine_s", type=Duration(), default="7d", show_default=True, help="Likewise."
 )
-@click.option("--max-request-bytes", type=Size(), default="64MiB", show_default=True, help="Also after decompression.")
-@click.option("--max-in-flight-bytes", type=Size(), default="128MiB", show_default=True, help="Requests worked on.")
-@click.option("--max-journal-bytes", type=Size(), default="4GiB", show_default=True, help="Then senders are put off.")
+@click.option(
+    "--max-request-bytes", type=Size(least=1), default="64MiB", show_default=True, help="Also after decompression."
+)
+@click.option(
+    "--max-in-flight-bytes", type=Size(least=1), default="128MiB", show_default=True, help="Requests worked on."
+)
+@click.option(
+    "--max-journal-bytes", type=Size(least=1), default="4GiB", show_default=True, help="Then senders are put off."
+)
 @click.option("--min-free-disk-bytes", type=Size(), default="512MiB", show_default=True, help="Likewise.")
 @click.option("--max-connections", type=click.IntRange(1), default=1024, show_default=True, help="Of HTTP.")
 @click.option("--idle-timeout", "idle_timeout_s", type=float, default=60.0, show_default=True, help="Seconds.")
