@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from sqlalchemy import and_, select
 
 from inferometer.schema.records import Span
+from inferometer.store.chunks import rows_with
 from inferometer.store.database import Store
 from inferometer.store.rows import span_of
 from inferometer.store.tables import INFERENCES, SPANS
-
-_CHUNK = 300
 
 
 def read_call_spans(store: Store, trace_ids: Iterable[bytes]) -> Iterator[Span]:
@@ -26,7 +25,5 @@ def read_call_spans(store: Store, trace_ids: Iterable[bytes]) -> Iterator[Span]:
     query = select(*SPANS.columns).select_from(calls).where(SPANS.c.attributes.is_not(None))
     wanted = sorted(set(trace_ids))
     with store.reading() as connection:
-        for begin in range(0, len(wanted), _CHUNK):
-            chunk = INFERENCES.c.trace_id.in_(wanted[begin : begin + _CHUNK])
-            for row in connection.execute(query.where(chunk)):
-                yield span_of(row, None)
+        for row in rows_with(connection, query, INFERENCES.c.trace_id, wanted):
+            yield span_of(row, None)

@@ -17,10 +17,10 @@ from inferometer.schema.records import Charge, Outcome, Run, ServingSample, Span
 from inferometer.schema.rows import InferenceRow, Placement, SpanOutline, ToolCallRow
 from inferometer.schema.selection import Selection
 from inferometer.store import queries
-from inferometer.store.loading import load_resources
+from inferometer.store.loading import load_spans
 from inferometer.store.location import WRITING, connect, locate, name_of
 from inferometer.store.migration import migrate
-from inferometer.store.rows import run_of, span_of
+from inferometer.store.rows import run_of
 from inferometer.store.tables import RUNS, SPANS
 from inferometer.store.transaction import Transaction
 
@@ -132,9 +132,7 @@ class Store:
         """Return the spans of a run in order of their start."""
         query = select(*SPANS.columns).where(SPANS.c.run_id == run_id).order_by(SPANS.c.start_ns, SPANS.c.span_id)
         with self.reading() as connection:
-            rows = list(connection.execute(query))
-            resources = load_resources(connection, {row.resource_id for row in rows})
-            return [span_of(row, resources.get(row.resource_id)) for row in rows]
+            return load_spans(connection, connection.execute(query).all(), decided=True)
 
     def outlines_of_runs(self, run_ids: Iterable[str]) -> dict[str, list[SpanOutline]]:
         """Return the outlines of the spans of runs, by run, in order of their start."""

@@ -12,9 +12,11 @@ from inferometer.schema.errors import UnknownNameError
 from inferometer.schema.records import Charge, Outcome, Purpose, Run, ServingSample
 from inferometer.schema.rows import InferenceRow, Placement, SpanOutline, ToolCallRow
 from inferometer.schema.selection import Selection
+from inferometer.store.call_rows import inference_of, tool_call_of
+from inferometer.store.chunks import rows_with
 from inferometer.store.encoding import dump_json, load_json
 from inferometer.store.loading import load_resources
-from inferometer.store.rows import SPAN_KINDS, STATUSES, charge_of, inference_of, outcome_of, run_of, tool_call_of
+from inferometer.store.rows import SPAN_KINDS, STATUSES, charge_of, outcome_of, run_of, sample_of
 from inferometer.store.segments import SegmentReader
 from inferometer.store.tables import (
     CHARGES,
@@ -36,7 +38,6 @@ WHERE_KEYS = (
 RUN_ID_DIGITS = 16
 
 _FETCH = 2000
-_CHUNK = 300
 
 _PLACEMENT = (
     SPANS.c.run_id,
@@ -128,12 +129,9 @@ def read_outlines(connection: Connection, run_ids: Iterable[str]) -> dict[str, l
     wanted = sorted(set(run_ids))
     found: dict[str, list[SpanOutline]] = {run_id: [] for run_id in wanted}
     columns = (SPANS.c.run_id, SPANS.c.span_id, SPANS.c.parent_id, SPANS.c.kind, SPANS.c.start_ns, SPANS.c.end_ns)
-    for begin in range(0, len(wanted), _CHUNK):
-        query = select(*columns).where(SPANS.c.run_id.in_(wanted[begin : begin + _CHUNK]))
-        for run_id, span_id, parent_id, kind, start_ns, end_ns in connection.execute(
-            query.order_by(SPANS.c.start_ns, SPANS.c.span_id)
-        ):
-            found[run_id].append(SpanOutline(span_id, parent_id, SPAN_KINDS[kind], start_ns, end_ns))
+    query = select(*columns).order_by(SPANS.c.start_ns, SPANS.c.span_id)
+    for run_id, span_id, parent_id, kind, start_ns, end_ns in rows_with(connection, query, SPANS.c.run_id, wanted):
+        found[run_id].append(SpanOutline(span_id, parent_id, SPAN_KINDS[kind], start_ns, end_ns))
     return found
 
 
@@ -202,10 +200,7 @@ def read_serving_samples(connection: Connection, selection: Selection) -> list[S
         query = query.where(table.c.resource_id.in_(named))
     rows = list(connection.execute(query.order_by(table.c.time_ns, table.c.metric, table.c.sample_id)))
     resources = load_resources(connection, {row.resource_id for row in rows})
-    return [
-        ServingSample(row[1], row[2], row[3], resources.get(row[4]), load_json(row[5]) if row[5] else {})
-        for row in rows
-    ]
+    return [sample_of(row, resources.get(row.resource_id)) for row in rows]
 
 
 def _partitions(connection: Connection, query: Select[Any]) -> Iterator[Any]:

@@ -1,48 +1,36 @@
-"""Records to rows and back; the order of each tuple is the order of the table's columns."""
+"""Records to rows and back, calls in `call_rows`; the order of each tuple is the order of the table's columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from hashlib import blake2b
+from operator import itemgetter
+from typing import Any, TypeVar
 
-from inferometer.schema.meters import METER_NAMES, Meters
+from sqlalchemy import Table
+
 from inferometer.schema.records import (
-    Attempt,
     Charge,
-    Composition,
-    Dependency,
-    DependencyKind,
-    Inference,
-    InferenceDecision,
-    Operation,
     Outcome,
     Purpose,
     Resource,
     Run,
+    ServingSample,
     Span,
     SpanKind,
     SpanLink,
     Status,
-    ToolCall,
-    ToolCallDecision,
-    ToolOffered,
-    UsageSemantics,
-    UsageSource,
 )
+from inferometer.store import tables
 from inferometer.store.encoding import dump_json, load_json
+from inferometer.store.writers.base import Row
 
 # `_value_` and not `value` throughout: a property of enumerations costs as much as writing three columns
 
-Row = tuple[Any, ...]
+Numbered = TypeVar("Numbered", Charge, Outcome)
 
-_METER_COUNT = len(METER_NAMES)
-
-# calling an enumeration takes five times as long as a dictionary, and each call of a store has four
-_OPERATIONS = {member.value: member for member in Operation}
-_USAGE_SOURCES = {member.value: member for member in UsageSource}
-_USAGE_SEMANTICS = {member.value: member for member in UsageSemantics}
-_DEPENDENCIES = {member.value: member for member in DependencyKind}
 SPAN_KINDS = {member.value: member for member in SpanKind}
 STATUSES = {member.value: member for member in Status}
 
@@ -101,13 +89,13 @@ def load_links(text: str) -> list[SpanLink]:
     ]
 
 
-def span_of(row: Sequence[Any], resource: Resource | None) -> Span:
-    """Return the record of a ``spans`` row, its ``run_id`` the decided one."""
+def span_of(row: Sequence[Any], resource: Resource | None, *, decided: bool = True) -> Span:
+    """Return the record of a ``spans`` row, its ``run_id`` the decided one, else the one that its source said."""
     return Span(
         trace_id=row[0],
         span_id=row[1],
         parent_id=row[2],
-        run_id=row[3],
+        run_id=row[3] if decided else row[4],
         kind=SpanKind(row[5]),
         name=row[6],
         start_ns=row[7],
@@ -143,192 +131,12 @@ def resource_of(row: Sequence[Any]) -> Resource:
     return Resource(tuple((key, value) for key, value in load_json(row[2])))
 
 
-def dump_dependencies(dependencies: list[Dependency]) -> str | None:
-    """Return the JSON text of a call's dependencies."""
-    if not dependencies:
-        return None
-    return dump_json([[edge.span_id.hex(), edge.kind._value_, edge.gap_ns] for edge in dependencies])
+def charge_rows(charges: Iterable[Charge]) -> list[Row]:
+    """Return the ``charges`` rows of records, those of one sku on one span numbered."""
+    return _numbered(charges, lambda charge: charge.sku, _charge_row)
 
 
-def _dependencies(text: str | None) -> list[Dependency]:
-    if not text:
-        return []
-    return [Dependency(bytes.fromhex(span), _DEPENDENCIES[kind], gap) for span, kind, gap in load_json(text)]
-
-
-def dump_reasons(reasons: list[str]) -> str | None:
-    """Return the JSON text of why something was decided."""
-    return dump_json(reasons) if reasons else None
-
-
-def _dump_composition(parts: Composition) -> str:
-    return dump_json([parts.system, parts.tools, parts.history, parts.tool_results, parts.user])
-
-
-def inference_row(
-    call: Inference, segment_id: bytes | None, blocks: int | None, decision: InferenceDecision | None = None
-) -> Row:
-    """Return the ``inferences`` row of a record whose prefix chain lies in a segment."""
-    meters, composition = call.meters, call.composition
-    reasons = dump_json(call.reasons) if call.reasons else None
-    depends_on = dump_dependencies(call.depends_on) if call.depends_on else None
-    decided: Row
-    if decision is None:
-        decided = (None, depends_on, call.billable, call.merged_into, reasons)
-    else:
-        decided = (
-            decision.agent_name,
-            dump_dependencies(decision.depends_on) if decision.depends_on else depends_on,
-            decision.billable,
-            decision.merged_into,
-            dump_json(decision.reasons) if decision.reasons else None,
-        )
-    return (
-        call.trace_id,
-        call.span_id,
-        call.provider,
-        call.request_model,
-        call.response_model,
-        call.response_id,
-        call.operation._value_,
-        meters.input_fresh,
-        meters.cache_read,
-        meters.cache_write_5m,
-        meters.cache_write_1h,
-        meters.output,
-        meters.reasoning,
-        meters.input_text,
-        meters.input_audio,
-        meters.input_image,
-        meters.cache_read_audio,
-        meters.output_text,
-        meters.output_audio,
-        meters.output_image,
-        None if call.raw_usage is None else dump_json(call.raw_usage),
-        call.usage_source._value_,
-        call.usage_semantics._value_,
-        call.service_tier,
-        call.batch,
-        call.stream,
-        dump_json([[a.status, a.start_ns, a.end_ns] for a in call.attempts]) if call.attempts else None,
-        call.ttft_ns,
-        call.inter_token_p50_ns,
-        call.inter_token_p95_ns,
-        call.finish_reason,
-        dump_json([[tool.name, tool.tokens] for tool in call.tools_offered]) if call.tools_offered else None,
-        None if composition is None else _dump_composition(composition),
-        None if call.recorded_cost_usd is None else format(call.recorded_cost_usd, "f"),
-        call.queue_ns,
-        call.prefill_ns,
-        call.decode_ns,
-        segment_id,
-        blocks,
-        depends_on,
-        call.billable,
-        call.merged_into,
-        reasons,
-        *decided,
-    )
-
-
-def inference_of(row: Sequence[Any], *, decided: bool) -> Inference:
-    """Return the record of an ``inferences`` row, without its prefix chain.
-
-    Args:
-        row: the table's columns in their order.
-        decided: what was decided about the call, else what its source said.
-    """
-    after = 7 + _METER_COUNT
-    (
-        raw_usage, usage_source, usage_semantics, service_tier, batch, stream, attempts, ttft_ns, p50, p95,
-        finish_reason, tools_offered, composition, recorded, queue_ns, prefill_ns, decode_ns, _, _,
-        source_depends_on, source_billable, source_merged_into, source_reasons, _,
-        depends_on, billable, merged_into, reasons,
-    ) = row[after:]  # fmt: skip
-    if not decided:
-        depends_on, billable, merged_into, reasons = (
-            source_depends_on,
-            source_billable,
-            source_merged_into,
-            source_reasons,
-        )
-    return Inference(
-        row[0],
-        row[1],
-        row[2],
-        row[3],
-        row[4],
-        row[5],
-        _OPERATIONS[row[6]],
-        Meters(*row[7:after]),
-        load_json(raw_usage) if raw_usage else None,
-        _USAGE_SOURCES[usage_source],
-        _USAGE_SEMANTICS[usage_semantics],
-        service_tier,
-        None if batch is None else bool(batch),
-        None if stream is None else bool(stream),
-        [Attempt(*attempt) for attempt in load_json(attempts)] if attempts else [],
-        ttft_ns,
-        p50,
-        p95,
-        finish_reason,
-        [ToolOffered(*tool) for tool in load_json(tools_offered)] if tools_offered else [],
-        Composition(*load_json(composition)) if composition else None,
-        None if recorded is None else Decimal(recorded),
-        queue_ns,
-        prefill_ns,
-        decode_ns,
-        _dependencies(depends_on) if depends_on else [],
-        None,
-        bool(billable),
-        merged_into,
-        load_json(reasons) if reasons else [],
-    )
-
-
-def tool_call_row(call: ToolCall, decision: ToolCallDecision | None = None) -> Row:
-    """Return the ``tool_calls`` row of a record."""
-    reasons = _text(call.reasons)
-    decided: Row = (None, call.merged_into, reasons)
-    if decision is not None:
-        decided = (decision.agent_name, decision.merged_into, dump_reasons(decision.reasons))
-    return (
-        call.trace_id,
-        call.span_id,
-        call.name,
-        call.kind,
-        call.call_id,
-        call.argument_fingerprint,
-        call.result_tokens,
-        call.error,
-        call.duration_ns,
-        call.merged_into,
-        reasons,
-        *decided,
-    )
-
-
-def tool_call_of(row: Sequence[Any], *, decided: bool) -> ToolCall:
-    """Return the record of a ``tool_calls`` row; see `inference_of` for ``decided``."""
-    merged_into, reasons = (row[12], row[13]) if decided else (row[9], row[10])
-    trace_id, span_id, name, kind, call_id, fingerprint, tokens, error, duration_ns = row[:9]
-    return ToolCall(
-        trace_id,
-        span_id,
-        name,
-        kind,
-        call_id,
-        fingerprint,
-        tokens,
-        error,
-        duration_ns,
-        merged_into,
-        load_json(reasons) if reasons else [],
-    )
-
-
-def charge_row(charge: Charge, ordinal: int) -> Row:
-    """Return the ``charges`` row of a record, the ordinal-th of its sku on its span."""
+def _charge_row(charge: Charge, ordinal: int) -> Row:
     return (
         charge.trace_id,
         charge.span_id,
@@ -347,8 +155,12 @@ def charge_of(row: Sequence[Any]) -> Charge:
     return Charge(trace_id, span_id, sku, Decimal(quantity), unit, _decimal(unit_price), source)
 
 
-def outcome_row(outcome: Outcome, ordinal: int) -> Row:
-    """Return the ``outcomes`` row of a record, the ordinal-th of its name on its span."""
+def outcome_rows(outcomes: Iterable[Outcome]) -> list[Row]:
+    """Return the ``outcomes`` rows of records, those of one name on one span numbered."""
+    return _numbered(outcomes, lambda outcome: outcome.name, _outcome_row)
+
+
+def _outcome_row(outcome: Outcome, ordinal: int) -> Row:
     return (outcome.trace_id, outcome.span_id, outcome.name, ordinal, outcome.value, outcome.label, outcome.source)
 
 
@@ -356,6 +168,33 @@ def outcome_of(row: Sequence[Any]) -> Outcome:
     """Return the record of an ``outcomes`` row."""
     trace_id, span_id, name, _, value, label, source = row
     return Outcome(trace_id, span_id, name, value, label, source)
+
+
+def _numbered(
+    records: Iterable[Numbered], name_of: Callable[[Numbered], str], row_of: Callable[[Numbered, int], Row]
+) -> list[Row]:
+    numbers: Counter[tuple[bytes, bytes, str]] = Counter()
+    rows = []
+    for record in records:
+        key = (record.trace_id, record.span_id, name_of(record))
+        rows.append(row_of(record, numbers[key]))
+        numbers[key] += 1
+    return rows
+
+
+def sample_row(sample: ServingSample) -> Row:
+    """Return the ``serving_samples`` row of a record; its id is the same wherever the same reading comes from."""
+    resource_id = sample.resource.resource_id if sample.resource else None
+    attributes = dump_json(dict(sorted(sample.attributes.items()))) if sample.attributes else None
+    text = f"{sample.time_ns}\x1f{sample.metric}\x1f{attributes}\x1f"
+    identity = text.encode("utf-8", "surrogatepass") + (resource_id or b"")
+    sample_id = blake2b(identity, digest_size=16, person=b"inferometer.smp").digest()
+    return (sample_id, sample.time_ns, sample.metric, sample.value, resource_id, attributes)
+
+
+def sample_of(row: Sequence[Any], resource: Resource | None) -> ServingSample:
+    """Return the record of a ``serving_samples`` row."""
+    return ServingSample(row[1], row[2], row[3], resource, load_json(row[5]) if row[5] else {})
 
 
 def run_row(run: Run) -> Row:
@@ -400,3 +239,15 @@ def run_of(row: Sequence[Any]) -> Run:
         tags=load_json(row[14]) if row[14] else {},
         source=row[15],
     )
+
+
+def _said(table: Table, *decided: str) -> Callable[[Any], Row]:
+    return itemgetter(*(place for place, column in enumerate(table.columns) if column.name not in decided))
+
+
+SAID_BY_SOURCES = {
+    "spans": _said(tables.SPANS, "run_id"),
+    "inferences": _said(tables.INFERENCES, "agent_name", "depends_on", "billable", "merged_into", "reasons"),
+    "tool_calls": _said(tables.TOOL_CALLS, "agent_name", "merged_into", "reasons"),
+}
+"""By table, what picks the columns of a row that sources said, not decisions."""

@@ -16,11 +16,11 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.engine import Connection
 
 from inferometer.schema.records import PrefixChain
+from inferometer.store.chunks import rows_with
 from inferometer.store.tables import PREFIX_SEGMENTS as TABLE
 from inferometer.store.writers.base import Row
 
 HASH_BYTES = 8
-_CHUNK = 400
 _FETCH = 2000
 
 Scope = tuple[str, str, int]
@@ -164,14 +164,11 @@ class SegmentReader:
         wanted = {segment_id for segment_id in segment_ids if segment_id not in self._segments}
         while wanted:
             parents: set[bytes] = set()
-            ordered = sorted(wanted)
-            for begin in range(0, len(ordered), _CHUNK):
-                query = _ALL.where(TABLE.c.segment_id.in_(ordered[begin : begin + _CHUNK]))
-                for row in self._connection.execute(query):
-                    segment = segment_of(row)
-                    self._segments[segment.segment_id] = segment
-                    if segment.parent_id is not None:
-                        parents.add(segment.parent_id)
+            for row in rows_with(self._connection, _ALL, TABLE.c.segment_id, sorted(wanted)):
+                segment = segment_of(row)
+                self._segments[segment.segment_id] = segment
+                if segment.parent_id is not None:
+                    parents.add(segment.parent_id)
             wanted = parents - self._segments.keys()
 
     def expand(self, segment_id: bytes, blocks: int) -> PrefixChain | None:

@@ -11,11 +11,10 @@ from sqlalchemy.engine import Connection
 
 from inferometer.schema.ids import SPAN_ID_BYTES
 from inferometer.schema.records import RecordBatch, SpanKind, Status
+from inferometer.store.chunks import rows_with
 from inferometer.store.tables import CHARGES, OUTCOMES, RUNS, SPANS, THINNED_SPANS
 
 Key = tuple[bytes, bytes]
-
-_CHUNK = 300
 
 INNER_KINDS = (SpanKind.OTHER.value, SpanKind.STEP.value, SpanKind.RETRIEVAL.value, SpanKind.WORKFLOW.value)
 """Kinds of span that hold no meters of their own; agents, inferences and tools always stay."""
@@ -122,15 +121,13 @@ def _remember(connection: Connection, run_id: str, inner: dict[Key, bytes | None
 
 def _recall(connection: Connection, trace_ids: Iterable[bytes]) -> dict[Key, bytes | None]:
     inner: dict[Key, bytes | None] = {}
-    wanted = sorted(trace_ids)
-    for begin in range(0, len(wanted), _CHUNK):
-        chosen = THINNED_SPANS.c.trace_id.in_(wanted[begin : begin + _CHUNK])
-        for trace_id, spans in connection.execute(
-            select(THINNED_SPANS.c.trace_id, THINNED_SPANS.c.spans).where(chosen)
-        ):
-            for at in range(0, len(spans), 2 * SPAN_ID_BYTES):
-                above = spans[at + SPAN_ID_BYTES : at + 2 * SPAN_ID_BYTES]
-                inner[trace_id, spans[at : at + SPAN_ID_BYTES]] = above if any(above) else None
+    table = THINNED_SPANS.c
+    for trace_id, spans in rows_with(
+        connection, select(table.trace_id, table.spans), table.trace_id, sorted(trace_ids)
+    ):
+        for at in range(0, len(spans), 2 * SPAN_ID_BYTES):
+            above = spans[at + SPAN_ID_BYTES : at + 2 * SPAN_ID_BYTES]
+            inner[trace_id, spans[at : at + SPAN_ID_BYTES]] = above if any(above) else None
     return inner
 
 

@@ -3,55 +3,45 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from operator import itemgetter
+from math import isnan
 from typing import Any, TypeVar
 
 from sqlalchemy import Table, delete, select, tuple_
 from sqlalchemy.engine import Connection
 
-from inferometer.schema.records import (
-    Charge,
-    Decisions,
-    Inference,
-    Outcome,
-    PrefixChain,
-    RecordBatch,
-    ServingSample,
-    Span,
-    ToolCall,
-)
+from inferometer.schema.records import Decisions, Inference, PrefixChain, RecordBatch, ServingSample, Span, ToolCall
 from inferometer.store import tables
-from inferometer.store.encoding import dump_json
-from inferometer.store.loading import load_resources, load_traces
-from inferometer.store.merge import merge_inferences, merge_spans, merge_tool_calls
-from inferometer.store.rows import (
-    Row,
-    charge_row,
+from inferometer.store.call_rows import (
     dump_dependencies,
     dump_reasons,
     inference_of,
     inference_row,
-    load_links,
-    outcome_row,
-    resource_row,
-    run_row,
-    span_of,
-    span_row,
     tool_call_of,
     tool_call_row,
+)
+from inferometer.store.chunks import chunks, rows_with
+from inferometer.store.loading import load_spans, load_traces
+from inferometer.store.merge import merge_inferences, merge_spans, merge_tool_calls
+from inferometer.store.rows import (
+    SAID_BY_SOURCES,
+    charge_rows,
+    load_links,
+    outcome_rows,
+    resource_row,
+    run_row,
+    sample_row,
+    span_row,
 )
 from inferometer.store.segments import SegmentPlacer, SegmentReader
 from inferometer.store.thinning import fit_in
 from inferometer.store.writers import writer_for
+from inferometer.store.writers.base import Row
 
 Record = TypeVar("Record", Span, Inference, ToolCall)
 Key = tuple[bytes, bytes]
 
-_CHUNK = 300
 _PREFIX_COLUMNS = (tables.INFERENCES.c.prefix_segment, tables.INFERENCES.c.prefix_blocks)
 
 
@@ -113,8 +103,8 @@ class Transaction:
             tool_calls=tools,
             duplicates=len(batch.spans) - spans,
             enriched=enriched_spans + enriched_calls + enriched_tools,
-            charges=self._write_numbered(tables.CHARGES, _charge_rows(batch.charges)),
-            outcomes=self._write_numbered(tables.OUTCOMES, _outcome_rows(batch.outcomes)),
+            charges=self._write_numbered(tables.CHARGES, charge_rows(batch.charges)),
+            outcomes=self._write_numbered(tables.OUTCOMES, outcome_rows(batch.outcomes)),
             serving_samples=self._write_samples(batch.serving_samples),
         )
 
@@ -142,7 +132,7 @@ class Transaction:
         """Delete the inferences and tool calls of spans that turned out to be neither."""
         wanted = sorted(set(keys))
         for table in (tables.INFERENCES, tables.TOOL_CALLS):
-            for chunk in _chunks(wanted):
+            for chunk in chunks(wanted):
                 self.connection.execute(delete(table).where(tuple_(table.c.trace_id, table.c.span_id).in_(chunk)))
 
     def load_traces(self, trace_ids: Iterable[bytes]) -> RecordBatch:
@@ -159,10 +149,7 @@ class Transaction:
         wanted = set(trace_ids)
         self._writer.lock_traces(wanted)
         column = tables.SPANS.c.trace_id
-        found: set[bytes] = set()
-        for chunk in _chunks(sorted(wanted)):
-            found.update(self.connection.scalars(select(column).where(column.in_(chunk)).distinct()))
-        return found
+        return {row[0] for row in rows_with(self.connection, select(column).distinct(), column, sorted(wanted))}
 
     def fit_into_thinned(self, batch: RecordBatch, trace_ids: Iterable[bytes]) -> tuple[RecordBatch, int]:
         """Return a batch without the spans that sampling took out of these traces before, and their number."""
@@ -185,12 +172,8 @@ class Transaction:
 
     def linked_trace_ids(self, session_ids: Iterable[str]) -> list[bytes]:
         """Return the traces that hold a span of any of these sessions."""
-        found: set[bytes] = set()
-        column = tables.SPANS.c.session_id
-        for chunk in _chunks(sorted(set(session_ids))):
-            query = select(tables.SPANS.c.trace_id).where(column.in_(chunk)).distinct()
-            found.update(self.connection.scalars(query))
-        return sorted(found)
+        query, wanted = select(tables.SPANS.c.trace_id).distinct(), sorted(set(session_ids))
+        return sorted({row[0] for row in rows_with(self.connection, query, tables.SPANS.c.session_id, wanted)})
 
     def joined_trace_ids(self, batch: RecordBatch) -> set[bytes]:
         """Return the traces that span links join to those of a batch within its sessions, over other traces too."""
@@ -205,10 +188,9 @@ class Transaction:
         neighbours: dict[bytes, set[bytes]] = {trace_id: set() for trace_id in self.linked_trace_ids(sessions)}
         neighbours.update((trace_id, set()) for trace_id in touched)
         links = {(span.trace_id, link.trace_id) for span in batch.spans for link in span.links}
-        for chunk in _chunks(sorted(neighbours)):
-            query = select(tables.SPANS.c.trace_id, tables.SPANS.c.links)
-            for trace_id, text in self.connection.execute(query.where(linking, tables.SPANS.c.trace_id.in_(chunk))):
-                links.update((trace_id, link.trace_id) for link in load_links(text))
+        query = select(tables.SPANS.c.trace_id, tables.SPANS.c.links).where(linking)
+        for trace_id, text in rows_with(self.connection, query, tables.SPANS.c.trace_id, sorted(neighbours)):
+            links.update((trace_id, link.trace_id) for link in load_links(text))
         for one, other in links:
             if other in neighbours:
                 neighbours[one].add(other)
@@ -261,9 +243,7 @@ class Transaction:
         One sidecar alone reads a journal, so that nobody else notes its entries meanwhile.
         """
         column = tables.JOURNAL_ENTRIES.c.entry_id
-        new = set(entry_ids)
-        for chunk in _chunks(entry_ids):
-            new.difference_update(self.connection.scalars(select(column).where(column.in_(chunk))))
+        new = set(entry_ids) - {row[0] for row in rows_with(self.connection, select(column), column, entry_ids)}
         now_ns = time.time_ns()
         noted = self._writer.insert_new(tables.JOURNAL_ENTRIES, [(entry_id, now_ns) for entry_id in sorted(new)])
         if noted != len(new):
@@ -328,7 +308,7 @@ class Transaction:
         if inserted == len(written):
             return inserted, 0
         rows = dict(zip(unique, written, strict=True))
-        said = _SAID_BY_SOURCES[table.name]
+        said = SAID_BY_SOURCES[table.name]
         stored = {
             (row[0], row[1]): row for row in self._rows(table, list(rows)) if said(row) != said(rows[row[0], row[1]])
         }
@@ -341,18 +321,10 @@ class Transaction:
         return inserted, len(changed)
 
     def _rows(self, table: Table, keys: Sequence[Key]) -> Iterable[Any]:
-        key = tuple_(table.c.trace_id, table.c.span_id)
-        for chunk in _chunks(keys):
-            yield from self.connection.execute(select(*table.columns).where(key.in_(chunk)))
+        return rows_with(self.connection, select(*table.columns), tuple_(table.c.trace_id, table.c.span_id), keys)
 
     def _load_spans(self, rows: Sequence[Any]) -> dict[Key, Span]:
-        resources = load_resources(self.connection, {row.resource_id for row in rows})
-        spans = {}
-        for row in rows:
-            span = span_of(row, resources.get(row.resource_id))
-            span.run_id = row.source_run_id
-            spans[(span.trace_id, span.span_id)] = span
-        return spans
+        return {(span.trace_id, span.span_id): span for span in load_spans(self.connection, rows, decided=False)}
 
     def _write_numbered(self, table: Table, rows: list[Row]) -> int:
         inserted = self._writer.insert_new(table, rows)
@@ -361,24 +333,14 @@ class Transaction:
         return inserted
 
     def _write_samples(self, samples: Sequence[ServingSample]) -> int:
-        rows = {}
-        for sample in samples:
-            if sample.value != sample.value:
-                continue  # a gauge that reads NaN says that there is no reading
-            resource_id = sample.resource.resource_id if sample.resource else None
-            attributes = dump_json(dict(sorted(sample.attributes.items()))) if sample.attributes else None
-            text = f"{sample.time_ns}\x1f{sample.metric}\x1f{attributes}\x1f"
-            identity = text.encode("utf-8", "surrogatepass") + (resource_id or b"")
-            sample_id = blake2b(identity, digest_size=16, person=b"inferometer.smp").digest()
-            rows[sample_id] = (sample_id, sample.time_ns, sample.metric, sample.value, resource_id, attributes)
+        # a gauge that reads NaN says that there is no reading
+        rows = {row[0]: row for row in (sample_row(sample) for sample in samples if not isnan(sample.value))}
         return self._writer.insert_new(tables.SERVING_SAMPLES, list(rows.values()))
 
     def _remove_runs(self, traces: set[bytes], kept: set[str]) -> None:
-        gone: list[str] = []
-        for chunk in _chunks(sorted(traces)):
-            query = select(tables.RUNS.c.run_id).where(tables.RUNS.c.trace_id.in_(chunk))
-            gone.extend(run_id for run_id in self.connection.scalars(query) if run_id not in kept)
-        for names in _chunks(gone):
+        known = rows_with(self.connection, select(tables.RUNS.c.run_id), tables.RUNS.c.trace_id, sorted(traces))
+        gone = [run_id for (run_id,) in known if run_id not in kept]
+        for names in chunks(gone):
             self.connection.execute(delete(tables.RUNS).where(tables.RUNS.c.run_id.in_(names)))
 
 
@@ -393,40 +355,3 @@ def _merged(records: Iterable[Record], merge: Callable[[Record, Record], Record]
 
 def _load_tool_calls(rows: Sequence[Any]) -> dict[Key, ToolCall]:
     return {(row[0], row[1]): tool_call_of(row, decided=False) for row in rows}
-
-
-def _said(table: Table, *decided: str) -> Callable[[Any], Any]:
-    """Return what picks the columns of a row that sources said, not decisions."""
-    return itemgetter(*(place for place, column in enumerate(table.columns) if column.name not in decided))
-
-
-_SAID_BY_SOURCES = {
-    "spans": _said(tables.SPANS, "run_id"),
-    "inferences": _said(tables.INFERENCES, "agent_name", "depends_on", "billable", "merged_into", "reasons"),
-    "tool_calls": _said(tables.TOOL_CALLS, "agent_name", "merged_into", "reasons"),
-}
-
-
-def _charge_rows(charges: Iterable[Charge]) -> list[Row]:
-    numbers: Counter[tuple[bytes, bytes, str]] = Counter()
-    rows = []
-    for charge in charges:
-        key = (charge.trace_id, charge.span_id, charge.sku)
-        rows.append(charge_row(charge, numbers[key]))
-        numbers[key] += 1
-    return rows
-
-
-def _outcome_rows(outcomes: Iterable[Outcome]) -> list[Row]:
-    numbers: Counter[tuple[bytes, bytes, str]] = Counter()
-    rows = []
-    for outcome in outcomes:
-        key = (outcome.trace_id, outcome.span_id, outcome.name)
-        rows.append(outcome_row(outcome, numbers[key]))
-        numbers[key] += 1
-    return rows
-
-
-def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    for begin in range(0, len(values), _CHUNK):
-        yield values[begin : begin + _CHUNK]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select, tuple_, u
 from sqlalchemy.engine import Connection
 
 from inferometer.schema.errors import StoreError, UserError
+from inferometer.store.chunks import chunks
 from inferometer.store.database import Store
 from inferometer.store.migration import HEAD, version_of
 from inferometer.store.segments import HASH_BYTES
@@ -32,7 +33,6 @@ from inferometer.store.tables import (
 )
 
 _OF_SPANS = (INFERENCES, TOOL_CALLS, CHARGES, OUTCOMES)
-_CHUNK = 300
 
 
 @dataclass(slots=True, frozen=True)
@@ -171,7 +171,7 @@ def purge(
         run_ids = _chosen_runs(connection, users, sessions, runs, before_ns)
         keys = _chosen_spans(connection, run_ids, users, sessions, before_ns)
         counts = _erase_spans(connection, keys)
-        for chunk in _chunks(run_ids):
+        for chunk in chunks(run_ids):
             counts["runs"] += connection.execute(delete(RUNS).where(RUNS.c.run_id.in_(chunk))).rowcount
             connection.execute(delete(THINNED_SPANS).where(THINNED_SPANS.c.run_id.in_(chunk)))
         if before_ns is not None:
@@ -217,7 +217,7 @@ def _chosen_spans(
         query = select(SPANS.c.trace_id, SPANS.c.span_id).where(condition)
         keys.update(dict.fromkeys((trace_id, span_id) for trace_id, span_id in connection.execute(query)))
 
-    for chunk in _chunks(run_ids):
+    for chunk in chunks(run_ids):
         choose(SPANS.c.run_id.in_(chunk))
     if users:
         choose(SPANS.c.user_id.in_(users))
@@ -233,7 +233,7 @@ def _chosen_spans(
 def _erase_spans(connection: Connection, keys: list[tuple[bytes, bytes]]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for table in (*_OF_SPANS, SPANS):
-        for chunk in _chunks(keys):
+        for chunk in chunks(keys):
             found = tuple_(table.c.trace_id, table.c.span_id).in_(chunk)
             counts[table.name] += connection.execute(delete(table).where(found)).rowcount
     return counts
@@ -296,8 +296,3 @@ def all_trace_ids(store: Store) -> list[bytes]:
     """Return the ids of all traces."""
     with store.reading() as connection:
         return list(connection.scalars(select(SPANS.c.trace_id).distinct().order_by(SPANS.c.trace_id)))
-
-
-def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    for begin in range(0, len(values), _CHUNK):
-        yield values[begin : begin + _CHUNK]
