@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from inferometer.analyzer.audit import Replayed
@@ -18,7 +19,7 @@ from inferometer.analyzer.ledger import Ledger
 from inferometer.analyzer.ratio import Range
 from inferometer.analyzer.recommend import Proposal, Recommendation
 from inferometer.analyzer.recommend_energy import ENERGY, energy_advice
-from inferometer.analyzer.recommend_fleet import mixed_fleet_advice
+from inferometer.analyzer.recommend_fleet import mixed_fleet_advice, workload_of
 from inferometer.analyzer.recommend_hardware import (
     payment_advice,
     self_hosting_advice,
@@ -47,12 +48,14 @@ from inferometer.analyzer.recommend_serving_set import (
 from inferometer.analyzer.replay import Payment, ReplayResult, Scenario, replay
 from inferometer.analyzer.replay_fleet import whole_shapes
 from inferometer.analyzer.roofline import roofline
-from inferometer.analyzer.workload import Workload, build_workload
+from inferometer.analyzer.workload import Workload
+from inferometer.analyzer.workload_text import count_texts
 from inferometer.profiles.hardware import Hardware, load_hardware
 from inferometer.profiles.models import load_model
 from inferometer.profiles.prices.published import SELF_HOSTED
 from inferometer.schema.errors import InfeasibleError, UnknownNameError, UserError
 from inferometer.schema.wording import counted
+from inferometer.store import Store
 
 STAND_IN = "meta-llama/Llama-3.1-70B"
 HARDWARE = ("h100_sxm", "h200_sxm", "b200_sxm", "mi300x", "tpu_v6e", "cerebras_cs3", "sambanova_sn50")
@@ -133,13 +136,14 @@ def served_calls(dataset: Dataset, stand_in: str | None) -> Served | None:
     return Served(dataset.calls, model, False, note)
 
 
-def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) -> Replayed:
+def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None, store: Store | None = None) -> Replayed:
     """Replay an audit's calls; nothing is returned where no call states its lengths.
 
     Args:
         dataset: the audited calls.
         ledger: reserved hardware turns savings into freed capacity.
         stand_in: the open model to replay on; the one that most calls went to, else a default, where None.
+        store: where texts were kept, to be counted with the replayed model's vocabulary; none where None.
 
     Raises:
         UnknownNameError: the stand-in has no profile.
@@ -148,13 +152,9 @@ def replay_audit(dataset: Dataset, ledger: Ledger, stand_in: str | None = None) 
     if found_calls is None:
         return Replayed()
     served, scale = found_calls.sample(REPLAYED_CALLS)
-    try:
-        costs = {call.key: call.cost_usd for call in served.calls}
-        workload = build_workload(
-            [call.row for call in served.calls],
-            lambda row: costs[row.inference.trace_id, row.inference.span_id],
-        )
-    except UserError:
+    count = None if store is None else partial(count_texts, store, served.model)
+    workload = workload_of(served.calls, count)
+    if workload is None:
         return Replayed()
     rows: list[dict[str, Any]] = []
     results: dict[str, ReplayResult] = {}

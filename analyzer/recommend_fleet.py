@@ -10,7 +10,7 @@ from inferometer.analyzer.audit_dataset import ZERO, CostedCall
 from inferometer.analyzer.recommend import MINIMUM_SHARE, Money, Recommendation
 from inferometer.analyzer.recommend_serving import SHARED, Comparison, cost_range
 from inferometer.analyzer.replay import ReplayResult, replay
-from inferometer.analyzer.workload import Workload, build_workload
+from inferometer.analyzer.workload import CountTexts, Workload, build_workload
 from inferometer.profiles.hardware import load_hardware
 from inferometer.schema.errors import UserError
 
@@ -118,7 +118,7 @@ def _costs(
     calls: Sequence[CostedCall], names: Sequence[str], results: Mapping[str, ReplayResult]
 ) -> dict[str, Decimal]:
     """Return what the calls cost alone on each machine that refuses none of them."""
-    workload = workload_of(calls)
+    workload = workload_of(calls, results[names[0]].workload.texts_of)
     if workload is None:
         return {}
     found = {}
@@ -130,12 +130,12 @@ def _costs(
     return found
 
 
-def workload_of(calls: Sequence[CostedCall]) -> Workload | None:
-    """Return calls as a workload to replay; None where none states its lengths."""
+def workload_of(calls: Sequence[CostedCall], count: CountTexts | None = None) -> Workload | None:
+    """Return calls as a workload to replay, None where none states its lengths; `count` as in `build_workload`."""
     costs = {call.key: call.cost_usd for call in calls}
     try:
         return build_workload(
-            [call.row for call in calls], lambda row: costs[row.inference.trace_id, row.inference.span_id]
+            [call.row for call in calls], lambda row: costs[row.inference.trace_id, row.inference.span_id], count
         )
     except UserError:
         return None

@@ -78,7 +78,7 @@ def mixed_candidate(
         return tuple(
             Part(workload, _moved(base, result.scenario))
             for half, result in zip(halves[:2], (short, long), strict=True)
-            if (workload := workload_of(half)) is not None
+            if (workload := workload_of(half, result.workload.texts_of)) is not None
         )
 
     return Candidate(found, change)

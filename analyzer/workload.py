@@ -107,6 +107,13 @@ class Workload:
         """Whether every session's start is recorded."""
         return bool(len(self.session_start_s)) and not bool(np.isnan(self.session_start_s).any())
 
+    def texts_of(self, calls: Sequence[Inference], warnings: Counter[str]) -> TextCounts | None:
+        """Return what was counted of some of these calls; `build_workload` takes it to count a part of them."""
+        if self.texts is None:
+            return None
+        place = {key: number for number, key in enumerate(self.keys)}
+        return self.texts.of(np.array([place[call.trace_id, call.span_id] for call in calls], np.int64))
+
 
 def load_workload(
     store: Store,

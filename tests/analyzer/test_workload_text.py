@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 from tests.conftest import need
 
+from inferometer.analyzer.audit_dataset import load_dataset
+from inferometer.analyzer.audit_scenarios import replay_audit
+from inferometer.analyzer.ledger import Ledger
 from inferometer.analyzer.replay import Scenario, replay
 from inferometer.analyzer.replay_recount import count_as
-from inferometer.analyzer.workload import Workload, load_workload
+from inferometer.analyzer.workload import Workload, build_workload, load_workload
 from inferometer.analyzer.workload_scaling import double_steps, halve_steps
 from inferometer.analyzer.workload_text import count_texts
 from inferometer.ingest.importing import import_paths
+from inferometer.profiles.prices import load_prices
 from inferometer.schema.errors import UserError
 from inferometer.schema.selection import Selection
 from inferometer.store import Store, open_store
@@ -323,3 +327,27 @@ def test_importers_of_whole_texts_keep_them_where_asked(
     assert workload.texts is not None
     assert workload.texts.input_tokens.tolist() == [3006 if keep else -1]
     assert workload.texts.output_tokens.tolist() == [150 if keep else -1]
+
+
+def test_an_audit_on_another_model_counts_the_text_with_its_vocabulary(tmp_path: Path) -> None:
+    calls = [call("gpt-4o", 1000, 50), call("gpt-4o", 9000, 50)]
+    with stored(tmp_path, calls) as store:
+        dataset = load_dataset(store, Selection(), load_prices())
+        found = replay_audit(dataset, Ledger(), QWEN, store)
+        without = replay_audit(dataset, Ledger(), QWEN)
+    shares = [row["scenario"]["input_counted_by"]["text"] for row in found.scenarios]
+    assert len(shares) > 5
+    assert set(shares) == {1.0}
+    assert {row["scenario"]["input_counted_by"]["ratio"] for row in without.scenarios} == {1.0}
+
+
+def test_part_of_a_workload_takes_the_counts_of_the_whole(tmp_path: Path) -> None:
+    calls = [call("gpt-4o", 1000, 50), call("gpt-4o", 9000, 60), call("gpt-4o", 2000, 70)]
+    with stored(tmp_path, calls) as store:
+        whole = load_workload(store, replayed_model=QWEN)
+        rows = list(store.inferences(Selection()))
+    part = build_workload([rows[2], rows[0]], count=whole.texts_of)
+    assert part.texts is not None
+    assert part.texts.input_tokens.tolist() == [3007, 6007]
+    assert part.texts.output_tokens.tolist() == [150, 210]
+    assert build_workload(rows, count=build_workload(rows).texts_of).texts is None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inferometer.cli.options import selection, selection_options, store_option
+from inferometer.cli.options import prices_option, selection, selection_options, store_option
 from inferometer.cli.output import OutputFile, write_whole
 from inferometer.cli.reconcile import parse_rate
 from inferometer.schema.selection import Selection
@@ -35,6 +35,19 @@ def collection_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _parse_trace_url(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    from inferometer.reports.evidence import TRACE_FIELDS
+
+    if value is None:
+        return None
+    if not value.lower().startswith(("https://", "http://")):
+        raise click.BadParameter(f"{value!r} does not begin with https:// or http://", param=parameter)
+    if not any(name in value for name in TRACE_FIELDS):
+        names = f"{', '.join(TRACE_FIELDS[:-1])} or {TRACE_FIELDS[-1]}"
+        raise click.BadParameter(f"{value!r} names no call: put {names} in it", param=parameter)
+    return value
 
 
 @click.command("audit")
@@ -60,9 +73,12 @@ def collection_paused() -> Iterator[None]:
 )
 @click.option("--replay/--no-replay", "with_replay", default=True, help="Replay the calls on other hardware.")
 @click.option(
-    "--trace-url", metavar="URL", help="Link to your tracing UI, with {trace_id}, {span_id} or {run_id} in it."
+    "--trace-url",
+    callback=_parse_trace_url,
+    metavar="URL",
+    help="Link to your tracing UI, with {trace_id}, {span_id} or {run_id} in it.",
 )
-@click.option("--prices", "price_file", type=click.Path(), metavar="FILE", help="A prices.toml of one's own.")
+@prices_option
 @click.option(
     "--list", "listed", metavar="ID", help="Only list every call behind a figure, by the id that the report names."
 )
@@ -107,7 +123,7 @@ def command(
         if listed is not None:
             _list(dataset, knowledge_of(prices, ledger), listed, json_file)
             return
-        replayed = replay_audit(dataset, ledger, stand_in) if with_replay else None
+        replayed = replay_audit(dataset, ledger, stand_in, store) if with_replay else None
         document = build_audit(
             dataset,
             knowledge_of(prices, ledger),
