@@ -8,6 +8,7 @@ from inferometer.sidecar.refusal import Refusal
 
 IDENTITY = "identity"
 _CHUNK_BYTES = 256 * 1024
+_SLICE_BYTES = 16 * 1024
 # zstd output cannot be bounded by call; four bytes of input make at most one block of 128 KiB, so a slice makes 16 MiB
 _ZSTD_SLICE_BYTES = 512
 _ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
@@ -39,26 +40,28 @@ def decompress(body: bytes, compression: str, limit_bytes: int) -> bytes:
 
 def _inflate(body: bytes, compression: str, limit_bytes: int) -> bytes:
     pieces: list[bytes] = []
-    total = 0
-    rest = body
+    total = position = 0
+    view = memoryview(body)
     # a gzip body may have several members, one after the other
-    while rest:
+    while position < len(view) and not (position and compression == "deflate"):
         inflater = zlib.decompressobj(_WBITS[compression])
         try:
             while not inflater.eof:
-                piece = inflater.decompress(rest, min(_CHUNK_BYTES, limit_bytes - total + 1))
+                # what was not read of a slice is copied at each call, so slices are short
+                given = view[position : position + _SLICE_BYTES]
+                piece = inflater.decompress(given, min(_CHUNK_BYTES, limit_bytes - total + 1))
+                position += len(given) - len(inflater.unused_data if inflater.eof else inflater.unconsumed_tail)
                 total += len(piece)
                 if total > limit_bytes:
                     raise Refusal.too_large(limit_bytes)
-                pieces.append(piece)
-                rest = inflater.unconsumed_tail
-                if not rest and not piece and not inflater.eof:
+                if piece:
+                    pieces.append(piece)
+                elif not given and not inflater.eof:
                     raise Refusal.malformed(f"the {compression} body ends early")
         except zlib.error as error:
             if compression == "deflate" and not pieces:
                 return _inflate_raw(body, limit_bytes)
             raise Refusal.malformed(f"the body is not {compression}") from error
-        rest = inflater.unused_data if compression == "gzip" else b""
     return b"".join(pieces)
 
 
@@ -80,21 +83,23 @@ def _unzstd(body: bytes, limit_bytes: int) -> bytes:
     import zstandard
 
     pieces: list[bytes] = []
-    total = 0
-    rest = memoryview(body)
+    total = position = 0
+    view = memoryview(body)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
     try:
-        while rest:
-            frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj()
-            while rest and not frame.eof:
-                piece = frame.decompress(rest[:_ZSTD_SLICE_BYTES])
-                rest = rest[_ZSTD_SLICE_BYTES:]
+        while position < len(view):
+            frame = decompressor.decompressobj()
+            while not frame.eof:
+                given = view[position : position + _ZSTD_SLICE_BYTES]
+                if not given:
+                    raise Refusal.malformed("the zstd body ends early")
+                piece = frame.decompress(given)
+                position += len(given) - len(frame.unused_data)
                 total += len(piece)
                 if total > limit_bytes:
                     raise Refusal.too_large(limit_bytes)
-                pieces.append(piece)
-            if not frame.eof:
-                raise Refusal.malformed("the zstd body ends early")
-            rest = memoryview(frame.unused_data + bytes(rest)) if frame.unused_data else rest
+                if piece:
+                    pieces.append(piece)
     except zstandard.ZstdError as error:
         raise Refusal.malformed("the body is not zstd") from error
     return b"".join(pieces)
