@@ -6,18 +6,18 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from inferometer.cli.options import json_option, print_json, store_option
-from inferometer.ingest.discovery import AGENTS, transcripts
-from inferometer.ingest.importing import ImportReport, Progress, files_below, import_paths
-from inferometer.ingest.watching import Marks, changed_files
-from inferometer.ingest.watching import watch as watch_files
 from inferometer.schema.errors import UserError
 from inferometer.schema.wording import counted
-from inferometer.store import Store, open_store
+
+if TYPE_CHECKING:
+    from inferometer.ingest.importing import ImportReport, Progress
+    from inferometer.ingest.watching import Marks
+    from inferometer.store import Store
 
 USER_MISTAKE = 2
 
@@ -34,6 +34,7 @@ USER_MISTAKE = 2
     help="What becomes of what people and models said, after it was counted and hashed.",
 )
 @click.option("--discover", is_flag=True, help="Find and read this machine's coding-agent transcripts.")
+@click.option("--again", is_flag=True, help="Read also files that did not change since they were imported.")
 @click.option("--watch", is_flag=True, help="Keep reading what is added, until stopped.")
 @store_option
 @json_option
@@ -43,6 +44,7 @@ def command(
     model: str | None,
     content: str,
     discover: bool,
+    again: bool,
     watch: bool,
     store_url: str | None,
     as_json: bool,
@@ -51,6 +53,12 @@ def command(
 
     PATH is a file, a folder or - for the standard input; plain, gzip or zstd.
     """
+    from inferometer.ingest.discovery import AGENTS, transcripts
+    from inferometer.ingest.importing import files_below, import_paths
+    from inferometer.ingest.watching import changed_files
+    from inferometer.ingest.watching import watch as watch_files
+    from inferometer.store import open_store
+
     if not paths and not discover:
         raise click.UsageError("name at least one PATH, - for the standard input, or --discover")
     if watch and as_json:
@@ -61,8 +69,8 @@ def command(
         raise UserError(f"--discover found no transcripts: none of {', '.join(AGENTS)} has left any in {Path.home()}")
 
     def load(store: Store, files: Sequence[PurePath], named: Sequence[PurePath] = (), **rest: Any) -> ImportReport:
-        kept = content == "keep"
-        return import_paths(store, named, found=files, format=file_format, model=model, keep_content=kept, **rest)
+        asked = {"format": file_format, "model": model, "keep_content": content == "keep", "again": again}
+        return import_paths(store, named, found=files, **asked, **rest)
 
     def followed() -> Iterator[Path]:
         for name in names:
@@ -97,6 +105,7 @@ def document(report: ImportReport) -> dict[str, object]:
     """Return the ``import`` JSON document."""
     return {
         "files": report.files,
+        "unchanged": report.unchanged,
         "spans": report.spans,
         "runs": report.runs,
         "inferences": report.inferences,
@@ -130,8 +139,9 @@ def _progress_bar() -> Iterator[Progress]:
 
 
 def _print(report: ImportReport) -> None:
+    known = f" ({report.unchanged:,} unchanged)" if report.unchanged else ""
     click.echo(
-        f"{counted(report.files, 'file')}: {counted(report.spans, 'span')}, {counted(report.runs, 'run')}, "
+        f"{counted(report.files, 'file')}{known}: {counted(report.spans, 'span')}, {counted(report.runs, 'run')}, "
         f"{counted(report.inferences, 'inference')}, {counted(report.tool_calls, 'tool call')} added; "
         f"{counted(report.duplicates, 'duplicate')}"
     )
