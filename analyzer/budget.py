@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from inferometer.profiles.toml import read_toml
 from inferometer.schema.errors import InputError, ProfileError
 from inferometer.schema.wording import counted
 
@@ -201,15 +203,7 @@ def load_budget(path: str | Path) -> list[Limit]:
     Raises:
         ProfileError: it is unreadable, no TOML, names an unknown figure or holds something else than numbers.
     """
-    import tomllib
-
-    try:
-        with Path(path).open("rb") as file:
-            values = tomllib.load(file)
-    except OSError as error:
-        raise ProfileError(str(path), error.strerror or "is unreadable") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(str(path), f"is not TOML: {error}") from error
+    values = read_toml(path)
     limits = []
     for table, kinds in (("limits", ("max", "min")), ("regression", ("pct",))):
         entries = values.pop(table, {})
@@ -229,7 +223,7 @@ def _limit(path: str, table: str, key: str, bound: object, kinds: tuple[str, ...
         known = [f"{figure}_{each}" for figure in FIGURES for each in kinds]
         near = difflib.get_close_matches(key, known, n=3, cutoff=0.3)
         raise ProfileError(path, f"unknown key {table}.{key}; nearest known: {', '.join(near or known[:3])}")
-    if isinstance(bound, bool) or not isinstance(bound, int | float) or bound < 0:
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 <= bound < math.inf:
         raise ProfileError(path, f"{table}.{key} is {bound!r}, not a number from 0 on")
     return Limit(FIGURES[name], kind, float(bound))
 
@@ -244,7 +238,7 @@ def load_audit(path: str | Path) -> dict[str, Any]:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(path), getattr(error, "strerror", None) or "cannot be read as text") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(str(path), f"is not JSON: {error}") from error
     if not isinstance(document, dict) or not {"totals", "fanout", "coverage"} <= document.keys():
         raise InputError(str(path), "is no audit; write one with: inferometer audit --json FILE")

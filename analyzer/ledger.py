@@ -6,7 +6,6 @@ two ways. Unknown keys, negative amounts and amounts without a unit are refused 
 
 from __future__ import annotations
 
-import tomllib
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from inferometer.profiles.toml import read_toml
 from inferometer.schema.errors import ProfileError
 
 Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
@@ -264,13 +264,7 @@ def validated(path: str | Path, model: Any, *, in_dollars: bool = False) -> Any:
     Raises:
         ProfileError: the file is unreadable, no TOML, or breaks a rule of the model.
     """
-    try:
-        with Path(path).open("rb") as file:
-            values = tomllib.load(file, parse_float=Decimal)
-    except OSError as error:
-        raise ProfileError(str(path), error.strerror or "is unreadable") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(str(path), f"is not TOML: {error}") from error
+    values = read_toml(path, parse_float=Decimal)
     if in_dollars:
         values = _dollars(str(path), values)
     try:

@@ -123,7 +123,7 @@ class _Reader:
     def json(self, text: str) -> Bill:
         try:
             document = json.loads(text, parse_float=Decimal)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(self.path, f"is not JSON: {error}") from error
         pages = document if isinstance(document, list) else [document]
         buckets = [bucket for page in pages for bucket in _buckets(page)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -19,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from inferometer.profiles.toml import parse_toml, read_text
 from inferometer.schema.errors import ProfileError, UnknownNameError
 
 CONFIDENCES = ("high", "medium", "low")
@@ -226,11 +226,8 @@ def read_documents(kind: str) -> list[Document]:
         if not folder.is_dir():
             raise ProfileError(str(folder), "INFEROMETER_PROFILES names it, but it is not a folder")
     for folder in reversed(folders):
-        for path in sorted((folder / kind).glob("*.toml")):
-            try:
-                found.append(Document(str(path), path.stem, path.read_text(encoding="utf-8")))
-            except (OSError, UnicodeDecodeError) as error:
-                raise ProfileError(str(path), f"cannot be read: {error}") from error
+        paths = sorted((folder / kind).glob("*.toml"))
+        found.extend(Document(str(path), path.stem, read_text(path)) for path in paths)
     return found
 
 
@@ -249,10 +246,7 @@ def parse(document: Document) -> Table:
     Raises:
         ProfileError: it is not TOML.
     """
-    try:
-        return Table(document.path, "", tomllib.loads(document.text))
-    except tomllib.TOMLDecodeError as error:
-        raise ProfileError(document.path, f"is not TOML: {error}") from error
+    return Table(document.path, "", parse_toml(document.path, document.text))
 
 
 def load_all(kind: str, read: Callable[[Document], Profile]) -> dict[str, Profile]:

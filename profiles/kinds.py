@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from inferometer.profiles import caching, claims, engines, fine_tuning, hardware, models, training
 from inferometer.profiles.documents import Document, Named
+from inferometer.profiles.toml import parse_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,11 @@ KINDS = {
 """By the name of their folder."""
 
 
-def kind_of(text: str) -> str | None:
+def kind_of(document: Document) -> str | None:
     """Return the name of the kind whose keys a file has, None where no kind has them.
 
     Raises:
-        tomllib.TOMLDecodeError: it is not TOML.
+        ProfileError: it is not TOML.
     """
-    keys = tomllib.loads(text).keys()
+    keys = parse_toml(document.path, document.text).keys()
     return next((name for name, kind in KINDS.items() if kind.marks & keys), None)

@@ -7,7 +7,6 @@ that counts. A model may hold ``*`` for any text. Earlier entries win over later
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,10 +17,14 @@ from typing import Any
 
 from inferometer.profiles.documents import Table
 from inferometer.profiles.prices.cards import PARTS, Rate, RateCard
+from inferometer.profiles.toml import read_toml
 from inferometer.schema.errors import ProfileError
 
 _SECONDS_PER_HOUR = Decimal(3600)
 _MILLION = Decimal(1_000_000)
+
+_LARGEST = Decimal(10**12)
+"""Of any price, amount or rate: what is larger is a slip, and its sums would outgrow a decimal's 28 digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +117,7 @@ def load_own(path: Path) -> OwnPrices:
     Raises:
         ProfileError: it cannot be read or breaks its rules; the message names the table and key.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=str)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(str(path), f"cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ProfileError(str(path), f"is not TOML: {error}") from error
+    values = read_toml(path, parse_float=str)
     top = Table(str(path), "", _as_text(values))
     name = top.text("name", path.name)
     version = str(top.day("as_of")) if _has(top, "as_of") else ""
@@ -157,7 +155,7 @@ def _has(table: Table, key: str) -> bool:
     return key in table or table.flag(key)
 
 
-def _decimal(table: Table, key: str, *, most: Decimal | None = None) -> Decimal | None:
+def _decimal(table: Table, key: str, *, most: Decimal = _LARGEST) -> Decimal | None:
     if not _has(table, key):
         return None
     text = table.text(key)
@@ -165,9 +163,8 @@ def _decimal(table: Table, key: str, *, most: Decimal | None = None) -> Decimal 
         value = Decimal(text)
     except InvalidOperation:
         raise ProfileError(table.path, f"{table.name}.{key} is {text!r}, not a number") from None
-    if not value.is_finite() or value < 0 or (most is not None and value > most):
-        limit = f" to {most}" if most is not None else " or more"
-        raise ProfileError(table.path, f"{table.name}.{key} is {text}; it can be 0{limit}")
+    if not value.is_finite() or not 0 <= value <= most:
+        raise ProfileError(table.path, f"{table.name}.{key} is {text}; it can be 0 to {most:,f}")
     return value
 
 

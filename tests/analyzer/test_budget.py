@@ -81,6 +81,9 @@ def test_an_unknown_figure_is_neither_kept_nor_broken(tmp_path: Path) -> None:
         ("[limits]\ncost_usd_max = -1\n", "not a number"),
         ("", "limits nothing"),
         ("limits = 3\n", "write [limits]"),
+        ("[limits]\ncost_usd_max = inf\n", "is inf, not a number"),
+        ("[limits]\ncost_usd_max = nan\n", "is nan, not a number"),
+        ("[limits]\ncost_usd_max = 1e400\n", "is inf, not a number"),
         ("[limits\n", "is not TOML"),
     ],
 )
@@ -92,7 +95,7 @@ def test_a_broken_budget_is_refused_with_what_is_known(text: str, complaint: str
 
 def test_what_is_no_audit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    for text in ("{}", "[]", "{"):
+    for text in ("{}", "[]", "{", "[" * 100_000, "9" * 5_000):
         path.write_text(text)
         with pytest.raises(InputError):
             load_audit(path)

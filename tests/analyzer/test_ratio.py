@@ -188,6 +188,7 @@ def test_training_adds_runs_jobs_rollouts_data_and_staff(tmp_path: Path) -> None
         ("[development]\nusd_per_month = '5k'\n", "development.usd_per_month"),
         ("currency = 'EUR'\n[development]\nusd_per_month = 5\n", "usd_per_unit"),
         ("[training\n", "is not TOML"),
+        ("a = " + "[" * 100_000, "nested too deeply"),
         ("[inference]\ngrowth_per_month = 0.1\ngrowth_per_month_high = 0.05\n", "growth_per_month_low"),
     ],
 )
@@ -208,7 +209,7 @@ def test_another_currency_is_turned_into_dollars_by_its_rate(tmp_path: Path) -> 
 
 
 def test_a_missing_ledger_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ProfileError, match="No such file"):
+    with pytest.raises(ProfileError, match="no such file"):
         load_ledger(tmp_path / "none.toml")
 
 

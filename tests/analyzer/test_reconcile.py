@@ -181,7 +181,9 @@ def test_another_currency_needs_a_rate(tmp_path: Path) -> None:
     assert read_bill(path, Decimal("1.5")).lines[0].cost_usd == 3
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1, 2]", '{"data": [{"results": [{"odd": 1}]}]}', "a,b\n1,2\n", "{"])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[1, 2]", '{"data": [{"results": [{"odd": 1}]}]}', "a,b\n1,2\n", "{", "[" * 100_000]
+)
 def test_what_is_no_bill_is_refused_in_one_line(content: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_bill(written(tmp_path, content))

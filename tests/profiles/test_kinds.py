@@ -21,7 +21,7 @@ def test_every_folder_of_profiles_is_a_kind() -> None:
 def test_the_keys_of_every_shipped_file_tell_its_kind(name: str) -> None:
     for document in read_documents(name):
         if not document.stem.endswith(CALIBRATION):
-            assert kind_of(document.text) == name, document.path
+            assert kind_of(document) == name, document.path
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -239,6 +239,8 @@ def test_a_commitment_that_is_not_used_is_shown(write) -> None:
         ("[tools.search]\n", "has no price"),
         ("[[self_hosted]]\nmodel = 'm'\nhardware = 'h100_sxm'\naccelerators = 1", "lacks input_tokens_per_s"),
         ("discount = 1", "is not a known key"),
+        ("[[models]]\nmodel = 'm'\ninput_usd_per_mtok = 1e400", "can be 0 to 1,000,000,000,000"),
+        ("[[models]]\nmodel = 'm'\ninput_usd_per_mtok = nan", "can be 0 to"),
         ("[[models]", "is not TOML"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import fields, is_dataclass
 from datetime import date
 from decimal import Decimal
@@ -14,6 +13,7 @@ import click
 from inferometer.cli.options import json_option, print_json
 from inferometer.profiles.documents import Document, find
 from inferometer.profiles.kinds import KINDS, kind_of
+from inferometer.profiles.toml import read_text
 from inferometer.schema.errors import ProfileError, UnknownNameError
 
 
@@ -84,13 +84,8 @@ def validate(paths: tuple[Path, ...], as_json: bool) -> None:
 
 def _read_file(path: Path) -> str:
     """Read one file as the kind that its folder or its keys name; return the kind."""
-    try:
-        document = Document(str(path), path.stem, path.read_text(encoding="utf-8"))
-        kind = path.parent.name if path.parent.name in KINDS else kind_of(document.text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(str(path), f"cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ProfileError(str(path), f"is not TOML: {error}") from error
+    document = Document(str(path), path.stem, read_text(path))
+    kind = path.parent.name if path.parent.name in KINDS else kind_of(document)
     if kind is None:
         raise ProfileError(str(path), f"is none of {', '.join(KINDS)}: put it into a folder of that name")
     KINDS[kind].read(document)

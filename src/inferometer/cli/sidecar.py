@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tomllib
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from inferometer.cli.options import store_option
+from inferometer.profiles.toml import read_toml
 from inferometer.schema.errors import ProfileError, UnknownNameError, UserError
 from inferometer.sidecar.settings import CONTENT_CHOICES, DEFAULT_GRPC, DEFAULT_HTTP, Budget, Forward, Settings
 
@@ -79,12 +79,7 @@ def _load_file(ctx: click.Context, parameter: click.Parameter, path: Path | None
     """Make a configuration file's keys the defaults of the flags; flags and environment win."""
     if path is None:
         return None
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ProfileError(str(path), f"cannot be read: {(error.strerror or str(error)).lower()}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(str(path), f"not TOML: {error}") from error
+    document = read_toml(path)
     ctx.ensure_object(dict).update({key: document.pop(key) for key in ("forward", "budget") if key in document})
     known = {one.name for one in ctx.command.params if one.name} - {"config", "print_config", "quarantine"}
     for key, value in list(document.items()):
