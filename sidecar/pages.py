@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from urllib.parse import parse_qs
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -39,6 +39,7 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
+_CLOSE = {"connection": "close"}
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -117,10 +118,14 @@ class Pages:
         if request.method != "POST":
             return HTMLResponse(live.render_login_page(has_failed=False))
         body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_FORM_BYTES:
-                return Response(status_code=413)
+        try:
+            async with asyncio.timeout(self._settings.read_timeout_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > MAX_FORM_BYTES:
+                        return Response(status_code=413, headers=_CLOSE)
+        except (TimeoutError, ClientDisconnect):
+            return Response(status_code=408, headers=_CLOSE)
         token = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
         try:
             self._guard.check_token(token.encode())

@@ -217,7 +217,7 @@ class Sidecar:
         operations = Operations(intake, self.counters, guard, Pages(settings, self._observer, intake, guard))
         config = uvicorn.Config(
             HttpReceiver(intake, guard, operations, settings.cors_origins),
-            http=limited_protocol(settings.max_connections, settings.read_timeout_s),
+            http=limited_protocol(settings.max_connections, settings.read_timeout_s, settings.idle_timeout_s),
             ws="none",
             lifespan="off",
             log_config=None,
