@@ -11,6 +11,7 @@ from typing import Any
 
 from inferometer.analyzer.estimation import Interval, SampledSum
 from inferometer.analyzer.grouping import Grouping, grouping
+from inferometer.analyzer.open_meters import is_open
 from inferometer.analyzer.price_findings import PriceFinding, PriceWitness
 from inferometer.profiles.prices import Priced, PriceList
 from inferometer.profiles.prices.agreements import Coverage, Settled
@@ -33,15 +34,17 @@ _ZERO = Decimal(0)
 class Group:
     """Sums over the calls of one key; over sampled traces they are estimates, each call times its weight.
 
-    Money is US dollars, meters tokens; None is unknown, because no call of the group says. ``cost_usd`` is by list
-    price, ``effective_cost_usd`` after contract, commitments and credits; charges are in neither. ``partial`` counts
-    priced calls with a meter that is unknown or has no price, ``observed`` records before weighting.
+    Money is US dollars, meters tokens; None is unknown, because no call of the group says. ``meters_open`` counts the
+    calls that leave a meter open: above 0, its tokens are a lower bound. ``cost_usd`` is by list price,
+    ``effective_cost_usd`` after contract, commitments and credits; charges are in neither. ``partial`` counts priced
+    calls with a meter that is unknown or has no price, ``observed`` records before weighting.
     """
 
     key: str | None
     inferences: int = 0
     runs: int = 0
     meters: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(METERS))
+    meters_open: dict[str, int] = field(default_factory=lambda: dict.fromkeys(METERS, 0))
     cost_usd: Decimal | None = None
     contracted_cost_usd: Decimal | None = None
     effective_cost_usd: Decimal | None = None
@@ -106,6 +109,7 @@ class Tally:
         self._cost = SampledSum()
         self._counts: dict[str, int | Decimal] = defaultdict(int)
         self._tokens: dict[str, int | Decimal] = {}
+        self._open: dict[str, int | Decimal] = {}
         self.contracted_usd: dict[Coverage, Decimal] = {}
 
     def add_call(self, row: InferenceRow, priced: Priced) -> None:
@@ -120,6 +124,8 @@ class Tally:
         for name, tokens in zip(METERS, _TOKENS(call.meters), strict=True):
             if tokens is not None:
                 self._tokens[name] = self._tokens.get(name, 0) + tokens * factor
+            elif is_open(call, name, priced.card):
+                self._open[name] = self._open.get(name, 0) + factor
         if priced.list_cost_usd is None:
             self._counts["unpriced"] += factor
         else:
@@ -154,6 +160,7 @@ class Tally:
         self._cost.include(other._cost)
         _add_up(self._counts, other._counts)
         _add_up(self._tokens, other._tokens)
+        _add_up(self._open, other._open)
         _add_up(self.contracted_usd, other.contracted_usd)
         self._group.observed += other._group.observed
         for name in ("cost_usd", "recorded_cost_usd", "charges_usd"):
@@ -171,6 +178,7 @@ class Tally:
         group.inferences = round(self._calls.total)
         group.runs = round(sum(self._runs.values()))
         group.meters = {name: _whole(self._tokens.get(name)) for name in METERS}
+        group.meters_open = {name: round(self._open.get(name, 0)) for name in METERS}
         for name in ("unpriced", "estimated", "partial", "recorded", "charges", "charges_unpriced"):
             setattr(group, name, round(self._counts[name]))
         if not group.observed:

@@ -12,6 +12,7 @@ from inferometer.analyzer.accounting import Accounting, account_calls
 from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
 from inferometer.analyzer.fanout import day_of
 from inferometer.analyzer.grouping import Grouping
+from inferometer.analyzer.open_meters import is_open
 from inferometer.analyzer.spending import Spending, spending
 from inferometer.schema.meters import DISJOINT_METERS
 from inferometer.schema.records import Inference, UsageSource
@@ -78,7 +79,8 @@ def series_by_day(dataset: Dataset) -> list[dict[str, Any]]:
 def cost_by_meter(calls: Iterable[CostedCall]) -> list[dict[str, Any]]:
     """Return weighted tokens and dollars by meter; what is not of tokens is ``other``.
 
-    ``priced_tokens`` are those that the dollars are for, ``unpriced`` the calls with tokens that have no price.
+    ``priced_tokens`` are those that the dollars are for, ``unpriced`` the calls with tokens that have no price,
+    ``open`` the calls that may hold such tokens and do not say.
     """
     meters = {name: _Meter() for name in (*DISJOINT_METERS, "other")}
     for call in calls:
@@ -88,6 +90,8 @@ def cost_by_meter(calls: Iterable[CostedCall]) -> list[dict[str, Any]]:
             tokens = getattr(call.meters, meter)
             if tokens:
                 meters[meter].add(tokens * weight, weight, meter in priced)
+            elif tokens is None and is_open(call.inference, meter, call.priced.card):
+                meters[meter].open += weight
         if priced:
             factor = 1 if weight == 1 else Decimal(repr(weight))
             for meter, cost in priced.items():
@@ -100,6 +104,7 @@ class _Meter:
     tokens: float = 0.0
     priced_tokens: float = 0.0
     unpriced: float = 0.0
+    open: float = 0.0
     cost_usd: Decimal = ZERO
 
     def add(self, tokens: float, calls: float, is_priced: bool) -> None:
@@ -116,6 +121,7 @@ class _Meter:
             "priced_tokens": round(self.priced_tokens),
             "cost_usd": self.cost_usd if known else None,
             "unpriced": round(self.unpriced),
+            "open": round(self.open),
         }
 
 

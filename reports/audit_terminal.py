@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 
 from inferometer.reports.chapters.summary import beside_the_bill, joint_ids, summary
+from inferometer.reports.console import open_console
 from inferometer.reports.evidence import shortened
 from inferometer.reports.numbers import bounded, count, seconds, share, usd
 from inferometer.schema.wording import counted
@@ -17,7 +16,7 @@ from inferometer.schema.wording import counted
 
 def print_audit(document: Mapping[str, Any], stream: TextIO, written: Sequence[str] = ()) -> None:
     """Print the summary of an audit, its first recommendations and findings, and the files that were written."""
-    console = Console(file=stream, highlight=False, soft_wrap=False)
+    console = open_console(stream)
     page = summary(document)
     console.print(page.reconciliation, style=None if page.reconciled else "yellow", markup=False)
     console.print(page.lead, markup=False)
@@ -79,7 +78,7 @@ def _waste(document: Mapping[str, Any]) -> Table:
 
 def print_listing(document: Mapping[str, Any], stream: TextIO | None = None) -> None:
     """Print the calls behind a figure."""
-    console = Console(file=stream or sys.stdout, highlight=False)
+    console = open_console(stream)
     calls = document["calls"]
     console.print(f"{document['title']}: {counted(len(calls), 'call')}, the costliest first", markup=False)
     table = _table(("Call", False), ("Run", False), ("Tokens", True), ("Dollars", True), ("What", False))
@@ -92,7 +91,7 @@ def print_listing(document: Mapping[str, Any], stream: TextIO | None = None) -> 
 
 def print_reconciliation(document: Mapping[str, Any], stream: TextIO | None = None) -> None:
     """Print how far the traces cover the bill, by model."""
-    console = Console(file=stream or sys.stdout, highlight=False)
+    console = open_console(stream)
     console.print(
         f"{share(document['traced_share'])} of the bill is traced: {usd(document['traced_usd'])} of "
         f"{usd(document['billed_usd'])}.",

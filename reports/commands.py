@@ -30,15 +30,11 @@ class Commands:
 
     def reading(self, words: str) -> str:
         """Return a command that reads a selection, such as ``inferometer runs``."""
-        return _joined(words, self._store, self.selection)
-
-    def pricing(self, words: str) -> str:
-        """Return a command that also takes a price file, such as ``inferometer cost``."""
         return _joined(words, self._store, self.selection, self._prices)
 
     def showing(self, run_id: str) -> str:
         """Return the command that shows a run."""
-        return _joined(f"inferometer show {run_id}", self._store)
+        return _joined(f"inferometer show {run_id}", self._store, self._prices)
 
     def audit(self, *words: str) -> str:
         """Return the audit's own command with other words; a bound among them stands in for the selection's own."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 
+from inferometer.reports.console import open_console
 from inferometer.reports.numbers import UNKNOWN, bounded, count, share, times, tokens, usd
 from inferometer.schema.wording import counted
 
@@ -95,7 +94,7 @@ def _markdown_table(header: tuple[str, ...], rows: list[Any]) -> list[str]:
 
 def print_diff(document: Mapping[str, Any], stream: TextIO | None = None) -> None:
     """Print the comparison."""
-    console = Console(file=stream or sys.stdout, highlight=False)
+    console = open_console(stream)
     console.print(headline(document), markup=False)
     for header, rows in (
         (("", "before", "after", "change"), figure_rows(document)),

@@ -11,29 +11,26 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
 
+from inferometer.analyzer.accounting import Group
 from inferometer.analyzer.day import DAY_NS, MINUTE_NS, DayBook, Sums
-from inferometer.analyzer.runs import Node, RunSummary, RunTree
+from inferometer.analyzer.runs import RunSummary, sum_runs
 from inferometer.profiles.prices import PriceList
 from inferometer.reports.environment import environment
-from inferometer.reports.numbers import count, percent_width, seconds, tokens, usd
-from inferometer.schema.records import Run, SpanKind, Status
+from inferometer.reports.live_words import Figure, duration, moment, run_state, unpriced_note
+from inferometer.reports.numbers import bounded, count, least, percent_width, tokens, usd
+from inferometer.schema.meters import DISJOINT_METERS
 from inferometer.schema.selection import Selection
+from inferometer.schema.wording import counted
 from inferometer.store import Store
 
 MINUTES = 60
 SHOWN_RUNS = 50
 SHOWN_GROUPS = 8
-SHOWN_BARS = 500
+SUMMED_SPANS = 20_000
+SEARCHED_SPANS = 4_000
+"""Spans whose calls are read and priced for the sums of the shown runs, some 70 µs each."""
+OPEN_TO_SEE = "open to see"
 _ZERO = Decimal(0)
-
-
-@dataclass(slots=True)
-class Figure:
-    """One headline number."""
-
-    title: str
-    value: str
-    note: str = ""
 
 
 @dataclass(slots=True)
@@ -111,32 +108,6 @@ class LivePage:
 
 
 @dataclass(slots=True)
-class WaterfallBar:
-    """One span of a run: ``x`` and ``width`` are thousandths of the run's time."""
-
-    name: str
-    kind: str
-    depth: str
-    x: str
-    width: str
-    duration: str
-    detail: str
-    status: str
-
-
-@dataclass(slots=True)
-class RunPage:
-    """One run as a waterfall."""
-
-    run_id: str
-    name: str
-    subtitle: str
-    figures: list[Figure]
-    bars: list[WaterfallBar]
-    left_out: str
-
-
-@dataclass(slots=True)
 class Today:
     """Today's figures, read once and shown to everyone who looks; ``runs`` are the latest of ``run_count``."""
 
@@ -148,6 +119,16 @@ class Today:
     runs: list[RunSummary] = field(default_factory=list)
     run_count: int = 0
     open_runs: int = 0
+
+
+@dataclass(slots=True)
+class SearchResult:
+    """The latest runs that a text was found in, and how far was looked; see `inferometer.store.search.Found`."""
+
+    text: str
+    runs: list[RunSummary]
+    is_cut: bool
+    since_ns: int | None
 
 
 def day_start_ns(now_ns: int) -> int:
@@ -174,79 +155,49 @@ def read_today(store: Store, prices: PriceList, book: DayBook, now_ns: int) -> T
         book.sums("agent"),
         {minute: sums.cost_usd for minute, sums in shown.items()},
         {minute: sums.tokens for minute, sums in shown.items()},
-        [_summary(store, prices, run) for run in store.latest_runs(selection, SHOWN_RUNS)],
+        sum_runs(store, prices, store.latest_runs(selection, SHOWN_RUNS), max_spans=SUMMED_SPANS),
         run_count,
         open_runs,
     )
 
 
-def _summary(store: Store, prices: PriceList, run: Run) -> RunSummary:
-    summary = RunSummary(run)
-    for row in store.inferences(Selection(where=(("run", run.run_id),))):
-        summary.add(row, prices.price(row))
-    return summary
+def search_runs(store: Store, prices: PriceList, text: str) -> SearchResult:
+    """Return the latest runs that a text is found in, within the half second that a look may take."""
+    found = store.search_runs(text, SHOWN_RUNS)
+    runs = sum_runs(store, prices, found.runs, max_spans=SEARCHED_SPANS)
+    return SearchResult(text, runs, found.is_cut, found.since_ns)
 
 
 def build_live_page(
     today: Today,
     budgets: Sequence[tuple[str, Decimal, Decimal]] = (),
-    search: str = "",
-    found: Sequence[RunSummary] | None = None,
+    found: SearchResult | None = None,
 ) -> LivePage:
     """Return the page's context.
 
     Args:
         today: what was read.
         budgets: name, spent and limit of each, in US dollars.
-        search: as typed.
-        found: the runs that the search found; today's where None.
+        found: what a search found, shown instead of today's runs; None where there was none.
     """
     total = today.by_model.total
-    runs, run_count = (today.runs, today.run_count) if found is None else (found, len(found))
     now = datetime.fromtimestamp(today.now_ns // 1_000_000_000, UTC)
     return LivePage(
         updated=f"{now:%H:%M:%S} UTC",
         day=f"{now:%-d %B %Y}",
         figures=[
-            Figure("Spent today", usd(total.cost_usd), _unpriced_note(total.unpriced)),
+            Figure("Spent today", _cost(total), unpriced_note(total.unpriced)),
             Figure("Runs", count(today.run_count), f"{today.open_runs:,} open"),
             Figure("Model calls", count(total.inferences)),
-            Figure("Tokens", tokens(sum(_input(total.meters)) + (total.meters["output"] or 0)), "in and out"),
+            Figure("Tokens", _tokens(total), "in and out"),
         ],
         charts=_charts(today),
         agents=_shares(today.by_agent),
         models=_shares(today.by_model),
         budgets=[_budget_line(*budget) for budget in budgets],
-        runs=[_run_line(summary) for summary in runs[:SHOWN_RUNS]],
-        runs_note=_runs_note(run_count, search),
-        search=search,
-    )
-
-
-def build_run_page(tree: RunTree) -> RunPage:
-    """Return the context of one run's waterfall."""
-    summary = tree.summary
-    run = summary.run
-    nodes = [(node, depth) for root in tree.roots for node, depth in _with_depth(root)]
-    starts = [node.span.start_ns for node, _ in nodes if node.span.start_ns is not None]
-    ends = [node.span.end_ns for node, _ in nodes if node.span.end_ns is not None]
-    begin_ns = min(starts, default=0)
-    length_ns = max(max(ends, default=begin_ns) - begin_ns, 1)
-    left_out = len(nodes) - SHOWN_BARS
-    return RunPage(
-        run_id=run.run_id,
-        name=run.name,
-        subtitle=f"{run.agent_name or run.service or 'unknown agent'}, started {_time(run.start_ns)}, {_state(run)}",
-        figures=[
-            Figure("Cost", usd(summary.cost_usd), _unpriced_note(summary.unpriced)),
-            Figure("Duration", _duration(summary.duration_ns)),
-            Figure("Model calls", count(summary.inferences)),
-            Figure("Tool calls", count(summary.tool_calls)),
-            Figure("Tokens in", tokens(summary.input_tokens)),
-            Figure("Tokens out", tokens(summary.output_tokens)),
-        ],
-        bars=[_waterfall_bar(node, depth, begin_ns, length_ns) for node, depth in nodes[:SHOWN_BARS]],
-        left_out=f"{left_out:,} further spans are not shown" if left_out > 0 else "",
+        runs=[_run_line(summary) for summary in (today.runs if found is None else found.runs)],
+        runs_note=_today_note(today.run_count) if found is None else _search_note(found),
+        search=found.text if found else "",
     )
 
 
@@ -258,11 +209,6 @@ def render_live_page(page: LivePage) -> str:
 def render_live_body(page: LivePage) -> str:
     """Return the part of the page that changes."""
     return environment().get_template("live_body.html.j2").render(page=page)
-
-
-def render_run_page(page: RunPage) -> str:
-    """Return one run's page as HTML."""
-    return environment().get_template("live_run.html.j2").render(page=page)
 
 
 def render_login_page(*, has_failed: bool) -> str:
@@ -308,8 +254,8 @@ def _shares(sums: Sums) -> list[Share]:
     return [
         Share(
             name=group.key or "unknown",
-            cost=usd(group.cost_usd),
-            tokens=tokens(sum(_input(group.meters)) + (group.meters["output"] or 0)),
+            cost=_cost(group),
+            tokens=_tokens(group),
             calls=count(group.inferences),
             width=percent_width(float((group.cost_usd or _ZERO) / peak)),
         )
@@ -317,8 +263,15 @@ def _shares(sums: Sums) -> list[Share]:
     ]
 
 
-def _input(meters: dict[str, int | None]) -> list[int]:
-    return [meters[name] or 0 for name in ("input_fresh", "cache_read", "cache_write_5m", "cache_write_1h")]
+def _cost(group: Group) -> str:
+    return bounded(group.cost_usd, group.unpriced + group.partial)
+
+
+def _tokens(group: Group) -> str:
+    known = [count for name in DISJOINT_METERS if (count := group.meters[name]) is not None]
+    return least(
+        tokens(sum(known) if known else None), sum(group.meters_open[name] for name in ("input_fresh", "output"))
+    )
 
 
 def _budget_line(name: str, spent_usd: Decimal, limit_usd: Decimal) -> BudgetLine:
@@ -329,75 +282,27 @@ def _budget_line(name: str, spent_usd: Decimal, limit_usd: Decimal) -> BudgetLin
 
 
 def _run_line(summary: RunSummary) -> RunLine:
-    run = summary.run
+    run, shown = summary.run, summary.is_summed
     return RunLine(
         run_id=run.run_id,
         name=run.name,
         agent=run.agent_name or "",
-        started=_time(run.start_ns),
-        duration=_duration(summary.duration_ns),
-        calls=count(summary.inferences),
-        tokens=tokens(summary.tokens),
-        cost=usd(summary.cost_usd),
-        status=_state(run),
+        started=moment(run.start_ns),
+        duration=duration(summary.duration_ns),
+        calls=count(summary.inferences) if shown else OPEN_TO_SEE,
+        tokens=least(tokens(summary.tokens), summary.usage_open) if shown else "",
+        cost=bounded(summary.cost_usd, summary.unpriced + summary.partial) if shown else "",
+        status=run_state(run),
     )
 
 
-def _runs_note(number: int, search: str) -> str:
-    what = f"found for “{search}”" if search else "today"
-    runs = "1 run" if number == 1 else f"{number:,} runs"
-    return f"{runs} {what}" + (f", the latest {SHOWN_RUNS} shown" if number > SHOWN_RUNS else "")
+def _today_note(number: int) -> str:
+    return f"{counted(number, 'run')} today" + (f", the latest {SHOWN_RUNS} shown" if number > SHOWN_RUNS else "")
 
 
-def _unpriced_note(unpriced: int) -> str:
-    return f"{unpriced:,} calls without a price" if unpriced else ""
-
-
-def _state(run: Run) -> str:
-    if run.status is Status.ERROR:
-        return "failed"
-    return "open" if run.is_open else "done"
-
-
-def _with_depth(root: Node) -> list[tuple[Node, int]]:
-    found: list[tuple[Node, int]] = []
-    stack = [(root, 0)]
-    while stack:
-        node, depth = stack.pop()
-        found.append((node, depth))
-        stack.extend((child, depth + 1) for child in reversed(node.children))
-    return found
-
-
-def _waterfall_bar(node: Node, depth: int, begin_ns: int, length_ns: int) -> WaterfallBar:
-    span = node.span
-    start_ns = span.start_ns if span.start_ns is not None else begin_ns
-    end_ns = span.end_ns if span.end_ns is not None else start_ns
-    return WaterfallBar(
-        name=span.name,
-        kind=span.kind.value,
-        depth=str(min(depth, 12)),
-        x=f"{1000 * (start_ns - begin_ns) / length_ns:.2f}",
-        width=f"{max(1000 * (end_ns - start_ns) / length_ns, 2):.2f}",
-        duration=_duration(node.duration_ns),
-        detail=_detail(node),
-        status=span.status.value,
-    )
-
-
-def _detail(node: Node) -> str:
-    if node.span.kind is SpanKind.INFERENCE and node.inference is not None:
-        call = node.inference.inference
-        cost = usd(node.priced.list_cost_usd) if node.priced and call.billable else "not billed here"
-        return f"{call.model or 'unknown model'}, {tokens(call.meters.total)} tokens, {cost}"
-    return node.span.error_type or ""
-
-
-def _time(time_ns: int | None) -> str:
-    if time_ns is None:
-        return "unknown"
-    return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def _duration(duration_ns: int | None) -> str:
-    return seconds(None if duration_ns is None else duration_ns / 1e9)
+def _search_note(found: SearchResult) -> str:
+    number = f"the latest {SHOWN_RUNS} runs" if found.is_cut else counted(len(found.runs), "run")
+    note = f"{number} found for “{found.text}”"
+    if found.since_ns is None or found.is_cut:
+        return note
+    return f"{note} among those since {moment(found.since_ns)} UTC; inferometer runs --search looks through all"

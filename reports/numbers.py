@@ -33,7 +33,12 @@ def bounded(amount: Number | str | None, unpriced: int) -> str:
     """Return dollars of calls of which some may have no price: a lower bound where some have none."""
     if amount is None:
         return NOT_PRICED if unpriced else UNKNOWN
-    return f"≥{GAP}{usd(amount)}" if unpriced else usd(amount)
+    return least(usd(amount), unpriced)
+
+
+def least(text: str, left_out: float | None) -> str:
+    """Return a sum as a lower bound, marked, where anything is left out of it; an unknown stays one."""
+    return f"≥{GAP}{text}" if left_out and text not in {UNKNOWN, NOT_PRICED} else text
 
 
 def count(number: Number | None) -> str:

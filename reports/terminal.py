@@ -13,7 +13,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from inferometer.analyzer.accounting import METERS, Accounting, Group
-from inferometer.analyzer.runs import Node, RunSummary, RunTree
+from inferometer.analyzer.run_tree import Node, RunTree
+from inferometer.analyzer.runs import RunSummary
+from inferometer.reports.console import open_console
+from inferometer.reports.numbers import least
 from inferometer.schema.moments import is_date
 from inferometer.schema.records import SpanKind, Status
 from inferometer.schema.wording import counted
@@ -36,12 +39,6 @@ _KIND_STYLES = {
     SpanKind.OTHER: "dim",
 }
 _METER_TITLES = ("fresh in", "cache read", "write 5m", "write 1h", "output", "reasoning")
-
-
-def open_console() -> Console:
-    """Return a console on stdout; a pipe or a file gets lines as wide as they come."""
-    console = Console()
-    return console if console.is_terminal else Console(width=240)
 
 
 def plain(text: object, width: int = 80) -> Text:
@@ -113,8 +110,8 @@ def print_accounting(accounting: Accounting, console: Console | None = None) -> 
 
     def row(group: Group, name: Text, style: str = "") -> None:
         cells = [show_count(group.inferences), show_count(group.runs)]
-        cells += [show_tokens(group.meters[name], console.width) for name in meters]
-        cells.append(show_money(group.cost_usd))
+        cells += [least(show_tokens(group.meters[name], console.width), group.meters_open[name]) for name in meters]
+        cells.append(least(show_money(group.cost_usd), group.unpriced + group.partial))
         if contracted:
             cells += [show_money(group.contracted_cost_usd), show_money(group.effective_cost_usd)]
         if shows_recorded:
@@ -143,6 +140,9 @@ def _accounting_notes(accounting: Accounting) -> Iterable[str]:
         yield f"{counted(total.estimated, 'call')} with a counted or estimated meter"
     if total.partial:
         yield f"{counted(total.partial, 'priced call')} with a meter that is unknown or has no price"
+    for name, title in zip(METERS, _METER_TITLES, strict=True):
+        if total.meters[name] and total.meters_open[name]:
+            yield f"{title}: at least, for {counted(total.meters_open[name], 'call')} may have some and do not say"
     for reason, calls in accounting.unpriced_reasons.items():
         yield f"unpriced, {counted(calls, 'call')}: {reason}"
     for note, calls in accounting.price_notes.items():
@@ -179,8 +179,8 @@ def print_runs(summaries: Sequence[RunSummary], of: int, console: Console | None
             show_duration(summary.duration_ns),
             show_count(summary.inferences),
             show_count(summary.tool_calls),
-            show_tokens(summary.tokens, console.width),
-            show_money(summary.cost_usd),
+            least(show_tokens(summary.tokens, console.width), summary.usage_open),
+            least(show_money(summary.cost_usd), summary.unpriced + summary.partial),
         )
     console.print(table)
     left = f"{len(summaries):,} of {counted(of, 'run')}" if len(summaries) < of else counted(of, "run")
@@ -195,7 +195,8 @@ def print_tree(tree: RunTree, *, why: bool = False, console: Console | None = No
     title.stylize("bold")
     title.append(
         f"  run {summary.run.run_id}  {show_time(summary.run.start_ns)}  {show_duration(summary.duration_ns)}  "
-        f"{counted(summary.inferences, 'call')}  {show_count(summary.tokens)} tokens  {show_money(summary.cost_usd)}",
+        f"{counted(summary.inferences, 'call')}  {least(show_count(summary.tokens), summary.usage_open)} tokens  "
+        f"{least(show_money(summary.cost_usd), summary.unpriced + summary.partial)}",
         "default not bold",
     )
     top = Tree(title, guide_style="dim")
@@ -231,9 +232,9 @@ def _label(node: Node) -> Text:
         if not call.billable:
             label.append("  not counted", "dim")
         elif node.priced is not None:
-            label.append(f"  {show_money(node.priced.list_cost_usd)}", "bold")
+            label.append(f"  {least(show_money(node.priced.list_cost_usd), node.priced.partial)}", "bold")
     elif node.children and (cost := node.cost_usd()) is not None:
-        label.append(f"  {show_money(cost)}", "default")
+        label.append(f"  {least(show_money(cost), node.left_out)}", "default")
     label.append(f"  {show_duration(node.duration_ns)}", "dim")
     if span.status is Status.ERROR or (node.tool_call is not None and node.tool_call.error):
         label.append("  failed ", "red").append_text(plain(span.error_type or "", 40))

@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from inferometer.reports.terminal import UNKNOWN, open_console, show_count, show_money
+from inferometer.reports.console import open_console
+from inferometer.reports.terminal import UNKNOWN, show_count, show_money
 
 
 def show_seconds(value: float | None) -> str:

@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from inferometer.analyzer.runs import list_runs, load_tree
-from inferometer.reports import live
+from inferometer.analyzer.run_tree import load_tree
+from inferometer.reports import live, live_run
 from inferometer.schema.errors import StoreError, UserError
 from inferometer.sidecar.intake import Intake
 from inferometer.sidecar.observer import Observer
@@ -150,8 +150,8 @@ class Pages:
             self._observer.look()
         today = self._observer.today
         assert today is not None
-        found = list_runs(self._observer.store, self._observer.prices, search=search) if search else None
-        return live.build_live_page(today, self._observer.spending, search, found)
+        found = live.search_runs(self._observer.store, self._observer.prices, search) if search else None
+        return live.build_live_page(today, self._observer.spending, found)
 
     async def _run(self, run_id: str) -> Response:
         try:
@@ -160,7 +160,7 @@ class Pages:
             raise
         except UserError as error:
             return HTMLResponse(live.render_message_page("No such run", str(error)), 404)
-        return HTMLResponse(live.render_run_page(live.build_run_page(tree)))
+        return HTMLResponse(live_run.render_run_page(live_run.build_run_page(tree)))
 
     def _events(self) -> Response:
         if self._readers >= MAX_READERS:

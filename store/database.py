@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,11 +16,12 @@ from inferometer.schema.errors import StoreError, UnknownNameError, UserError
 from inferometer.schema.records import Charge, Outcome, Run, ServingSample, Span
 from inferometer.schema.rows import InferenceRow, Placement, SpanOutline, ToolCallRow
 from inferometer.schema.selection import Selection
-from inferometer.store import queries
+from inferometer.store import queries, search
 from inferometer.store.loading import load_spans
 from inferometer.store.location import WRITING, connect, locate, name_of
 from inferometer.store.migration import migrate
 from inferometer.store.rows import run_of
+from inferometer.store.search import Found
 from inferometer.store.tables import RUNS, SPANS
 from inferometer.store.transaction import Transaction
 
@@ -122,6 +123,16 @@ class Store:
         """Return the number of selected runs, and of those among them that are open."""
         with self.reading() as connection:
             return queries.count_runs(connection, selection)
+
+    def search_runs(self, text: str, limit: int) -> Found:
+        """Return the latest runs that a text is found in, at most so many, from a bounded part of the store."""
+        with self.reading() as connection:
+            return search.search_runs(connection, text, limit)
+
+    def count_run_spans(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Return the number of spans of each of a few runs."""
+        with self.reading() as connection:
+            return search.count_run_spans(connection, run_ids)
 
     def count_spans(self, since_ns: int, until_ns: int, width_ns: int) -> dict[int, int]:
         """Return the number of spans that began in each stretch of ``width_ns``, by its number since 1970."""

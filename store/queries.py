@@ -102,7 +102,7 @@ def read_runs(connection: Connection, selection: Selection) -> list[Run]:
 def read_latest_runs(connection: Connection, selection: Selection, limit: int) -> list[Run]:
     """Return the selected runs that began last, the latest first."""
     query = select(*RUNS.columns).where(*_window(RUNS.c.start_ns, selection), *_run_conditions(selection))
-    query = query.order_by(RUNS.c.start_ns.desc(), RUNS.c.run_id).limit(limit)
+    query = query.order_by(RUNS.c.start_ns.desc().nulls_last(), RUNS.c.run_id).limit(limit)
     return [run_of(row) for row in connection.execute(query)]
 
 

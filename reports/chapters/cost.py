@@ -7,18 +7,18 @@ from decimal import Decimal
 from shlex import quote
 from typing import Any
 
-from inferometer.reports.chapters.summary import METER_NAMES, Document, meter_split, spent, unpriced
+from inferometer.reports.chapters.summary import METER_NAMES, Document, meter_split, spent
 from inferometer.reports.charts.cost_over_time import cost_over_time
 from inferometer.reports.commands import Commands
 from inferometer.reports.contexts import Block, Cell, Chapter, Chart, Column, Note, Table, Why
 from inferometer.reports.evidence import Links, shortened
-from inferometer.reports.numbers import GAP, UNKNOWN, bounded, count, percent_width, share, tokens, usd
+from inferometer.reports.numbers import GAP, UNKNOWN, bounded, count, least, percent_width, share, tokens, usd
 from inferometer.schema.wording import counted
 
 LIST_METHOD = (
     "Every billable call once, its tokens split into disjoint meters and each priced by the list of the day of the "
-    "call, less what a contract takes off. Reasoning is part of output and is not added to it. A sum that leaves calls "
-    "out because they have no price is a lower bound and marked ≥."
+    "call, less what a contract takes off. Reasoning is part of output and is not added to it. A sum that leaves out "
+    "calls without a price, or tokens that calls do not state, is a lower bound and marked ≥."
 )
 COSTLIEST = "table-costliest-calls"
 TAG_VALUES = 20
@@ -61,7 +61,7 @@ def _over_time(document: Document, commands: Commands) -> list[Block]:
     ]
     if parts:
         words += f" Not shown: {' and '.join(parts)}."
-    why = listed(document, commands.pricing("inferometer cost --by day"))
+    why = listed(document, commands.reading("inferometer cost --by day"))
     return [Chart("cost-over-time", "Cost by day", words, cost_over_time(priced), why)]
 
 
@@ -102,25 +102,25 @@ def _groups(document: Document, by: str, title: str, commands: Commands) -> Tabl
         f"Cost by {by}",
         columns,
         [_row(group, total, is_whole) for group in groups[:200]],
-        listed(document, commands.pricing(f"inferometer cost --by {by}")),
+        listed(document, commands.reading(f"inferometer cost --by {by}")),
         filterable=len(groups) > 8,
         total=_row({**document["totals"], "key": "Total"}, total, is_whole) if len(groups) > 1 else None,
     )
 
 
 def _row(group: dict[str, Any], total: Decimal, is_whole: bool) -> list[Cell]:
-    meters = group["meters"]
+    meters, left_open = group["meters"], group["meters_open"]
     writes = [meters[name] for name in ("cache_write_5m", "cache_write_1h") if meters[name] is not None]
     cost = group["contracted_cost_usd"]
     return [
         Cell(shortened(str(group["key"]))),
-        *money(cost, group["unpriced"], total),
+        *money(cost, group["unpriced"] + group["partial"], total),
         *([] if is_whole else [Cell(count(group["unpriced"]) if group["unpriced"] else "", sort=group["unpriced"])]),
         Cell(count(group["inferences"]), sort=group["inferences"]),
         Cell(count(group["runs"]), sort=group["runs"]),
-        *(_tokens(meters[name]) for name in ("input_fresh", "cache_read")),
-        _tokens(sum(writes) if writes else None),
-        _tokens(meters["output"]),
+        *(_tokens(meters[name], left_open[name]) for name in ("input_fresh", "cache_read")),
+        _tokens(sum(writes) if writes else None, left_open["cache_write_5m"] + left_open["cache_write_1h"]),
+        _tokens(meters["output"], left_open["output"]),
     ]
 
 
@@ -133,15 +133,15 @@ def money(cost: Any, left_out: int, total: Decimal) -> list[Cell]:
     ]
 
 
-def _tokens(number: int | None) -> Cell:
-    return Cell(tokens(number), sort=float(number or 0))
+def _tokens(number: int | None, left_open: int = 0) -> Cell:
+    return Cell(least(tokens(number), left_open), sort=float(number or 0))
 
 
 def _meters(document: Document, commands: Commands) -> list[Block]:
     meters = document["by_meter"]
     if not meters:
         return []
-    why = listed(document, commands.pricing("inferometer export --to focus"))
+    why = listed(document, commands.reading("inferometer export --to focus"))
     split = meter_split(document, why)
     total = sum((Decimal(str(meter["cost_usd"])) for meter in meters if meter["cost_usd"] is not None), Decimal(0))
     is_whole = all(meter["tokens"] == meter["priced_tokens"] for meter in meters)
@@ -164,7 +164,7 @@ def _meter(meter: dict[str, Any], total: Decimal, is_whole: bool) -> list[Cell]:
     left_out = meter["tokens"] - priced
     return [
         Cell(METER_NAMES[meter["meter"]]),
-        _tokens(meter["tokens"]) if meter["tokens"] else Cell("", sort=0.0),
+        _tokens(meter["tokens"], meter["open"]) if meter["tokens"] else Cell("", sort=0.0),
         *([] if is_whole else [Cell(tokens(left_out) if left_out else "", sort=left_out)]),
         Cell("" if rate is None else usd(rate), sort=float(rate or 0)),
         *money(cost, meter["unpriced"], total),
@@ -237,7 +237,7 @@ def _tag(document: Document, tag: dict[str, Any], index: int, commands: Commands
     why = Why(
         "Cost of the runs by the value of their tag; what carries no such tag is untagged.",
         source(document),
-        commands.pricing(f"inferometer cost --by {quote('attribute:' + tag['tag'])}"),
+        commands.reading(f"inferometer cost --by {quote('attribute:' + tag['tag'])}"),
     )
     title = f"Cost by tag: {shortened(tag['tag'])}, {share(tag['untagged_share'])} untagged"
     if tag["untagged_share"] is None:
@@ -273,7 +273,7 @@ def _calls(document: Document, links: Links) -> Block:
         Column("Output", True),
         Column("Cost", True),
     ]
-    ranked = "costliest call" if unpriced(document) < document["coverage"]["inferences"] else "largest call"
+    ranked = "costliest call" if document["coverage"]["priced"] else "largest call"
     return Table(
         "costliest-calls",
         f"The{GAP}{counted(len(rows), ranked)}" if len(rows) > 1 else f"The {ranked}",

@@ -55,9 +55,9 @@ def spent(document: Document) -> Decimal | None:
     return (calls or Decimal(0)) + (charges or Decimal(0)) if calls is not None or charges else None
 
 
-def unpriced(document: Document) -> int:
-    """Return how many calls and charges have no price."""
-    return int(document["totals"]["unpriced"]) + int(document["totals"]["charges_unpriced"])
+def left_out(document: Document) -> int:
+    """Return how many calls and charges have no price, or one for a part of them."""
+    return sum(int(document["totals"][key]) for key in ("unpriced", "partial", "charges_unpriced"))
 
 
 def _reconciliation(document: Document) -> str:
@@ -92,7 +92,7 @@ def _lead(document: Document) -> str:
     amount = spent(document)
     if amount is None:
         return f"{calls}. None of them has a price, so what they cost is unknown; the record chapter says why."
-    least = "at least " if unpriced(document) else ""
+    least = "at least " if left_out(document) else ""
     text = f"{calls} cost {least}{usd(amount)}{_over(document)}."
     return f"{text} {_prospect(document)}".rstrip()
 
@@ -118,7 +118,7 @@ def _prospect(document: Document) -> str:
             return ""
         return "No change that was priced would have made it cheaper by a tenth of a per cent."
     saved, totals = best["saving_usd"], document["totals"]
-    what = "What is priced" if unpriced(document) else "The same work"
+    what = "What is priced" if left_out(document) else "The same work"
     if totals["charges_usd"] and float(totals["charges_usd"]):
         what = f"Its tokens cost {usd(totals['contracted_cost_usd'])} and"
     text = f"{what} could have cost {usd(best['remaining_usd'])}"
@@ -130,20 +130,23 @@ def _prospect(document: Document) -> str:
 
 def _spend(document: Document) -> Figure:
     totals = document["totals"]
-    left_out = unpriced(document)
+    missing = left_out(document)
     notes = []
     if totals["contracted_cost_usd"] != totals["cost_usd"]:
         notes.append(f"as contracted; {usd(totals['cost_usd'])} by list")
-    elif not left_out:
+    elif not missing:
         notes.append(f"list price, {document['price_list'] or 'price list unknown'}")
     if totals["charges_usd"] and float(totals["charges_usd"]):
         notes.append(f"{usd(totals['charges_usd'])} of it for tools and fees")
     if totals["unpriced"]:
         notes.append(f"{count(totals['unpriced'])} of {counted(totals['inferences'], 'call')} have no price")
+    if totals["partial"]:
+        verb = "says" if totals["partial"] == 1 else "say"
+        notes.append(f"{counted(totals['partial'], 'call')} {verb} only a part of what was used")
     if totals["charges_unpriced"]:
         notes.append(f"{counted(totals['charges_unpriced'], 'fee')} without a price")
     return Figure(
-        "Spend", bounded(spent(document), left_out), "; ".join(notes), "bad" if left_out else "plain", "table-by-model"
+        "Spend", bounded(spent(document), missing), "; ".join(notes), "bad" if missing else "plain", "table-by-model"
     )
 
 

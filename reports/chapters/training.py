@@ -203,7 +203,7 @@ def _purposes(document: Document, commands: Commands) -> Table:
     why = Why(
         "By the purpose that runs state (inferometer.purpose); runs that state none are not guessed.",
         None,
-        commands.pricing("inferometer cost --by purpose"),
+        commands.reading("inferometer cost --by purpose"),
     )
     return Table("purposes", "Inference by purpose", columns, rows, why)
 

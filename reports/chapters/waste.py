@@ -166,7 +166,7 @@ def _coverage(document: Document, links: Links) -> Table:
     ]
     columns = [Column("Calls"), Column("Number", True), Column("Share", True), Column("What it means")]
     return Table(
-        "coverage", "Coverage", columns, rows, listed(document, links.commands.pricing("inferometer cost --by model"))
+        "coverage", "Coverage", columns, rows, listed(document, links.commands.reading("inferometer cost --by model"))
     )
 
 

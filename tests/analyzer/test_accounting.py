@@ -3,12 +3,16 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from inferometer.analyzer.accounting import METERS, Accounting, account
+from inferometer.ingest.commit import commit
 from inferometer.profiles.prices import PriceList, load_prices
+from inferometer.reports.terminal import print_accounting
 from inferometer.schema.errors import UnknownNameError
 from inferometer.schema.ids import derived_span_id, derived_trace_id
 from inferometer.schema.meters import Meters
@@ -18,6 +22,7 @@ from inferometer.schema.records import (
     Dependency,
     Inference,
     InferenceDecision,
+    Operation,
     Purpose,
     RecordBatch,
     Run,
@@ -346,3 +351,49 @@ def test_times_that_count_from_a_recordings_begin_are_no_day(store: Store, price
         span = Span(calls[0].trace_id, b"relative", "x", SpanKind.INFERENCE, start_ns=17 * 10**9)
         tx.write(RecordBatch(spans=[span], inferences=[replace(calls[0], span_id=b"relative")]))
     assert {group.key for group in account(store, by="day", prices=prices).groups} == {"2025-11-20", None}
+
+
+def test_a_meter_that_some_calls_leave_open_is_marked_as_a_lower_bound(store: Store, prices: PriceList) -> None:
+    """gpt-4o has a price for cache reads and none for writes; an embedding has no output."""
+    stated = Meters(input_fresh=100, cache_read=50, output=10, reasoning=0)
+    calls = [
+        ("gpt-4o", Operation.CHAT, stated),
+        ("gpt-4o", Operation.CHAT, Meters(input_fresh=100, output=10)),
+        ("gpt-4o", Operation.CHAT, Meters(input_fresh=100, cache_read=0)),
+        ("text-embedding-3-small", Operation.EMBEDDING, Meters(input_fresh=7)),
+        ("claude-sonnet-4-5", Operation.CHAT, Meters(input_fresh=9, cache_read=1, output=1, reasoning=0)),
+        ("gpt-4o", Operation.CHAT, Meters()),
+    ]
+    batch = RecordBatch()
+    for place, (model, operation, meters) in enumerate(calls):
+        ids = (derived_trace_id(f"open {place}"), derived_span_id("open", str(place)))
+        batch.spans.append(Span(*ids, "call", SpanKind.INFERENCE, start_ns=START_NS, end_ns=START_NS + 1))
+        provider = "anthropic" if model.startswith("claude") else "openai"
+        batch.inferences.append(Inference(*ids, provider, model, operation=operation, meters=meters))
+    with store.transaction() as tx:
+        commit(tx, batch)
+    total = account(store, prices=prices).total
+    assert total.meters == {
+        "input_fresh": 316,
+        "cache_read": 51,
+        "cache_write_5m": None,
+        "cache_write_1h": None,
+        "output": 21,
+        "reasoning": 0,
+    }
+    assert total.meters_open == {
+        "input_fresh": 1,  # the last one says nothing
+        "cache_read": 2,  # neither does it, and the second
+        "cache_write_5m": 2,  # nor the one of Anthropic
+        "cache_write_1h": 2,
+        "output": 2,
+        "reasoning": 3,
+    }
+    console = Console(file=StringIO(), width=240)
+    print_accounting(account(store, prices=prices), console)
+    shown = console.file.getvalue().replace("\xa0", " ")  # type: ignore[attr-defined]
+    last = next(line for line in shown.splitlines() if line.startswith("total"))
+    assert "≥ 316 " in last
+    assert "≥ 51 " in last
+    assert "≥ $" in last
+    assert "cache read: at least, for 2 calls may have some and do not say" in shown

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from inferometer.analyzer.doubles import key_of, possible_doubles
-from inferometer.analyzer.runs import load_tree
+from inferometer.analyzer.run_tree import load_tree
 from inferometer.analyzer.waste import Examined
 from inferometer.analyzer.waste_doubles import possible_doubles as possible_doubles_pass
 from inferometer.ingest.commit import commit

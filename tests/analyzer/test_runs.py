@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inferometer.analyzer.accounting import account
-from inferometer.analyzer.runs import SORTS, RunSummary, list_runs, load_tree
+from inferometer.analyzer.run_tree import load_tree
+from inferometer.analyzer.runs import SORTS, RunSummary, list_latest_runs, list_runs, sum_runs
 from inferometer.ingest.commit import commit
 from inferometer.profiles.prices import PriceList, load_prices
 from inferometer.schema.ids import derived_trace_id
@@ -97,3 +98,40 @@ def test_runs_of_unknown_cost_come_last_in_every_order(tmp_path: Path, prices: P
             assert sorted(sessions, key=str) == ["large", "small", "unknown"]
         by_cost = [summary.run.session_id for summary in list_runs(own, prices, sort="cost")]
         assert by_cost == ["large", "small", "unknown"]
+
+
+def test_the_latest_runs_read_one_by_one_have_the_sums_of_all_runs_read_at_once(
+    tmp_path: Path, prices: PriceList
+) -> None:
+    with open_store(str(tmp_path / "store.sqlite")) as own:
+        for place, model in enumerate(["gpt-4o", "nobody-knows-this", "gpt-4o"]):
+            add_tree(own, f"run {place}", [0, 0], [0, 10, 20 * place], [model])
+        for chosen in (Selection(), Selection(where=(("model", "gpt-4o"),))):
+            every = list_runs(own, prices, chosen)
+            latest, of = list_latest_runs(own, prices, chosen, 2)
+            assert ([summary.as_dict() for summary in latest], of) == (
+                [summary.as_dict() for summary in every[:2]],
+                len(every),
+            )
+
+
+def test_a_run_longer_than_may_be_read_is_left_unsummed_and_says_so(tmp_path: Path, prices: PriceList) -> None:
+    with open_store(str(tmp_path / "store.sqlite")) as own:
+        add_tree(own, "short", [0], [0, 10], ["gpt-4o"])
+        add_tree(own, "long", [0] * 9, [0] + [10] * 9, ["gpt-4o"])
+        runs = sorted(own.runs(), key=lambda run: str(run.session_id))
+        sums = sum_runs(own, prices, runs, max_spans=5)
+        assert [(one.run.session_id, one.is_summed, one.inferences) for one in sums] == [
+            ("long", False, 0),
+            ("short", True, 1),
+        ]
+
+
+def test_a_sum_that_leaves_calls_out_is_told_from_a_whole_one(prices: PriceList) -> None:
+    summary = RunSummary(Run("ab", bytes(16), b"rootspan", "agent"))
+    place = Placement("ab", None, START_NS, START_NS + 1, Status.OK)
+    for meters in (Meters(input_fresh=5, output=5), Meters(input_fresh=5), Meters()):
+        row = InferenceRow(Inference(bytes(16), b"callspan", "openai", "gpt-4o", meters=meters), place)
+        summary.add(row, prices.price(row))
+    found = summary.as_dict()
+    assert (found["usage_open"], found["partial"], found["unpriced"]) == (2, 1, 1)

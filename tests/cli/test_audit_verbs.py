@@ -58,6 +58,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path
 
 
+PRICES = """\
+[[models]]
+model = "gpt-4o"
+input_usd_per_mtok = 1
+output_usd_per_mtok = 1
+"""
+
+
 def document(store: str, folder: Path) -> dict[str, Any]:
     path = folder / "audit.json"
     assert run(["audit", "--store", store, "--json", str(path), "--no-replay"]) == 0
@@ -76,6 +84,20 @@ def test_audit_writes_html_and_json_and_prints_a_summary(
     found = json.loads(data.read_text())
     assert found["totals"]["inferences"] == 24
     assert [row["kind"] for row in found["scenarios"]].count("hardware") >= 4
+
+
+def test_what_goes_into_a_pipe_has_whole_lines_and_a_terminal_its_own_width(
+    store: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["audit", "--store", store, "--no-replay"]) == 0
+    piped = capsys.readouterr().out
+    assert any(line.startswith("24 model calls in 6 runs") and line.endswith("per cent.") for line in piped.split("\n"))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["audit", "--store", store, "--no-replay"]) == 0
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "24 model calls in 6 runs" in shown
 
 
 def test_audit_totals_equal_cost(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,6 +182,9 @@ def test_redaction_takes_names_out(store: str, tmp_path: Path, capsys: pytest.Ca
         ["audit", "--ledger", "missing.toml"],
         ["audit", "--bill", "missing.json"],
         ["audit", "--model", "no-such-model"],
+        ["audit", "--trace-url", "https://traces.example/"],
+        ["audit", "--trace-url", "https://traces.example/{trace}"],
+        ["audit", "--trace-url", "javascript:alert('{trace_id}')"],
         ["check", "--budget", "missing.toml"],
         ["check"],
         ["diff", "missing.json", "missing.json"],
@@ -212,12 +237,14 @@ def test_every_command_of_a_report_runs_and_lists_what_is_behind_it(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["audit", "--store", store, "--since", "2026-01-01", "--html", "a.html", "--json", "a.json"]
-    assert run(words) == 0
+    Path("prices.toml").write_text(PRICES)
+    words = ["audit", "--store", store, "--since", "2026-01-01", "--prices", "prices.toml", "--html", "a.html"]
+    assert run([*words, "--json", "a.json"]) == 0
     found = json.loads(Path("a.json").read_text())
     page = unescape(Path("a.html").read_text())
     commands = set(re.findall(r"All of it: <code>(.*?)</code>", page))
     assert len(commands) > 8
+    assert all("--prices prices.toml" in command for command in commands)
     assert all("--since 2026-01-01T00:00:00+00:00" in command for command in commands if " show " not in command)
     for chained in sorted(commands):
         for command in chained.split(" && "):
@@ -226,13 +253,13 @@ def test_every_command_of_a_report_runs_and_lists_what_is_behind_it(
     for kind, key in (("waste", "waste"), ("action", "recommendations"), ("data", "data_findings")):
         for finding in found[key]:
             capsys.readouterr()
-            assert run([*words[:5], "--list", f"{kind}-{finding['id']}", "--json", "-"]) == 0
+            assert run([*words[:7], "--list", f"{kind}-{finding['id']}", "--json", "-"]) == 0
             assert len(json.loads(capsys.readouterr().out)["calls"]) == finding["calls"]
 
 
 def test_a_password_in_the_stores_address_stays_out_of_a_report() -> None:
     commands = Commands("postgresql://me:secret@db/traces", ["--where", "user=o'neil"], None, ["--ledger", "l.toml"])
-    assert commands.pricing("inferometer cost") == (
+    assert commands.reading("inferometer cost") == (
         """inferometer cost --store "$INFEROMETER_STORE" --where 'user=o'"'"'neil'"""
     )
     assert "secret" not in commands.audit() + commands.showing("abc") + commands.listing("calls")

@@ -147,6 +147,16 @@ def test_runs_are_sorted_and_searched(store_path: str) -> None:
     assert Decimal(found[0]["cost_usd"]) == Decimal("0.006")
 
 
+def test_runs_and_show_take_the_prices_that_cost_takes(store_path: str, tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text('[[models]]\nmodel = "gpt-4o"\ninput_usd_per_mtok = 100\noutput_usd_per_mtok = 0\n')
+    words = ("--store", store_path, "--prices", str(file))
+    runs = document("runs", *words)["runs"]
+    assert [Decimal(entry["cost_usd"]) for entry in runs] == [Decimal("0.3"), Decimal("0.2"), Decimal("0.1")]
+    assert Decimal(document("cost", *words)["total"]["cost_usd"]) == Decimal("0.6")
+    assert Decimal(document("show", "1" * 16, *words)["run"]["cost_usd"]) == Decimal("0.2")
+
+
 def test_runs_prints_a_table(store_path: str) -> None:
     output = invoke("runs", "--store", store_path).output
     assert "1" * 16 in output

@@ -139,6 +139,25 @@ def test_a_wholly_priced_page_marks_nothing() -> None:
     assert "No price" not in words(page)
 
 
+def test_a_page_marks_tokens_that_some_calls_do_not_state() -> None:
+    work = Workload()
+    for tokens in ({"input_fresh": 4000, "cache_read": 2000, "output": 100}, {"input_fresh": 4000}):
+        work.call(work.run(), **tokens)
+    document = json.loads(document_text(build_audit(work.dataset(), Knowledge(), generated_at=GENERATED)))
+    assert document["totals"]["meters_open"]["output"] == document["totals"]["partial"] == 1
+    assert {row["meter"]: row["open"] for row in document["by_meter"]} == {
+        "input_fresh": 0,
+        "cache_read": 1,
+        "output": 1,
+    }
+    shown = words(render_audit(document))
+    assert f"≥{GAP}2.0{GAP}k" in shown  # cache reads by model and by kind of token
+    assert shown.count(f"≥{GAP}100") == 3  # output by model, by agent, by kind of token
+    assert f"≥{GAP}$0.087" in shown  # 8,000 at $10, 2,000 at $1 and 100 at $50 a million
+    assert f"≥{GAP}8.0{GAP}k" not in shown
+    assert any("1 call says only a part of what was used" in text for text in shown)
+
+
 def test_a_success_costs_what_priced_runs_cost() -> None:
     work = Workload()
     for success, model in ((True, "large"), (False, "large"), (True, "unlisted")):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
 
 
 @click.command("check")
@@ -15,7 +15,7 @@ from inferometer.cli.options import json_option, print_json, selection, selectio
 @click.option("--baseline", "baseline_file", type=click.Path(), metavar="AUDIT.json", help="The audit to compare with.")
 @click.option("--audit", "audit_file", type=click.Path(), metavar="AUDIT.json", help="Check this audit, not the store.")
 @click.option("--ledger", "ledger_file", type=click.Path(), metavar="FILE", help="A ledger.toml, for a limit on ratio.")
-@click.option("--prices", "price_file", type=click.Path(), metavar="FILE", help="A prices.toml of one's own.")
+@prices_option
 @store_option
 @selection_options
 @json_option
@@ -44,7 +44,7 @@ def command(
         return int(bool(broken))
     from inferometer.reports.commands import Commands, selection_words
 
-    commands = Commands(None if audit_file else store_url, selection_words(document["window"]))
+    commands = Commands(None if audit_file else store_url, selection_words(document["window"]), price_file)
     for verdict in verdicts:
         mark = {True: "ok     ", False: "BROKEN ", None: "unknown"}[verdict.ok]
         click.echo(f"{mark} {verdict.message}")

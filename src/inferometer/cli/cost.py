@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
 
 BY_HELP = "model, provider, agent, tool, run, session, user, purpose, service, day or attribute:KEY."
 
 
 @click.command("cost")
 @click.option("--by", default="model", show_default=True, metavar="KEY", help=BY_HELP)
-@click.option("--prices", "price_file", type=click.Path(), metavar="FILE", help="A prices.toml of one's own.")
+@prices_option
 @store_option
 @selection_options
 @json_option

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
 from inferometer.cli.output import OutputFile, write_whole
 from inferometer.schema.errors import UnknownNameError, UserError
 from inferometer.schema.selection import Selection
@@ -29,7 +29,7 @@ FORMATS = {
 @click.command("export")
 @click.option("--to", "format_name", required=True, metavar="FORMAT", help=", ".join(FORMATS) + ".")
 @click.option("--out", "target", metavar="PATH", help="File, or folder for weka and parquet [default: stdout].")
-@click.option("--prices", "price_file", type=click.Path(), metavar="FILE", help="A prices.toml of one's own.")
+@prices_option
 @store_option
 @selection_options
 @json_option

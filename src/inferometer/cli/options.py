@@ -74,6 +74,13 @@ def selection_options(command: Command) -> Command:
     return click.option("--since", type=Moment(), help="Only what began at or after this time.")(command)
 
 
+def prices_option(command: Command) -> Command:
+    """Add ``--prices``."""
+    return click.option(
+        "--prices", "price_file", type=click.Path(), metavar="FILE", help="A prices.toml of one's own."
+    )(command)
+
+
 def json_option(command: Command) -> Command:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(command)

@@ -37,8 +37,9 @@ def command(points: Path, as_json: bool) -> None:
 
 
 def _print_table(rows: list[dict[str, str]], predictions: list[Prediction]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from inferometer.reports.console import open_console
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("#", "configuration", "users", "TTFT ms", "TPOT ms", "tokens/s", "confidence", "reason"):
@@ -55,7 +56,7 @@ def _print_table(rows: list[dict[str, str]], predictions: list[Prediction]) -> N
             said.confidence,
             said.reason,
         )
-    Console().print(table)
+    open_console().print(table)
 
 
 def _interval(middle: float | None, low: float | None, high: float | None) -> str:

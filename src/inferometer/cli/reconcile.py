@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 
 import click
 
-from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
 
 
 def parse_rate(_: click.Context, parameter: click.Parameter, value: str | None) -> Decimal | None:
@@ -31,7 +31,7 @@ def parse_rate(_: click.Context, parameter: click.Parameter, value: str | None) 
     help="OpenAI or Anthropic usage and cost exports (JSON), FOCUS or AWS reports (CSV); repeatable.",
 )
 @click.option("--rate", callback=parse_rate, metavar="USD", help="US dollars for one unit of the bill's currency.")
-@click.option("--prices", "price_file", type=click.Path(), metavar="FILE", help="A prices.toml of one's own.")
+@prices_option
 @store_option
 @selection_options
 @json_option

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
 from inferometer.cli.scenario import build_scenario, parse_seconds, scenario_options
 from inferometer.schema.errors import UnknownNameError
 
@@ -20,6 +20,7 @@ from inferometer.schema.errors import UnknownNameError
     "--cold-start", type=click.FloatRange(0), default=300.0, show_default=True, metavar="S", help="Of a replica."
 )
 @click.option("--sensitivity", is_flag=True, help="Also at half and twice the output and steps.")
+@prices_option
 @store_option
 @selection_options
 @json_option
@@ -29,6 +30,7 @@ def command(
     day: str,
     cold_start: float,
     sensitivity: bool,
+    price_file: str | None,
     store_url: str | None,
     since: int | None,
     until: int | None,
@@ -50,7 +52,7 @@ def command(
     if day not in SHAPES:
         raise UnknownNameError("shape of a day", day, SHAPES)
     model = build_step_model(scenario).model.id  # a wrong name is told before the store is read
-    prices = load_prices()
+    prices = load_prices(price_file)
     with open_store(store_url, create=False) as store:
         workload = load_workload(
             store,

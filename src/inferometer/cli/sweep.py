@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
 from inferometer.cli.scenario import build_scenario, scenario_options
 
 
@@ -14,6 +14,7 @@ from inferometer.cli.scenario import build_scenario, scenario_options
 @scenario_options
 @click.option("--hardware", multiple=True, metavar="H", help="Only these profiles, repeatable [default: all].")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Replays at a time [default: the processors].")
+@prices_option
 @store_option
 @selection_options
 @json_option
@@ -21,6 +22,7 @@ def command(
     hardware: tuple[str, ...],
     jobs: int | None,
     precision: str | None,
+    price_file: str | None,
     store_url: str | None,
     since: int | None,
     until: int | None,
@@ -40,7 +42,7 @@ def command(
         load_hardware(name)  # a wrong name is told before the store is read
     model = load_model(options["model"]).id
     base = build_scenario(hardware=hardware[0] if hardware else "", precision=precision, **options)
-    prices = load_prices()
+    prices = load_prices(price_file)
     with open_store(store_url, create=False) as store:
         workload = load_workload(
             store,

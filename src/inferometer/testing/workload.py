@@ -11,7 +11,8 @@ import numpy as np
 
 from inferometer.analyzer.audit_dataset import Dataset, PricedCharge, costed
 from inferometer.profiles.prices import Priced, PriceList, RateCard
-from inferometer.profiles.prices.cards import Rate, price_meters
+from inferometer.profiles.prices.cards import Rate
+from inferometer.profiles.prices.pricing import price_by_card
 from inferometer.profiles.prices.published import PublishedPrices
 from inferometer.schema.ids import derived_span_id, derived_trace_id, run_id_of
 from inferometer.schema.meters import Meters
@@ -66,9 +67,7 @@ class FlatPrices(PriceList):
             tier="batch" if row.inference.batch else "standard",
             rates={name: Rate(Decimal(rate) * factor) for name, rate in rates.items()},
         )
-        cost, _ = price_meters(row.inference.meters, card)
-        total = sum(cost.values(), Decimal(0))
-        return Priced(total, total, total, cost, None, card)
+        return price_by_card(row.inference.meters, card, row.inference.operation)
 
 
 LARGE = {"input": "10", "cache_read": "1", "cache_write_5m": "12.5", "cache_write_1h": "20", "output": "50"}
