@@ -56,20 +56,13 @@ USAGE_AUDIO_OUTPUT = "gen_ai.usage.audio.output_tokens"
 USAGE_IMAGE_OUTPUT = "gen_ai.usage.image.output_tokens"
 
 # The convention: agents, workflows and tools.
-AGENT_ID = "gen_ai.agent.id"
 AGENT_NAME = "gen_ai.agent.name"
-AGENT_DESCRIPTION = "gen_ai.agent.description"
 AGENT_VERSION = "gen_ai.agent.version"
 WORKFLOW_NAME = "gen_ai.workflow.name"
 TOOL_NAME = "gen_ai.tool.name"
 TOOL_TYPE = "gen_ai.tool.type"
 TOOL_CALL_ID = "gen_ai.tool.call.id"
-TOOL_DESCRIPTION = "gen_ai.tool.description"
 MCP_METHOD = "mcp.method.name"
-MCP_SESSION_ID = "mcp.session.id"
-MCP_PROTOCOL_VERSION = "mcp.protocol.version"
-JSONRPC_REQUEST_ID = "jsonrpc.request.id"
-NETWORK_TRANSPORT = "network.transport"
 
 # The convention: content, written only where capture is "content".
 SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 
 @dataclass(slots=True)
@@ -57,11 +55,6 @@ class Meters:
     def as_dict(self) -> dict[str, int]:
         """Return the known meters by name."""
         return {name: value for name in METER_NAMES if (value := getattr(self, name)) is not None}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Meters:
-        """Return meters from the names that are known, leaving others out."""
-        return cls(**{name: values[name] for name in METER_NAMES if values.get(name) is not None})
 
 
 METER_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Meters))

@@ -199,12 +199,6 @@ class PrefixChain:
         """Number of blocks in the chain."""
         return len(self.hashes) // 8
 
-    @property
-    def chain_id(self) -> bytes:
-        """Sixteen bytes that equal chains share; the same for every order of arrival."""
-        scope = f"{self.key_id}\x1f{self.vocabulary}\x1f{self.block_tokens}\x1f".encode()
-        return blake2b(scope + self.hashes, digest_size=16, person=b"inferometer.pfx").digest()
-
 
 @dataclass(slots=True)
 class Inference:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from inferometer.schema.ids import derived_span_id, derived_trace_id, run_id_of
-from inferometer.schema.records import PrefixChain, Resource
+from inferometer.schema.records import Resource
 
 
 def test_derived_ids_are_stable_and_tell_parts_apart() -> None:
@@ -25,11 +25,3 @@ def test_run_id_depends_on_trace_and_root() -> None:
 def test_equal_resources_share_an_id() -> None:
     assert Resource((("service.name", "a"),)).resource_id == Resource((("service.name", "a"),)).resource_id
     assert Resource((("service.name", "a"),)).resource_id != Resource((("service.name", "b"),)).resource_id
-
-
-def test_chains_of_different_keys_never_share_an_id() -> None:
-    hashes = bytes(range(16))
-    one = PrefixChain(hashes, 64, "o200k_base", "key-1")
-    assert one.blocks == 2
-    assert one.chain_id != PrefixChain(hashes, 64, "o200k_base", "key-2").chain_id
-    assert one.chain_id != PrefixChain(hashes, 16, "o200k_base", "key-1").chain_id

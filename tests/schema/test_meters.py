@@ -27,4 +27,4 @@ def test_total_is_the_sum_of_the_disjoint_meters(meters: Meters) -> None:
 
 @given(st.builds(Meters, **dict.fromkeys(METER_NAMES, counts)))
 def test_dictionary_round_trip_keeps_every_known_meter(meters: Meters) -> None:
-    assert Meters.from_dict(meters.as_dict()) == meters
+    assert Meters(**meters.as_dict()) == meters
