@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inferometer.cli.options import prices_option, selection, selection_options, store_option
+from inferometer.cli.options import prices_option, selection_options, store_option
 from inferometer.cli.output import OutputFile, write_whole
 from inferometer.cli.reconcile import parse_rate
 from inferometer.schema.selection import Selection
@@ -99,9 +99,7 @@ def command(
     price_file: str | None,
     listed: str | None,
     store_url: str | None,
-    since: int | None,
-    until: int | None,
-    where: tuple[tuple[str, str], ...],
+    chosen: Selection,
 ) -> None:
     """Audit what inference costs: where money goes, what is wasted, how it stands against training, what to do."""
     from inferometer.analyzer.audit import build_audit
@@ -117,7 +115,6 @@ def command(
     ledger = load_ledger(ledger_file) if ledger_file else Ledger()
     bills = [read_bill(path, rate) for path in bill_files]
     prices = load_prices(price_file)
-    chosen = selection(since, until, where)
     with open_store(store_url, create=False) as store:
         dataset = load_dataset(store, chosen, prices)
         if listed is not None:
@@ -130,8 +127,8 @@ def command(
             generated_at=datetime.now(UTC),
             replayed=replayed,
             reconciliation=reconcile(dataset.calls, bills) if bills else None,
-            window=(since, until),
-            where=where,
+            window=(chosen.since_ns, chosen.until_ns),
+            where=chosen.where,
         )
         if focus_file:
             _save_focus(store, chosen, prices, focus_file)

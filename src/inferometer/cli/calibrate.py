@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from inferometer.cli.options import json_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, print_json, selection_options, store_option
 from inferometer.cli.output import OutputFile, write_whole
+from inferometer.schema.selection import Selection
 
 
 @click.command("calibrate")
@@ -38,9 +39,7 @@ def command(
     tp: int,
     replicas: int,
     store_url: str | None,
-    since: int | None,
-    until: int | None,
-    where: tuple[tuple[str, str], ...],
+    chosen: Selection,
     as_json: bool,
 ) -> None:
     """Measure this machine with PyTorch, or a deployment from its own spans, into a profile.
@@ -48,9 +47,7 @@ def command(
     Without --out the profile goes to the user's folder of profiles, where every command finds it.
     """
     if from_traces:
-        _calibrate_on_traces(
-            hardware, engine, model, precision, tp, replicas, store_url, (since, until, where), out, as_json
-        )
+        _calibrate_on_traces(hardware, engine, model, precision, tp, replicas, store_url, chosen, out, as_json)
         return
     from inferometer.analyzer.calibrate import measure, profile_text
     from inferometer.profiles.hardware import load_hardware
@@ -79,7 +76,7 @@ def _calibrate_on_traces(
     tp: int,
     replicas: int,
     store_url: str | None,
-    chosen: tuple[int | None, int | None, tuple[tuple[str, str], ...]],
+    chosen: Selection,
     out: str | None,
     as_json: bool,
 ) -> None:
@@ -94,7 +91,7 @@ def _calibrate_on_traces(
         raise click.UsageError("--from-traces needs --hardware and --model: what the server ran on, and what it served")
     deployed = step_model(load_hardware(hardware), load_engine(engine), load_model(model), precision=precision, tp=tp)
     with open_store(store_url, create=False) as store:
-        requests = served_requests(store.inferences(selection(*chosen)), deployed.model)
+        requests = served_requests(store.inferences(chosen), deployed.model)
     found = calibrate_on(requests, deployed, replicas)
     path = Path(out) if out else _own("engines", f"{deployed.engine.id}{CALIBRATION}")
     _write(path, calibration_text(found, deployed, datetime.now(UTC).date()))

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection_options, store_option
+from inferometer.schema.selection import Selection
 
 
 @click.command("check")
@@ -26,9 +27,7 @@ def command(
     ledger_file: str | None,
     price_file: str | None,
     store_url: str | None,
-    since: int | None,
-    until: int | None,
-    where: tuple[tuple[str, str], ...],
+    chosen: Selection,
     as_json: bool,
 ) -> int:
     """Hold the traces against a budget; exit code 1 where it is broken, with what is over and by how much."""
@@ -36,7 +35,7 @@ def command(
 
     limits = load_budget(budget_file)
     baseline = load_audit(baseline_file) if baseline_file else None
-    document = load_audit(audit_file) if audit_file else _audit(ledger_file, price_file, store_url, since, until, where)
+    document = load_audit(audit_file) if audit_file else _audit(ledger_file, price_file, store_url, chosen)
     verdicts = check(limits, document, baseline)
     broken = [verdict for verdict in verdicts if verdict.ok is False]
     if as_json:
@@ -62,9 +61,7 @@ def _audit(
     ledger_file: str | None,
     price_file: str | None,
     store_url: str | None,
-    since: int | None,
-    until: int | None,
-    where: tuple[tuple[str, str], ...],
+    chosen: Selection,
 ) -> dict[str, Any]:
     from inferometer.analyzer.audit import build_audit
     from inferometer.analyzer.audit_dataset import load_dataset
@@ -76,11 +73,11 @@ def _audit(
     ledger = load_ledger(ledger_file) if ledger_file else Ledger()
     prices = load_prices(price_file)
     with open_store(store_url, create=False) as store:
-        dataset = load_dataset(store, selection(since, until, where), prices)
+        dataset = load_dataset(store, chosen, prices)
         return build_audit(
             dataset,
             knowledge_of(prices, ledger),
             generated_at=datetime.now(UTC),
-            window=(since, until),
-            where=where,
+            window=(chosen.since_ns, chosen.until_ns),
+            where=chosen.where,
         )

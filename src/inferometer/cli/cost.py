@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection_options, store_option
+from inferometer.schema.selection import Selection
 
 BY_HELP = "model, provider, agent, tool, run, session, user, purpose, service, day or attribute:KEY."
 
@@ -19,9 +20,7 @@ def command(
     by: str,
     price_file: str | None,
     store_url: str | None,
-    since: int | None,
-    until: int | None,
-    where: tuple[tuple[str, str], ...],
+    chosen: Selection,
     as_json: bool,
 ) -> None:
     """Account for tokens and dollars, every call once, by the price list of its day."""
@@ -31,7 +30,7 @@ def command(
 
     prices = load_prices(price_file)
     with open_store(store_url, create=False) as store:
-        accounting = account(store, selection(since, until, where), by, prices)
+        accounting = account(store, chosen, by, prices)
     if as_json:
         print_json(accounting.as_dict())
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection_options, store_option
 from inferometer.cli.output import OutputFile, write_whole
 from inferometer.schema.errors import UnknownNameError, UserError
 from inferometer.schema.selection import Selection
@@ -38,9 +38,7 @@ def command(
     target: str | None,
     price_file: str | None,
     store_url: str | None,
-    since: int | None,
-    until: int | None,
-    where: tuple[tuple[str, str], ...],
+    chosen: Selection,
     as_json: bool,
 ) -> None:
     """Write the selected records in another format."""
@@ -57,7 +55,7 @@ def command(
         kind = click.Path(file_okay=False, writable=True) if into_folder else OutputFile()
         target = str(kind.convert(target, None, None))
     with open_store(store_url, create=False) as store:
-        counts = _export(store, selection(since, until, where), format_name, target, price_file)
+        counts = _export(store, chosen, format_name, target, price_file)
     if as_json:
         print_json({"format": format_name, "out": target, "counts": counts})
     elif target is not None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import wraps
 from typing import Any, TypeVar
 
 import click
@@ -13,6 +14,7 @@ import click
 from inferometer.schema.selection import Selection
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 SCHEMA_VERSION = 1
 """Of the JSON documents; keys may be added without raising it."""
@@ -65,13 +67,27 @@ def store_option(command: Command) -> Command:
     )(command)
 
 
-def selection_options(command: Command) -> Command:
-    """Add ``--since --until --where``; `selection` reads them back."""
-    command = click.option(
+_SELECTION = (
+    click.option("--since", type=Moment(), help="Only what began at or after this time."),
+    click.option("--until", type=Moment(), help="Only what began before this time."),
+    click.option(
         "--where", multiple=True, callback=_parse_where, metavar="KEY=VALUE", help="Only runs where KEY is VALUE."
-    )(command)
-    command = click.option("--until", type=Moment(), help="Only what began before this time.")(command)
-    return click.option("--since", type=Moment(), help="Only what began at or after this time.")(command)
+    ),
+)
+
+
+def selection_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """Add ``--since --until --where``; the command takes what they ask for as ``chosen``, a `Selection`."""
+
+    @wraps(command)
+    def select(
+        since: int | None, until: int | None, where: tuple[tuple[str, str], ...], *words: Any, **options: Any
+    ) -> Result:
+        return command(*words, chosen=Selection(since, until, where), **options)
+
+    for option in reversed(_SELECTION):
+        select = option(select)
+    return select
 
 
 def prices_option(command: Command) -> Command:
@@ -84,11 +100,6 @@ def prices_option(command: Command) -> Command:
 def json_option(command: Command) -> Command:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(command)
-
-
-def selection(since: int | None, until: int | None, where: tuple[tuple[str, str], ...]) -> Selection:
-    """Return what the selection options ask for."""
-    return Selection(since_ns=since, until_ns=until, where=where)
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -6,7 +6,8 @@ from decimal import Decimal, InvalidOperation
 
 import click
 
-from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection_options, store_option
+from inferometer.schema.selection import Selection
 
 
 def parse_rate(_: click.Context, parameter: click.Parameter, value: str | None) -> Decimal | None:
@@ -40,9 +41,7 @@ def command(
     rate: Decimal | None,
     price_file: str | None,
     store_url: str | None,
-    since: int | None,
-    until: int | None,
-    where: tuple[tuple[str, str], ...],
+    chosen: Selection,
     as_json: bool,
 ) -> None:
     """Set provider bills beside the traces, by day and model: matched, untraced, over-traced, price difference."""
@@ -55,7 +54,7 @@ def command(
     bills = [read_bill(path, rate) for path in bill_files]
     prices = load_prices(price_file)
     with open_store(store_url, create=False) as store:
-        dataset = load_dataset(store, selection(since, until, where), prices, with_prefix=False)
+        dataset = load_dataset(store, chosen, prices, with_prefix=False)
     document = reconcile(dataset.calls, bills)
     if as_json:
         print_json(document)

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection_options, store_option
 from inferometer.cli.scenario import build_scenario, parse_seconds, scenario_options
 from inferometer.schema.errors import UnknownNameError
+from inferometer.schema.selection import Selection
 
 
 @click.command("replay")
@@ -32,9 +33,7 @@ def command(
     sensitivity: bool,
     price_file: str | None,
     store_url: str | None,
-    since: int | None,
-    until: int | None,
-    where: tuple[tuple[str, str], ...],
+    chosen: Selection,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -56,7 +55,7 @@ def command(
     with open_store(store_url, create=False) as store:
         workload = load_workload(
             store,
-            selection(since, until, where),
+            chosen,
             lambda row: prices.price(row).effective_cost_usd,
             replayed_model=model,
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection_options, store_option
+from inferometer.schema.selection import Selection
 
 FEW = 200
 """Runs that are read one by one rather than all runs at once."""
@@ -30,9 +31,7 @@ def command(
     limit: int | None,
     price_file: str | None,
     store_url: str | None,
-    since: int | None,
-    until: int | None,
-    where: tuple[tuple[str, str], ...],
+    chosen: Selection,
     as_json: bool,
 ) -> None:
     """List runs with their cost, tokens and duration."""
@@ -42,7 +41,6 @@ def command(
 
     prices = load_prices(price_file)
     with open_store(store_url, create=False) as store:
-        chosen = selection(since, until, where)
         if limit is not None and limit <= FEW and sort == "start" and search is None:
             shown, of = list_latest_runs(store, prices, chosen, limit)
         else:

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from inferometer.cli.options import json_option, prices_option, print_json, selection, selection_options, store_option
+from inferometer.cli.options import json_option, prices_option, print_json, selection_options, store_option
 from inferometer.cli.scenario import build_scenario, scenario_options
+from inferometer.schema.selection import Selection
 
 
 @click.command("sweep")
@@ -24,9 +25,7 @@ def command(
     precision: str | None,
     price_file: str | None,
     store_url: str | None,
-    since: int | None,
-    until: int | None,
-    where: tuple[tuple[str, str], ...],
+    chosen: Selection,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -46,7 +45,7 @@ def command(
     with open_store(store_url, create=False) as store:
         workload = load_workload(
             store,
-            selection(since, until, where),
+            chosen,
             lambda row: prices.price(row).effective_cost_usd,
             replayed_model=model,
         )
