@@ -46,7 +46,8 @@ _ENRICHED = (
 class Committed:
     """What a commit added to the store; ``inferences`` are billable ones, ``tool_calls`` those that stand alone.
 
-    ``duplicates`` are spans that were there already and calls that were merged into others.
+    ``duplicates`` are spans that were there already and calls that were merged into others; ``closing_runs``
+    are those that were touched and that time alone will close.
     """
 
     spans: int = 0
@@ -54,6 +55,7 @@ class Committed:
     inferences: int = 0
     tool_calls: int = 0
     duplicates: int = 0
+    closing_runs: int = 0
 
     def __add__(self, other: Committed) -> Committed:
         return Committed(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
@@ -70,20 +72,29 @@ def commit(tx: Transaction, batch: RecordBatch, now_ns: int | None = None) -> Wr
     Returns:
         What was added and what was there already.
     """
-    return _commit(tx, batch, now_ns)[0]
+    return _commit(tx, batch, now_ns).counts
 
 
 def commit_counted(tx: Transaction, batch: RecordBatch, now_ns: int | None = None) -> Committed:
     """Commit a batch as `commit` does, and return what it means for runs and billable calls."""
-    counts, before, after = _commit(tx, batch, now_ns, compare=True)
-    was, now = _Tally.of(before), _Tally.of(after)
+    done = _commit(tx, batch, now_ns, compare=True)
+    counts, was, now = done.counts, _Tally.of(done.before), _Tally.of(done.after)
     return Committed(
         spans=counts.spans,
         runs=now.runs - was.runs,
         inferences=now.billable - was.billable,
         tool_calls=now.tools - was.tools,
         duplicates=batch.duplicates + counts.duplicates + max(0, now.merged - was.merged),
+        closing_runs=_count_closing(done),
     )
+
+
+def _count_closing(done: _Done) -> int:
+    """Return how many runs are open only until they were quiet for long enough: their root has ended."""
+    open_runs = {(run.trace_id, run.root_span_id) for run in done.after.runs if run.is_open}
+    if not open_runs:
+        return 0
+    return sum(span.end_ns is not None and (span.trace_id, span.span_id) in open_runs for span in done.spans)
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,10 +115,17 @@ class _Tally:
         )
 
 
-def _commit(
-    tx: Transaction, batch: RecordBatch, now_ns: int | None, compare: bool = False
-) -> tuple[WriteCounts, Decisions, Decisions]:
-    """Commit; return what was written and, where they are to be compared, the decisions before and after."""
+@dataclass(slots=True, frozen=True)
+class _Done:
+    """What was written, the decisions before, where they are to be compared, and after, and the spans decided about."""
+
+    counts: WriteCounts
+    before: Decisions
+    after: Decisions
+    spans: list[Span]
+
+
+def _commit(tx: Transaction, batch: RecordBatch, now_ns: int | None, compare: bool = False) -> _Done:
     touched = {span.trace_id for span in batch.spans}
     moment = time.time_ns() if now_ns is None else now_ns
     complete(batch, tx.load_prefixes)
@@ -129,7 +147,7 @@ def _commit(
     decisions = resolve(whole, moment)
     enriched = [*_enriched(whole, decisions), *name_models(whole, decisions)]
     if is_fresh and not enriched:
-        return tx.write(batch, decisions), Decisions(), decisions
+        return _Done(tx.write(batch, decisions), Decisions(), decisions, whole.spans)
     if is_known:  # all of it came before: what hangs beside the spans alone has to be looked at
         left_out += len(batch.spans)
         batch = replace(batch, spans=[], inferences=[], tool_calls=[])
@@ -142,7 +160,7 @@ def _commit(
     was = Decisions()
     if compare and before.spans:
         was = decisions if is_known else resolve(before, moment)
-    return counts, was, decisions
+    return _Done(counts, was, decisions, whole.spans)
 
 
 def _united(before: RecordBatch, batch: RecordBatch) -> RecordBatch:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from inferometer.schema.records import RecordBatch
+
+Identity = tuple[bytes, bytes]
+"""A session's trace id, and a hash of what its calls used."""
 
 MIN_CALLS = 3
 """Calls that a session has at least to be taken for a copy: fewer may well be alike by chance."""
@@ -17,15 +21,15 @@ class SessionCopies:
         self._seen: dict[bytes, tuple[bytes, str]] = {}
         self.found: list[tuple[str, str]] = []
 
-    def look(self, batch: RecordBatch, name: str) -> int:
+    def look(self, sessions: Iterable[Identity], name: str) -> int:
         """Return how many sessions of a file are copies of one seen before; ``found`` names the files of each pair.
 
         Args:
-            batch: the records of a whole file.
+            sessions: from `identities`.
             name: of the file.
         """
         copies = 0
-        for trace_id, identity in _identities(batch):
+        for trace_id, identity in sessions:
             known = self._seen.setdefault(identity, (trace_id, name))
             if known[0] != trace_id:
                 copies += 1
@@ -33,7 +37,8 @@ class SessionCopies:
         return copies
 
 
-def _identities(batch: RecordBatch) -> list[tuple[bytes, bytes]]:
+def identities(batch: RecordBatch) -> list[Identity]:
+    """Return what the sessions of a batch are known again by; short ones by nothing."""
     starts = {(span.trace_id, span.span_id): span.start_ns or 0 for span in batch.spans}
     calls: dict[bytes, list[tuple[int, str]]] = {}
     for call in batch.inferences:

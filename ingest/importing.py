@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from inferometer.ingest.commit import Committed, commit_counted
-from inferometer.ingest.copies import SessionCopies
+from inferometer.ingest.copies import SessionCopies, identities
 from inferometer.ingest.importers import importer_named, importer_of
 from inferometer.ingest.importers.importer import Importer, Options, Source
 from inferometer.ingest.importers.opening import STDIN, open_source
+from inferometer.ingest.receipts import FileState, Receipt
 from inferometer.schema.errors import InputError
 from inferometer.schema.records import RecordBatch
 from inferometer.store import Store
@@ -24,6 +25,9 @@ _UNFORESEEN = (TypeError, ValueError, KeyError, IndexError, AttributeError, Over
 
 _NO_SESSIONS = frozenset({"otlp", "otlp-protobuf", "mooncake", "azure", "burstgpt", "vidur"})
 """Formats whose files hold no sessions under ids of their own that could have been copied."""
+
+_BESIDE_DATABASES = ("-wal", "-shm", "-journal")
+"""How the names of files end that SQLite keeps beside a database while it is written; they are read with it."""
 
 FULL_COLLECTION_FILES = 64
 """After so many files all garbage is looked for, after the others only that of the last file."""
@@ -43,9 +47,13 @@ class Failure:
 
 @dataclass(slots=True)
 class ImportReport:
-    """What an import added and what it met; ``copies`` are pairs of files that hold one session under two ids."""
+    """What an import added and what it met; ``copies`` are pairs of files that hold one session under two ids.
+
+    ``unchanged`` are those of the files that were in the store already and were not read again.
+    """
 
     files: int = 0
+    unchanged: int = 0
     spans: int = 0
     runs: int = 0
     inferences: int = 0
@@ -73,6 +81,7 @@ def import_paths(
     format: str | None = None,  # noqa: A002 - the word of the command line
     model: str | None = None,
     keep_content: bool = False,
+    again: bool = False,
     progress: Progress | None = None,
     now_ns: int | None = None,
 ) -> ImportReport:
@@ -85,6 +94,7 @@ def import_paths(
         format: name of the format of all of them; told from each file where None.
         model: name of the model for files that do not say.
         keep_content: whether what people and models said may stay.
+        again: read also what was imported whole and did not change since.
         progress: told after each file.
         now_ns: nanoseconds since 1970, for tests.
 
@@ -93,12 +103,15 @@ def import_paths(
         StoreError: the store cannot be written.
     """
     importer = importer_named(format) if format else None
-    options = Options(model, keep_content)
-    report = ImportReport()
-    files = [*_files(paths, report), *((path, False) for path in found)]
+    intake = _Intake(store, importer, Options(model, keep_content), again, now_ns)
+    files = [*_files(paths, intake.report), *((path, False) for path in found)]
     with _fewer_collections():
-        _import_files(store, files, importer, options, report, progress, now_ns)
-    return report
+        for done, (path, named) in enumerate(files, 1):
+            intake.take(path, named)
+            gc.collect(0 if done % FULL_COLLECTION_FILES else 2)
+            if progress is not None:
+                progress(path, done, len(files))
+    return intake.report
 
 
 @contextmanager
@@ -113,55 +126,61 @@ def _fewer_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _import_files(
-    store: Store,
-    files: list[tuple[PurePath, bool]],
-    importer: Importer | None,
-    options: Options,
-    report: ImportReport,
-    progress: Progress | None,
-    now_ns: int | None,
-) -> None:
-    copies = SessionCopies()
-    for done, (path, named) in enumerate(files, 1):
-        try:
-            committed, warnings = _import_file(store, path, importer, options, now_ns, copies)
-        except InputError as error:
-            report.failed.append(Failure(str(path), error.reason, named))
+@dataclass(slots=True)
+class _Intake:
+    """One import of many files."""
+
+    store: Store
+    importer: Importer | None
+    options: Options
+    again: bool
+    now_ns: int | None
+    report: ImportReport = field(default_factory=ImportReport)
+    copies: SessionCopies = field(default_factory=SessionCopies)
+
+    def take(self, path: PurePath, named: bool) -> None:
+        """Import one file, or know it again."""
+        report = self.report
+        state = None if path == STDIN else FileState.of(path, self.importer and self.importer.name, self.options)
+        receipt = None if state is None or self.again else Receipt.find(self.store, state)
+        if receipt is not None:
+            committed = Committed(duplicates=receipt.records)
+            report.unchanged += 1
         else:
-            report.files += 1
-            report.spans += committed.spans
-            report.runs += committed.runs
-            report.inferences += committed.inferences
-            report.tool_calls += committed.tool_calls
-            report.duplicates += committed.duplicates
-            report.warnings.update(warnings)
-        report.copies = copies.found
-        gc.collect(0 if done % FULL_COLLECTION_FILES else 2)
-        if progress is not None:
-            progress(path, done, len(files))
+            try:
+                committed, receipt = self._read(path, state)
+            except InputError as error:
+                report.failed.append(Failure(str(path), error.reason, named))
+                return
+        report.files += 1
+        report.spans += committed.spans
+        report.runs += committed.runs
+        report.inferences += committed.inferences
+        report.tool_calls += committed.tool_calls
+        report.duplicates += committed.duplicates
+        report.warnings.update(receipt.warnings)
+        if copies := self.copies.look(receipt.sessions, receipt.name):
+            report.warnings["session_copies"] += copies
+        report.copies = self.copies.found
 
-
-def _import_file(
-    store: Store,
-    path: PurePath,
-    importer: Importer | None,
-    options: Options,
-    now_ns: int | None,
-    copies: SessionCopies,
-) -> tuple[Committed, Counter[str]]:
-    warnings: Counter[str] = Counter()
-    committed = Committed()
-    with open_source(path, options) as source, store.transaction() as transaction:
-        reader = importer or _recognised(source)
-        if source.is_large and reader.cuts is None:
-            source.load()
-        for batch in _gathered(_batches(source, reader), source):
-            warnings.update(batch.warnings)
-            if reader.name not in _NO_SESSIONS:
-                warnings["session_copies"] += copies.look(batch, source.name)
-            committed += commit_counted(transaction, batch, now_ns)
-    return committed, +warnings
+    def _read(self, path: PurePath, state: FileState | None) -> tuple[Committed, Receipt]:
+        """Commit the records of a file, and leave a receipt for them where reading it again could add nothing."""
+        committed = Committed()
+        with open_source(path, self.options) as source, self.store.transaction() as transaction:
+            receipt = Receipt(source.name)
+            receipt.expect(transaction)
+            reader = self.importer or _recognised(source)
+            if source.is_large and reader.cuts is None:
+                source.load()
+            for batch in _gathered(_batches(source, reader), source):
+                receipt.warnings.update(+batch.warnings)
+                receipt.records += len(batch.spans) + batch.duplicates
+                if reader.name not in _NO_SESSIONS:
+                    receipt.sessions += identities(batch)
+                committed += commit_counted(transaction, batch, self.now_ns)
+            if state is not None and state.is_final() and not committed.closing_runs:
+                receipt.leave(transaction, state)
+        return committed, receipt
 
 
 def _recognised(source: Source) -> Importer:
@@ -208,14 +227,15 @@ def _files(paths: Sequence[str | PurePath], report: ImportReport) -> Iterator[tu
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return the files that an import of a folder reads, in order; hidden ones are left out."""
+    """Return the files that an import of a folder reads, in order; hidden ones and parts of databases are left out."""
     return sorted(_walk(folder))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        parts = {name + suffix for name in files for suffix in _BESIDE_DATABASES}
         for name in files:
             file = Path(root, name)
-            if not name.startswith(".") and file.is_file():
+            if not name.startswith(".") and name not in parts and file.is_file():
                 yield file

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 
 from inferometer.ingest.importing import ImportReport
+from inferometer.ingest.receipts import Mark, mark_of
 from inferometer.store import Store
 
 INTERVAL_S = 2.0
 
-Marks = dict[PurePath, tuple[int, int]]
+Marks = dict[PurePath, Mark]
 
 
 def changed_files(paths: Callable[[], Iterator[Path]], marks: Marks) -> list[Path]:
@@ -19,16 +20,12 @@ def changed_files(paths: Callable[[], Iterator[Path]], marks: Marks) -> list[Pat
 
     Args:
         paths: the files to look at.
-        marks: time of the last write in nanoseconds and size of each file at the last look; changed in place.
+        marks: of each file at the last look; changed in place.
     """
     changed = []
     for path in paths():
-        try:
-            state = path.stat()
-        except OSError:
-            continue
-        mark = (state.st_mtime_ns, state.st_size)
-        if marks.get(path) != mark:
+        mark = mark_of(path)
+        if mark is not None and marks.get(path) != mark:
             marks[path] = mark
             changed.append(path)
     return changed

@@ -14,7 +14,7 @@ from inferometer.schema.errors import StoreError
 from inferometer.store.location import NONE_YET, WRITING, use_write_ahead_log
 from inferometer.store.tables import METADATA, VERSION_TABLE
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision this code reads and writes; a test holds it to the newest file of ``migrations/versions``."""
 
 _LOCK_ID = 0x1F_E0_6E_7E

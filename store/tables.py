@@ -199,6 +199,15 @@ THINNED_SPANS = Table(
     Index("thinned_spans_by_run", "trace_id", "run_id", unique=True),
 )
 
+IMPORTED_FILES = Table(
+    "imported_files",
+    METADATA,
+    Column("path_id", LargeBinary, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("told", Text, nullable=False),
+    Index("imported_files_by_path", "path_id", unique=True),
+)
+
 PREFIX_SEGMENTS = Table(
     "prefix_segments",
     METADATA,

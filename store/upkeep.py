@@ -17,6 +17,7 @@ from inferometer.schema.errors import StoreError, UserError
 from inferometer.store.chunks import chunks
 from inferometer.store.database import Store
 from inferometer.store.migration import HEAD, version_of
+from inferometer.store.receipts import drop_receipts, hold_receipts
 from inferometer.store.segments import HASH_BYTES
 from inferometer.store.tables import (
     CHARGES,
@@ -168,6 +169,7 @@ def purge(
     """
     with store.transaction() as tx:
         connection = tx.connection
+        hold_receipts(connection, alone=True)
         run_ids = _chosen_runs(connection, users, sessions, runs, before_ns)
         keys = _chosen_spans(connection, run_ids, users, sessions, before_ns)
         counts = _erase_spans(connection, keys)
@@ -179,6 +181,7 @@ def purge(
             counts["serving_samples"] = gone.rowcount
         counts["prefix_segments"] = drop_unused_segments(connection)
         _drop_unused_resources(connection)
+        drop_receipts(connection)  # what is erased here comes back where its file is imported again
     _overwrite_log(store)
     return Erased(**counts)
 

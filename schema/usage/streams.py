@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import struct
 from collections.abc import Iterator, Mapping
@@ -64,7 +63,7 @@ def _amazon_events(body: bytes) -> Iterator[Mapping[str, Any]]:
             if isinstance(inner, str):
                 try:
                     yield from _objects(_load(base64.b64decode(inner).decode("utf-8", "replace")))
-                except binascii.Error:
+                except ValueError:  # no base64, or letters beyond ASCII
                     continue
             else:
                 yield {name: event} if name in {"contentBlockDelta", "messageStop", "metadata"} else event

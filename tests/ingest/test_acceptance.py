@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -105,9 +106,11 @@ def test_second_import_adds_nothing(shared: Path, store: Store, load: Load) -> N
     ]
     first = load(*paths)
     before = [(row.inference, row.placement) for row in store.inferences()]
-    second = load(*paths)
+    second, known = load(*paths, again=True), load(*paths)
     assert first.inferences > 2000
     assert (second.spans, second.runs, second.inferences, second.tool_calls) == (0, 0, 0, 0)
+    assert replace(known, unchanged=0) == second
+    assert known.unchanged == known.files
     assert [(row.inference, row.placement) for row in store.inferences()] == before
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from inferometer.ingest.importing import ImportReport, import_paths
+from inferometer.ingest.importing import ImportReport, files_below, import_paths
 from inferometer.ingest.watching import watch
 from inferometer.schema.records import RecordBatch
 from inferometer.store import Store
+from inferometer.store.foreign import read_sqlite
 
 Load = Callable[..., ImportReport]
 
@@ -245,6 +246,50 @@ def test_opencode_database_tells_what_its_files_told(tmp_path: Path, store: Stor
     one = tmp_path / "m0.json"
     one.write_text(json.dumps({**message, "id": "m0", "sessionID": "s"}))
     assert (load(one).inferences, load(path).inferences) == (0, 0)
+    beside = {other.name for other in tmp_path.glob("opencode.db-*")}
+    assert beside == ({"opencode.db-wal", "opencode.db-shm"} if way == "being written" else set())
+    database.close()
+
+
+def test_opencode_rows_are_seen_while_they_are_in_its_log_alone(tmp_path: Path, store: Store) -> None:
+    """A database that is being written changes beside itself long before it changes."""
+    folder = tmp_path / "opencode"
+    folder.mkdir()
+    path = folder / "opencode.db"
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("CREATE TABLE message (id text PRIMARY KEY, session_id text, time_created integer, data text)")
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    written = path.read_bytes()
+    numbers = iter(range(1, 4))
+
+    def sleep(_: float) -> None:
+        message = {
+            "role": "assistant",
+            "modelID": "gpt-5",
+            "tokens": {"input": 3, "output": 9},
+            "time": {"created": 1767225600000},
+        }
+        database.execute("INSERT INTO message VALUES (?, 's', 0, ?)", (f"m{next(numbers)}", json.dumps(message)))
+
+    reports = list(watch(store, lambda: iter(files_below(folder)), import_paths, rounds=4, sleep=sleep))
+    assert [report.inferences for report in reports] == [0, 1, 1, 1]
+    assert path.read_bytes() == written
+    assert all(report.failed == [] for report in reports)
+    database.close()
+
+
+def test_database_that_is_opened_while_it_is_read_is_left_to_the_next_look(tmp_path: Path) -> None:
+    path = tmp_path / "opencode.db"
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("CREATE TABLE message (id text PRIMARY KEY)")
+    database.executemany("INSERT INTO message VALUES (?)", [(str(number),) for number in range(3)])
+    rows = read_sqlite(path, "message", ["id"])
+    next(rows)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("INSERT INTO message VALUES ('x')")
+    with pytest.raises(ValueError, match="written to while"):
+        list(rows)
     database.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,13 @@ def test_no_odd_body_or_event_raises_or_gives_less_than_nothing(seed: int) -> No
 
 def sse(*events: dict[str, Any]) -> bytes:
     return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("inner", ["x", "\xe9", "=", "{}"])
+def test_event_of_amazon_that_is_no_base64_is_left_out(inner: str) -> None:
+    payload = json.dumps({"bytes": inner}, ensure_ascii=False).encode()
+    message = struct.pack(">II", len(payload) + 16, 0) + b"\0" * 4 + payload + b"\0" * 4
+    assert list(events_of(message)) == []
 
 
 def test_stream_without_usage_has_texts_and_no_meters() -> None:

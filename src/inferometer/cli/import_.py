@@ -69,8 +69,10 @@ def command(
         raise UserError(f"--discover found no transcripts: none of {', '.join(AGENTS)} has left any in {Path.home()}")
 
     def load(store: Store, files: Sequence[PurePath], named: Sequence[PurePath] = (), **rest: Any) -> ImportReport:
-        asked = {"format": file_format, "model": model, "keep_content": content == "keep", "again": again}
-        return import_paths(store, named, found=files, **asked, **rest)
+        kept = content == "keep"
+        return import_paths(
+            store, named, found=files, format=file_format, model=model, keep_content=kept, again=again, **rest
+        )
 
     def followed() -> Iterator[Path]:
         for name in names:
