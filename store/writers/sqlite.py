@@ -34,11 +34,10 @@ def _replacement(table: Table) -> str:
 
 @lru_cache(maxsize=64)
 def _update_sql(table: Table, columns: tuple[str, ...], fallbacks: tuple[tuple[str, str], ...]) -> str:
-    values = {name: f"?{number}" for number, name in enumerate(columns, 1)}
-    for name, other in fallbacks:
-        values[name] = f"coalesce({values[name]}, {other})"
+    # each value is bound twice: the driver of some versions of Python takes the `?1` that would name it for a mistake
+    values = dict.fromkeys(columns, "?") | {name: f"coalesce(?, {other})" for name, other in fallbacks}
     changes = ", ".join(f"{name} = {value}" for name, value in values.items())
-    found = " AND ".join(f"{name} = ?{number}" for number, name in enumerate(key_of(table), len(columns) + 1))
+    found = " AND ".join(f"{name} = ?" for name in key_of(table))
     differs = " OR ".join(f"{name} IS NOT {value}" for name, value in values.items())
     return f"UPDATE {table.name} SET {changes} WHERE {found} AND ({differs})"
 
@@ -60,7 +59,8 @@ class SqliteWriter(BulkWriter):
         """Set columns of existing rows where anything differs; rows end with the key."""
         if rows:
             sql = _update_sql(table, tuple(columns), tuple((fallbacks or {}).items()))
-            self._execute(sql, list(zip(*map(_bindable, zip(*rows, strict=True)), strict=True)))
+            bound = [_bindable(values) for values in zip(*rows, strict=True)]
+            self._execute(sql, list(zip(*bound, *bound[: len(columns)], strict=True)))
 
     def _insert(self, table: Table, rows: Sequence[Row], conflict: str) -> int:
         if not rows:

@@ -29,6 +29,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for ca in ("ca", "other"):
         openssl(
             *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={ca}"),
+            *("-addext", "keyUsage=critical,keyCertSign"),  # strict verification, Python's default from 3.13 on
             *("-keyout", str(folder / f"{ca}.key"), "-out", str(folder / f"{ca}.pem")),
         )
     (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
