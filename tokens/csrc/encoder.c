@@ -162,7 +162,7 @@ size_t encoder_count(struct encoder *encoder, const struct vocabulary *v, const 
     for (size_t at = 0; at < size && total <= limit; at = batch->ends[batch->count - 1]) {
         batch->start = (uint32_t)at;
         encoder->kernel->cut(v, text, size, batch);
-        encoder->kernel->prepare(&encoder->cache, text, size, batch);
+        encoder->kernel->prepare(&encoder->cache, 0, text, size, batch);
         total += encoder->kernel->count(&encoder->cache, batch);
         for (uint32_t miss = 0; miss < batch->missed; miss++) {
             uint32_t piece = batch->misses[miss], start = piece ? batch->ends[piece - 1] : (uint32_t)at;
@@ -238,31 +238,22 @@ static size_t write_piece(struct encoder *encoder, const struct vocabulary *v, s
     return written + count;
 }
 
-/* The ids of one batch in encoder->out. A slot found before may be overwritten by a piece that comes in between; after the
- * first such piece ids are only taken where the key still stands. */
+/* The ids of one batch in encoder->out; their number, SIZE_MAX where memory is short. */
 static size_t write_batch(struct encoder *encoder, const struct vocabulary *v, const uint8_t *text)
 {
-    struct batch *batch = &encoder->batch;
-    const struct piece_key *keys = encoder->cache.keys;
-    const struct piece_ids *ids = encoder->cache.ids;
-    uint32_t *out = encoder->out;
+    const struct batch *batch = &encoder->batch;
     size_t written = 0;
-    int changed = 0;
-    for (uint32_t at = 0; at < batch->count; at++) {
-        uint32_t slot = encoder->slots[at] & SLOT_BITS, count = encoder->slots[at] >> 28;
-        if (count <= SLOT_IDS && (!changed || key_equals(batch->keys[at], keys[slot]))) {
-            memcpy(out + written, ids + slot, sizeof *ids);
-            written += count;
-            continue;
-        }
+    for (uint32_t at = 0;; at++) {
+        uint32_t *out = encoder->out + written;
+        at = encoder->kernel->write(&encoder->cache, batch, at, &out);
+        written = (size_t)(out - encoder->out);
+        if (at == batch->count)
+            return written;
         uint32_t start = at ? batch->ends[at - 1] : batch->start;
         written = write_piece(encoder, v, batch->keys[at], text + start, batch->ends[at] - start, written);
         if (written == SIZE_MAX)
             return SIZE_MAX;
-        out = encoder->out;
-        changed = 1;
     }
-    return written;
 }
 
 size_t encoder_encode(struct encoder *encoder, const struct vocabulary *v, const uint8_t *text, size_t size, id_sink sink,
@@ -275,8 +266,7 @@ size_t encoder_encode(struct encoder *encoder, const struct vocabulary *v, const
     for (size_t at = 0; at < size; at = batch->ends[batch->count - 1]) {
         batch->start = (uint32_t)at;
         encoder->kernel->cut(v, text, size, batch);
-        encoder->kernel->prepare(&encoder->cache, text, size, batch);
-        encoder->kernel->locate(&encoder->cache, batch, encoder->slots);
+        encoder->kernel->prepare(&encoder->cache, encoder->cache.ids, text, size, batch);
         size_t written = write_batch(encoder, v, text);
         if (written == SIZE_MAX || sink(state, encoder->out, written))
             return SIZE_MAX;

@@ -10,7 +10,6 @@ struct encoder {
     struct piece_cache cache;
     int is_small; /* made beyond the bound on memory, not kept */
     struct batch batch;
-    uint32_t slots[BATCH_ROOM];
     uint32_t *tokens; /* of one piece */
     uint64_t *dead;
     size_t capacity;

@@ -18,19 +18,19 @@ struct batch {
     uint32_t missed;
 };
 
-#define NO_SLOT UINT32_MAX
-#define SLOT_BITS 0x0FFFFFFFu
-
 struct kernel {
     const char *name;
     /* Cut text from batch->start until the batch or the text is full. */
     void (*cut)(const struct vocabulary *v, const uint8_t *text, size_t size, struct batch *batch);
-    /* Make keys and ask for their lines; a long piece gets a key that no slot holds, with its hash in the lower word. */
-    void (*prepare)(const struct piece_cache *cache, const uint8_t *text, size_t size, struct batch *batch);
+    /* Make keys and ask for their lines, and those of `ids` beside them unless it is NULL; a long piece gets a key that no
+     * slot holds, with its hash in the lower word. */
+    void (*prepare)(const struct piece_cache *cache, const struct piece_ids *ids, const uint8_t *text, size_t size,
+                    struct batch *batch);
     /* Sum up the tokens of the pieces that are cached and note those that are not. */
     size_t (*count)(const struct piece_cache *cache, struct batch *batch);
-    /* Slot | tokens << 28 of every piece, NO_SLOT where it is not cached; asks for the ids of the slots. */
-    void (*locate)(const struct piece_cache *cache, const struct batch *batch, uint32_t *slots);
+    /* Append ids at *out, which moves on, from piece `at` to the first that is not cached or has more than SLOT_IDS; return
+     * its number. SLOT_IDS are written for each, whatever their count. */
+    uint32_t (*write)(const struct piece_cache *cache, const struct batch *batch, uint32_t at, uint32_t **out);
 };
 
 /* The best kernel this machine runs; `name` asks for one, NULL for the best; NULL where it cannot run. */

@@ -76,7 +76,9 @@ static void cut(const struct vocabulary *v, const uint8_t *text, size_t size, st
     }
 }
 
-static void prepare(const struct piece_cache *cache, const uint8_t *text, size_t size, struct batch *batch)
+/* Inlined twice, so that whoever counts does not ask for each piece whether ids are wanted. */
+static inline __attribute__((always_inline)) void prepare_keys(const struct piece_cache *cache, const struct piece_ids *ids,
+                                                               const uint8_t *text, size_t size, struct batch *batch)
 {
     const struct piece_key *keys = cache->keys;
     const struct long_piece *long_pieces = cache->long_pieces;
@@ -88,6 +90,8 @@ static void prepare(const struct piece_cache *cache, const uint8_t *text, size_t
             key = size - start >= 16 ? LOAD_KEY(text + start, length) : make_key(text + start, length);
             line = key_line(key.low, key.high, line_mask);
             __builtin_prefetch(keys + LINE_KEYS * (size_t)line);
+            if (ids)
+                __builtin_prefetch(ids + LINE_KEYS * (size_t)line);
         } else if (length <= LONG_PIECE) {
             key.low = hash_bytes(text + start, length);
             __builtin_prefetch(long_pieces + (key.low & long_mask));
@@ -96,6 +100,15 @@ static void prepare(const struct piece_cache *cache, const uint8_t *text, size_t
         batch->lines[at] = line;
         start = batch->ends[at];
     }
+}
+
+static void prepare(const struct piece_cache *cache, const struct piece_ids *ids, const uint8_t *text, size_t size,
+                    struct batch *batch)
+{
+    if (ids)
+        prepare_keys(cache, ids, text, size, batch);
+    else
+        prepare_keys(cache, 0, text, size, batch);
 }
 
 static size_t count_pieces(const struct piece_cache *cache, struct batch *batch)
@@ -114,17 +127,24 @@ static size_t count_pieces(const struct piece_cache *cache, struct batch *batch)
     return total;
 }
 
-static void locate(const struct piece_cache *cache, const struct batch *batch, uint32_t *slots)
+static uint32_t write_ids(const struct piece_cache *cache, const struct batch *batch, uint32_t at, uint32_t **out)
 {
     const struct piece_key *keys = cache->keys;
     const struct piece_ids *ids = cache->ids;
-    for (uint32_t at = 0; at < batch->count; at++) {
+    uint32_t *next = *out;
+    for (; at < batch->count; at++) {
         size_t first = LINE_KEYS * (size_t)batch->lines[at];
         unsigned slot = FIND_SLOT(keys + first, batch->keys + at);
-        size_t found = first + (slot & (LINE_KEYS - 1));
-        __builtin_prefetch(ids + found);
-        slots[at] = slot < LINE_KEYS ? (uint32_t)found | (uint32_t)(keys[found].high >> 60) << 28 : NO_SLOT;
+        if (slot >= LINE_KEYS)
+            break;
+        uint32_t count = (uint32_t)(keys[first + slot].high >> 60);
+        if (count > SLOT_IDS)
+            break;
+        memcpy(next, ids + first + slot, sizeof *ids);
+        next += count;
     }
+    *out = next;
+    return at;
 }
 
-const struct kernel KERNEL = {KERNEL_NAME, cut, prepare, count_pieces, locate};
+const struct kernel KERNEL = {KERNEL_NAME, cut, prepare, count_pieces, write_ids};

@@ -227,38 +227,64 @@ error:
     return result;
 }
 
-/* Encode one text into a sink that needs the GIL; SIZE_MAX with an exception. */
+/* Encode one text into a sink; SIZE_MAX with an exception. Needs the GIL and gives it up for long texts. */
 static size_t encode_object(VocabularyObject *self, struct encoder *encoder, PyObject *object, id_sink sink, void *state)
 {
     struct text text;
+    size_t count;
     if (text_open(&text, object))
         return SIZE_MAX;
-    size_t count = encode_source(encoder, &self->vocabulary, text.source, sink, state);
+    if (text.source.length < RELEASE_BYTES) {
+        count = encode_source(encoder, &self->vocabulary, text.source, sink, state);
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        count = encode_source(encoder, &self->vocabulary, text.source, sink, state);
+        Py_END_ALLOW_THREADS
+    }
     text_close(&text);
     if (count == SIZE_MAX)
         set_failure();
     return count;
 }
 
-static int append_to_list(void *list, const uint32_t *ids, size_t count)
+struct id_array {
+    uint32_t *ids; /* owned */
+    size_t count, capacity;
+};
+
+static int append_to_array(void *state, const uint32_t *ids, size_t count)
 {
-    for (size_t at = 0; at < count; at++) {
-        PyObject *number = PyLong_FromUnsignedLong(ids[at]);
-        int failed = !number || PyList_Append(list, number);
-        Py_XDECREF(number);
-        if (failed)
+    struct id_array *array = state;
+    if (array->count + count > array->capacity) {
+        size_t capacity = 2 * array->capacity + count;
+        uint32_t *grown = realloc(array->ids, capacity * sizeof *grown);
+        if (!grown)
             return -1;
+        array->ids = grown;
+        array->capacity = capacity;
     }
+    memcpy(array->ids + array->count, ids, count * sizeof *ids);
+    array->count += count;
     return 0;
 }
 
+/* encode(text) -> list of int */
 static PyObject *vocabulary_encode(VocabularyObject *self, PyObject *object)
 {
+    struct id_array array = {0};
     struct encoder *encoder = take_encoder(self);
-    PyObject *list = encoder ? PyList_New(0) : NULL;
-    if (list && encode_object(self, encoder, object, append_to_list, list) == SIZE_MAX)
-        Py_CLEAR(list);
+    PyObject *list = NULL;
+    if (encoder && encode_object(self, encoder, object, append_to_array, &array) != SIZE_MAX)
+        list = PyList_New((Py_ssize_t)array.count);
+    for (size_t at = 0; list && at < array.count; at++) {
+        PyObject *number = PyLong_FromUnsignedLong(array.ids[at]);
+        if (number)
+            PyList_SET_ITEM(list, (Py_ssize_t)at, number);
+        else
+            Py_CLEAR(list);
+    }
     give_encoder(self, encoder);
+    free(array.ids);
     return list;
 }
 
@@ -284,15 +310,16 @@ static PyObject *vocabulary_chain(VocabularyObject *self, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "a block holds 1 to 1,048,576 tokens, the key 16 bytes, an open block fewer than all");
         goto error;
     }
-    if (!(texts = PySequence_Fast(objects, "texts must be a sequence")) || !(encoder = take_encoder(self)))
+    /* a list could change while the GIL is away */
+    if (!(texts = PySequence_Tuple(objects)) || !(encoder = take_encoder(self)))
         goto error;
     uint64_t words[2] = {load64(key.buf), load64((const uint8_t *)key.buf + 8)};
     if (chain_start(&chain, words, block, parent) || chain_append(&chain, open_ids.buf, (size_t)open_ids.len / 4)) {
         PyErr_NoMemory();
         goto error;
     }
-    for (Py_ssize_t at = 0; at < PySequence_Fast_GET_SIZE(texts); at++) {
-        size_t count = encode_object(self, encoder, PySequence_Fast_GET_ITEM(texts, at), append_to_chain, &chain);
+    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(texts); at++) {
+        size_t count = encode_object(self, encoder, PyTuple_GET_ITEM(texts, at), append_to_chain, &chain);
         if (count == SIZE_MAX)
             goto error;
         total += count;

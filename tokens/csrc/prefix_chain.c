@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash.h"
+
 #define ROTATE(value, bits) ((value) << (bits) | (value) >> (64 - (bits)))
 
 static inline void sip_round(uint64_t v[4])
@@ -22,24 +24,25 @@ static inline void sip_word(uint64_t v[4], uint64_t word)
     v[0] ^= word;
 }
 
-static void open_block(struct prefix_chain *chain)
+/* Each step waits for the one before, so nothing stands between them: no block is hashed before it is whole. */
+static uint64_t hash_block(const uint64_t key[2], uint64_t parent, const uint32_t *ids, uint32_t block)
 {
-    chain->state[0] = chain->key[0] ^ 0x736F6D6570736575u;
-    chain->state[1] = chain->key[1] ^ 0x646F72616E646F6Du;
-    chain->state[2] = chain->key[0] ^ 0x6C7967656E657261u;
-    chain->state[3] = chain->key[1] ^ 0x7465646279746573u;
-    chain->filled = 0;
-    sip_word(chain->state, chain->parent);
-}
-
-static int close_block(struct prefix_chain *chain)
-{
-    uint64_t *v = chain->state, bytes = 8 + 4 * (uint64_t)chain->block;
-    sip_word(v, bytes << 56 | (chain->block & 1 ? chain->open[chain->block - 1] : 0));
+    uint64_t v[4] = {key[0] ^ 0x736F6D6570736575u, key[1] ^ 0x646F72616E646F6Du, key[0] ^ 0x6C7967656E657261u,
+                     key[1] ^ 0x7465646279746573u};
+    uint64_t bytes = 8 + 4 * (uint64_t)block;
+    sip_word(v, parent);
+    for (uint32_t at = 0; at + 1 < block; at += 2)
+        sip_word(v, load64((const uint8_t *)(ids + at)));
+    sip_word(v, bytes << 56 | (block & 1 ? ids[block - 1] : 0));
     v[2] ^= 0xFF;
     for (int round = 0; round < 4; round++)
         sip_round(v);
-    chain->parent = v[0] ^ v[1] ^ v[2] ^ v[3];
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+/* Chain one whole block; -1 where memory is short. */
+static int append_block(struct prefix_chain *chain, const uint32_t *ids)
+{
     if (chain->count == chain->capacity) {
         size_t capacity = chain->capacity ? 2 * chain->capacity : 64;
         uint64_t *hashes = realloc(chain->hashes, capacity * sizeof *hashes);
@@ -48,8 +51,8 @@ static int close_block(struct prefix_chain *chain)
         chain->hashes = hashes;
         chain->capacity = capacity;
     }
+    chain->parent = hash_block(chain->key, chain->parent, ids, chain->block);
     chain->hashes[chain->count++] = chain->parent;
-    open_block(chain);
     return 0;
 }
 
@@ -57,26 +60,26 @@ int chain_start(struct prefix_chain *chain, const uint64_t key[2], uint32_t bloc
 {
     *chain = (struct prefix_chain){.key = {key[0], key[1]}, .parent = parent, .block = block};
     chain->open = malloc(block * sizeof *chain->open);
-    open_block(chain);
     return chain->open ? 0 : -1;
 }
 
 int chain_append(struct prefix_chain *chain, const uint32_t *ids, size_t count)
 {
-    while (count) {
-        size_t room = chain->block - chain->filled, taken = room < count ? room : count;
-        memcpy(chain->open + chain->filled, ids, taken * sizeof *ids);
-        size_t filled = chain->filled + taken;
-        uint64_t state[4]; /* in registers: the compiler cannot know that the ids are not the state */
-        memcpy(state, chain->state, sizeof state);
-        for (size_t at = chain->filled & ~1u; at + 1 < filled; at += 2)
-            sip_word(state, chain->open[at] | (uint64_t)chain->open[at + 1] << 32);
-        memcpy(chain->state, state, sizeof state);
-        chain->filled = (uint32_t)filled;
-        ids += taken, count -= taken;
-        if (filled == chain->block && close_block(chain))
+    while (chain->filled + count >= chain->block) {
+        const uint32_t *whole = ids;
+        size_t taken = chain->block - chain->filled;
+        if (chain->filled) {
+            memcpy(chain->open + chain->filled, ids, taken * sizeof *ids);
+            whole = chain->open;
+        }
+        if (append_block(chain, whole))
             return -1;
+        chain->filled = 0;
+        ids += taken, count -= taken;
     }
+    if (count)
+        memcpy(chain->open + chain->filled, ids, count * sizeof *ids);
+    chain->filled += (uint32_t)count;
     return 0;
 }
 

@@ -14,7 +14,6 @@ struct prefix_chain {
     uint64_t key[2];
     uint64_t parent;
     uint32_t block, filled; /* tokens a block, tokens of the open one */
-    uint64_t state[4];      /* SipHash over what the open block holds so far, but for an id that waits for its pair */
     uint32_t *open;         /* owned; the ids of the open block */
     uint64_t *hashes;       /* owned; blocks hashed so far */
     size_t count, capacity;
