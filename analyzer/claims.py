@@ -142,12 +142,13 @@ def _compared(
     values = {name: value for name, measure in measures.items() if (value := measure(*rows)) is not None}
     if not values:
         return _missing(f"the replays of {hardware} and {reference} do not both state {' and '.join(measures)}")
-    shown = next(iter(values.values())) if len(measures) == 1 else values
-    return Measured(
-        shown,
-        f"{', '.join(values)}: your calls replayed on {hardware} against {reference}, not measured; confidence "
-        f"{rows[0].get('confidence')}",
+    said = (
+        f"your calls replayed on {hardware} against {reference}, not measured; confidence {rows[0].get('confidence')}"
     )
+    if len(measures) > 1:
+        return Measured(values, said)
+    [(name, value)] = values.items()
+    return Measured(value, f"{name}: {said}")
 
 
 def _cost_ratio(one: Row, other: Row) -> float | None:

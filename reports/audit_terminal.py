@@ -19,7 +19,8 @@ def print_audit(document: Mapping[str, Any], stream: TextIO, written: Sequence[s
     console = open_console(stream)
     page = summary(document)
     console.print(page.reconciliation, style=None if page.reconciled else "yellow", markup=False)
-    console.print(page.lead, markup=False)
+    for answer in page.answers:
+        console.print(answer.text, markup=False)
     for warning in page.warnings:
         console.print(warning, style="red", markup=False)
     console.print()

@@ -232,23 +232,36 @@ class Chapter:
 
 
 @dataclass(slots=True)
+class Answer:
+    """One of the questions that a reader comes with, answered in a sentence or two."""
+
+    question: str
+    text: str
+
+
+@dataclass(slots=True)
 class Step:
-    """One of the three first things to do."""
+    """One of the three first things to do; ``note`` says how far its saving is open, where it is.
+
+    ``bar`` and ``bar_low`` are the saving and its low figure in per cent of the bill, as text.
+    """
 
     title: str
     amount: str
     share: str
     bar: str
+    bar_low: str
     anchor: str
+    note: str = ""
 
 
 @dataclass(slots=True)
 class Summary:
-    """What fits on one screen: how far the bill is covered, what it comes to, where it goes, what to do first."""
+    """What fits on one screen: how far the bill is covered, what it comes to against training, what to do first."""
 
     reconciliation: str
     reconciled: bool
-    lead: str
+    answers: list[Answer]
     figures: list[Figure]
     split: Split | None
     steps: list[Step]

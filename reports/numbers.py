@@ -70,7 +70,8 @@ def share(fraction: Number | None) -> str:
         return f"0{GAP}%"
     if abs(value) < 0.1:
         return f"under 0.1{GAP}%"
-    return f"{value:.1f}{GAP}%" if abs(value) < 10 else f"{value:.0f}{GAP}%"
+    sign, size = ("−" if value < 0 else ""), abs(value)
+    return f"{sign}{size:.1f}{GAP}%" if size < 10 else f"{sign}{size:,.0f}{GAP}%"
 
 
 def times(factor: Number | None) -> str:

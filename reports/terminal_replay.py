@@ -48,6 +48,15 @@ def _trust(answer: dict[str, Any]) -> str:
     return f"{said}; {show_share(answer['extrapolated_share'])} of working time extrapolated"
 
 
+def _costs(answer: dict[str, Any]) -> str:
+    """Say what the replay costs on each basis, the one that was replayed with its range, and what was recorded."""
+    cost, basis = answer["cost_usd"], answer["cost_basis"]
+    said = [f"{show_money(cost['mid'])} {basis or ''} ({show_money(cost['low'])} to {show_money(cost['high'])})"]
+    others = {name: bases["mid"] for name, bases in answer["cost_usd_by_basis"].items() if name != basis and bases}
+    said += [f"{show_money(amount)} {name.replace('_', ' ')}" for name, amount in others.items()]
+    return f"{', '.join(said)}; recorded {show_money(answer['recorded']['cost_usd'])}"
+
+
 def print_replay(answer: dict[str, Any]) -> None:
     """Print one replay document."""
     scenario, cost, recorded = answer["scenario"], answer["cost_usd"], answer["recorded"]
@@ -84,8 +93,7 @@ def print_replay(answer: dict[str, Any]) -> None:
         "waiting": f"{show_seconds(answer['queue_s']['p50'])} in the engine's queue "
         f"(90th percentile {show_seconds(answer['queue_s']['p90'])}), "
         f"{show_seconds(answer['gateway_s']['p50'])} before it",
-        "cost": f"{show_money(cost['mid'])} {answer['cost_basis'] or ''} "
-        f"({show_money(cost['low'])} to {show_money(cost['high'])}); recorded {show_money(recorded['cost_usd'])}",
+        "cost": _costs(answer),
         "energy": f"{answer['energy_kwh']:.3g} kWh, {answer['gco2e']:,.0f} g CO2e"
         if answer["energy_kwh"] is not None
         else UNKNOWN,

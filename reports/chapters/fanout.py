@@ -41,7 +41,10 @@ from inferometer.reports.numbers import (
 )
 from inferometer.schema.wording import counted
 
-QUANTILE_METHOD = "Nearest-rank quantiles over runs, each run weighted by its inverse sampling probability."
+QUANTILE_METHOD = (
+    "Nearest-rank quantiles over runs, each run weighted by its inverse sampling probability: half of the runs are at "
+    "or below the median, nine in ten at or below P90, ninety-nine in a hundred at or below P99."
+)
 PATH_METHOD = (
     "The critical path is walked from the end of each run: what ended last before a moment is what the run waited for. "
     "Gaps "
@@ -68,7 +71,8 @@ def fanout_chapter(document: Document, links: Links) -> Chapter:
                 Chart(
                     f"fanout-{field.replace('_', '-')}",
                     f"{title}: the whole distribution",
-                    f"Step curve: share of runs at or below each value, with P50, P90 and P99 marked.{_kept(document)}",
+                    "Step curve: share of runs at or below each value. P50, P90 and P99: half of the runs, nine in ten "
+                    f"and ninety-nine in a hundred are at or below.{_kept(document)}",
                     fanout_distribution(runs, field, title, form),
                     Why(QUANTILE_METHOD, None, commands.reading(f"inferometer runs --sort {order}")),
                 )
@@ -122,10 +126,10 @@ def _quantiles(fan: dict[str, Any], why: Why) -> Table:
         ("Tool calls", fan["tool_calls_per_run"], count),
         ("Input tokens", fan["input_tokens_per_run"], tokens),
         ("Cost", fan["cost_usd_per_run"], usd),
-        ("Agents nested", fan["depth"], count),
-        ("Calls at once", fan["width"], count),
-        ("Context sent again", fan["context_resend"], times),
-        ("Tokens per user token", fan["amplification"], times),
+        ("Agents within agents, deepest", fan["depth"], count),
+        ("Calls at once, most", fan["width"], count),
+        ("Largest context, times sent", fan["context_resend"], times),
+        ("Tokens processed per token of the user", fan["amplification"], times),
         ("Runs per session", fan["by_session"]["runs_per_session"], count),
         ("Model calls per session", fan["by_session"]["inferences_per_session"], count),
         ("Cost per session", fan["by_session"]["cost_usd_per_session"], usd),

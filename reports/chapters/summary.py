@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from inferometer.reports.contexts import Figure, Part, Split, Step, Summary, Why
+from inferometer.reports.contexts import Answer, Figure, Part, Split, Step, Summary, Why
 from inferometer.reports.numbers import GAP, UNKNOWN, bounded, count, days, percent_width, share, times, tokens, usd
 from inferometer.schema.wording import counted
 
@@ -28,14 +28,14 @@ def summary(document: Document) -> Summary:
     return Summary(
         reconciliation=_reconciliation(document),
         reconciled=reconciled,
-        lead=_lead(document),
+        answers=_answers(document),
         figures=[
             _spend(document),
-            _run_cost(document),
-            _fanout(document),
-            _success(document),
-            _reuse(document),
             _ratio(document),
+            _run_cost(document),
+            _success(document),
+            _fanout(document),
+            _reuse(document),
         ],
         split=meter_split(document),
         steps=_steps(document),
@@ -63,7 +63,10 @@ def left_out(document: Document) -> int:
 def _reconciliation(document: Document) -> str:
     found = document["reconciliation"]
     if not found["reconciled"]:
-        return "Not reconciled. No bill was given, so nothing says how much of your spend these traces cover."
+        return (
+            "Not reconciled: nothing says how much of your spend these traces cover. Give the provider's bill with "
+            "inferometer audit --bill FILE."
+        )
     return (
         f"{share(found['traced_share'])} of the bill is traced: {usd(found['traced_usd'])} of "
         f"{usd(found['billed_usd'])}."
@@ -81,20 +84,38 @@ def beside_the_bill(document: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def _lead(document: Document) -> str:
-    totals = document["totals"]
-    if not totals["inferences"]:
-        return (
+def _answers(document: Document) -> list[Answer]:
+    if not document["totals"]["inferences"]:
+        text = (
             "There is nothing to audit yet. Import traces with inferometer import PATH, or point an OTLP exporter at "
             "inferometer sidecar."
         )
+        return [Answer("What to do", text)]
+    found = [Answer("What it cost", _cost(document)), Answer("Against training", _against_training(document))]
+    prospect = _prospect(document)
+    return [*found, Answer("What to do", prospect)] if prospect else found
+
+
+def _cost(document: Document) -> str:
+    totals = document["totals"]
     calls = f"{counted(totals['inferences'], 'model call')} in {counted(totals['runs'], 'run')}"
     amount = spent(document)
     if amount is None:
         return f"{calls}. None of them has a price, so what they cost is unknown; the record chapter says why."
     least = "at least " if left_out(document) else ""
-    text = f"{calls} cost {least}{usd(amount)}{_over(document)}."
-    return f"{text} {_prospect(document)}".rstrip()
+    return f"{calls} cost {least}{usd(amount)}{_over(document)}."
+
+
+def _against_training(document: Document) -> str:
+    found, horizon = document["ratio"]["billed_usd"], document["ratio"]["horizon_days"]
+    if found["ratio"] is None:
+        hint = "" if found["training"] else " State it in a ledger.toml and pass that with --ledger."
+        return f"Undefined: {found['reason']}.{hint}"
+    ratio = found["ratio"]
+    return (
+        f"Over {count(horizon)} days inference comes to {times(ratio['mid'])} what training costs "
+        f"(80{GAP}% interval {times(ratio['low'])} to {times(ratio['high'])})."
+    )
 
 
 def _over(document: Document) -> str:
@@ -117,15 +138,22 @@ def _prospect(document: Document) -> str:
         if document["totals"]["cost_usd"] is None:
             return ""
         return "No change that was priced would have made it cheaper by a tenth of a per cent."
-    saved, totals = best["saving_usd"], document["totals"]
-    what = "What is priced" if left_out(document) else "The same work"
-    if totals["charges_usd"] and float(totals["charges_usd"]):
-        what = f"Its tokens cost {usd(totals['contracted_cost_usd'])} and"
-    text = f"{what} could have cost {usd(best['remaining_usd'])}"
-    text += f": the best compatible changes save {usd(saved['mid'])} ({share(best['saving_share'])})"
-    if float(saved["low"]) < 0.75 * float(saved["mid"]):
-        text += f", or between {usd(saved['low'])} and {usd(saved['high'])}: the traces leave part of it open"
-    return f"{text}."
+    saved, changes = best["saving_usd"], counted(len(best["ids"]), "change")
+    of = "of what is priced" if left_out(document) else "of it"
+    if is_open(saved):
+        whole = float(best["remaining_usd"]) + float(saved["mid"])
+        part = f", up to {share(float(saved['high']) / whole)} {of}" if whole else ""
+        text = f"{changes} would have saved between {usd(saved['low'])} and {usd(saved['high'])}{part}"
+        return f"{text}: the traces leave open how much."
+    return (
+        f"{changes} would have saved {usd(saved['mid'])} ({share(best['saving_share'])} {of}), and the same work would "
+        f"have cost {usd(best['remaining_usd'])}."
+    )
+
+
+def is_open(saving: Mapping[str, Any]) -> bool:
+    """Return whether a saving's interval is so wide that its middle alone would mislead."""
+    return float(saving["low"]) < 0.75 * float(saving["mid"])
 
 
 def _spend(document: Document) -> Figure:
@@ -176,9 +204,7 @@ def _fanout(document: Document) -> Figure:
     found = document["fanout"]["inferences_per_run"]
     if found["p50"] is None:
         return Figure("Model calls per run", UNKNOWN, "no run holds a model call", anchor="fanout")
-    tail = ", ".join(
-        f"{name}{GAP}{count(found[key])}" for name, key in (("P90", "p90"), ("P99", "p99"), ("mean", "mean"))
-    )
+    tail = f"one run in ten makes {count(found['p90'])} or more, the most {count(found['max'])}"
     return Figure("Model calls per run", count(found["p50"]), f"median; {tail}", anchor="table-fanout-quantiles")
 
 
@@ -274,10 +300,19 @@ def _steps(document: Document) -> list[Step]:
             usd(one["saving_usd"]["mid"]),
             share(one["saving_share"]),
             percent_width(one["saving_share"]),
+            percent_width(_low_share(one)),
             f"action-{one['id']}",
+            f"between {usd(one['saving_usd']['low'])} and {usd(one['saving_usd']['high'])}"
+            if is_open(one["saving_usd"])
+            else "",
         )
         for one in found
     ]
+
+
+def _low_share(one: Mapping[str, Any]) -> float:
+    saving = one["saving_usd"]
+    return float(one["saving_share"]) * float(saving["low"]) / float(saving["mid"]) if float(saving["mid"]) else 0.0
 
 
 def _together(document: Document) -> str:

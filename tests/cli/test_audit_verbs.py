@@ -91,7 +91,7 @@ def test_what_goes_into_a_pipe_has_whole_lines_and_a_terminal_its_own_width(
 ) -> None:
     assert run(["audit", "--store", store, "--no-replay"]) == 0
     piped = capsys.readouterr().out
-    assert any(line.startswith("24 model calls in 6 runs") and line.endswith("per cent.") for line in piped.split("\n"))
+    assert "No change that was priced would have made it cheaper by a tenth of a per cent." in piped.splitlines()
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     assert run(["audit", "--store", store, "--no-replay"]) == 0
