@@ -8,7 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from inferometer.reports.console import open_console
+from inferometer.reports.numbers import least
 from inferometer.reports.terminal import UNKNOWN, show_count, show_money
+from inferometer.schema.wording import counted
 
 
 def show_seconds(value: float | None) -> str:
@@ -49,17 +51,17 @@ def _trust(answer: dict[str, Any]) -> str:
 
 
 def _costs(answer: dict[str, Any]) -> str:
-    """Say what the replay costs on each basis, the one that was replayed with its range, and what was recorded."""
-    cost, basis = answer["cost_usd"], answer["cost_basis"]
+    """Say what the replay costs on each basis, the one that was asked for with its range, and what was recorded."""
+    cost, basis, recorded = answer["cost_usd"], answer["cost_basis"], answer["recorded"]
     said = [f"{show_money(cost['mid'])} {basis or ''} ({show_money(cost['low'])} to {show_money(cost['high'])})"]
-    others = {name: bases["mid"] for name, bases in answer["cost_usd_by_basis"].items() if name != basis and bases}
-    said += [f"{show_money(amount)} {name.replace('_', ' ')}" for name, amount in others.items()]
-    return f"{', '.join(said)}; recorded {show_money(answer['recorded']['cost_usd'])}"
+    others = {name: usd for name, usd in answer["cost_usd_by_basis"].items() if name != basis and usd is not None}
+    said += [f"{show_money(usd)} {name.replace('_', ' ')}" for name, usd in others.items()]
+    return f"{', '.join(said)}; recorded {least(show_money(recorded['cost_usd']), recorded['unpriced'])}"
 
 
 def print_replay(answer: dict[str, Any]) -> None:
     """Print one replay document."""
-    scenario, cost, recorded = answer["scenario"], answer["cost_usd"], answer["recorded"]
+    scenario, recorded = answer["scenario"], answer["recorded"]
     console = open_console()
     table = Table(
         title=f"{scenario['model']} ({scenario['precision']}) on {scenario['chips']} x {scenario['hardware']}, "
@@ -117,36 +119,47 @@ def print_replay(answer: dict[str, Any]) -> None:
 
 
 def print_sweep(answer: dict[str, Any]) -> None:
-    """Print the rows of a sweep, those that nothing beats marked."""
-    table = Table(title="* serves as many runs as any, and no such one is both cheaper and faster")
-    for column in (
-        "",
-        "hardware",
-        "precision",
-        "chips",
-        "cost",
-        "$/M out",
-        "ttft p50",
-        "tpot p50",
-        "run p50",
-        "infeasible",
-        "trust",
-    ):
-        table.add_column(column)
-    for row in answer["scenarios"]:
-        table.add_row(
-            "*" if row["pareto"] else "",
-            *(row["hardware"], row["precision"], str(row["chips"])),
-            *(show_money(row["cost_usd"]["mid"]), show_money(row["cost_usd_per_mtok_output"])),
-            *(show_seconds(row[key]["p50"]) for key in ("ttft_s", "tpot_s", "run_e2e_s")),
-            *(show_share(row["infeasible_runs_share"]), row["confidence"]),
-        )
+    """Print what nothing beats; the others too where a screen holds them all."""
     console = open_console()
+    rows, skipped = answer["scenarios"], answer["skipped"]
+    front = [row for row in rows if row["pareto"]]
+    whole = len(rows) + len(skipped) <= SCREEN_ROWS
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("machine", min_width=20, overflow="fold")
+    for title in _SWEEP_TITLES:
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows if whole else front:
+        table.add_row(*_sweep_cells(row, whole), style="bold" if whole and row["pareto"] else "")
     console.print(table)
+    console.print(_SWEEP_NOTE.format("those marked *" if whole else "these"), style="dim")
     warnings = Counter[str]()
-    for row in answer["scenarios"]:
+    for row in rows:
         warnings |= Counter(row["warnings"])
     if warnings:
         console.print("warnings: " + ", ".join(f"{kind} {count}" for kind, count in sorted(warnings.items())))
-    for skipped in answer["skipped"]:
-        console.print(f"{skipped['hardware']} {skipped['precision']}: {skipped['reason']}", markup=False, style="dim")
+    if whole:
+        for left in skipped:
+            console.print(f"{left['hardware']} {left['precision']}: {left['reason']}", markup=False, style="dim")
+        return
+    console.print(
+        f"not shown: {counted(len(rows) - len(front), 'deployment')} and {len(skipped)} that cannot run; "
+        "--hardware NAME shows those of one machine, --json all",
+        style="dim",
+    )
+
+
+SCREEN_ROWS = 40
+"""Of a sweep that is shown whole; of a longer one, what nothing beats."""
+
+_SWEEP_TITLES = ("cost", "ttft p50", "tpot p50", "run p50", "infeasible", "trust")
+_SWEEP_NOTE = "nothing that serves as many runs is both cheaper and faster than {}"
+
+
+def _sweep_cells(row: dict[str, Any], marked: bool) -> list[str]:
+    mark = "* " if marked and row["pareto"] else ""
+    return [
+        f"{mark}{row['chips']} x {row['hardware']} {row['precision']}",
+        show_money(row["cost_usd"]["mid"]),
+        *(show_seconds(row[key]["p50"]) for key in ("ttft_s", "tpot_s", "run_e2e_s")),
+        *(show_share(row["infeasible_runs_share"]), row["confidence"]),
+    ]

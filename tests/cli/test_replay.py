@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inferometer.cli import run
+from inferometer.reports.terminal import show_money
 from inferometer.store import open_store
 
 ON_H100 = ["--hardware", "h100_sxm", "--model", "meta-llama/Llama-3.1-70B", "--precision", "fp8", "--tp", "4"]
@@ -112,6 +114,29 @@ def test_sweep_lists_what_fits_and_what_does_not(store: str, capsys: pytest.Capt
     assert [skipped["hardware"] for skipped in answer["skipped"]] == ["a10g"]
     assert run([*words, "--hardware", "h100_sxm"]) == 0
     assert "h100_sxm" in capsys.readouterr().out
+
+
+def test_a_long_sweep_shows_what_nothing_beats(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("sweep", "--model", "meta-llama/Llama-3.1-70B", "--store", store)
+    answer = ask(capsys, *words)
+    front = [row for row in answer["scenarios"] if row["pareto"]]
+    assert run(list(words)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    shown = [line for line in lines if " x " in line]
+    assert len(shown) == len(front)
+    for line, row in zip(shown, front, strict=True):
+        assert line.startswith(f"{row['chips']} x {row['hardware']} {row['precision']} ")
+    others = len(answer["scenarios"]) - len(front)
+    assert any(f"{others} deployments and {len(answer['skipped'])} that cannot run" in line for line in lines)
+
+
+def test_replay_says_what_each_basis_costs(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("replay", *ON_H100, "--store", store)
+    costs = ask(capsys, *words)["cost_usd_by_basis"]
+    assert run(list(words)) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("cost ")]
+    for basis in ("shared", "pay_per_use"):
+        assert f"{show_money(Decimal(costs[basis]))} {basis.replace('_', ' ')}" in line
 
 
 def test_sweep_tells_a_version_that_was_not_measured(store: str, capsys: pytest.CaptureFixture[str]) -> None:
