@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select, tuple_, u
 from sqlalchemy.engine import Connection
 
 from inferometer.schema.errors import StoreError, UserError
+from inferometer.schema.moments import EARLIEST_DATE_NS
 from inferometer.store.chunks import chunks
 from inferometer.store.database import Store
 from inferometer.store.migration import HEAD, version_of
@@ -165,7 +166,8 @@ def purge(
         users: user ids as stored (hashed unless the sender opted in).
         sessions: session ids.
         runs: full run ids.
-        before_ns: nanoseconds since 1970; serving samples before it go too.
+        before_ns: nanoseconds since 1970; serving samples before it go too. What has no date, as sessions that were
+            recorded without a clock, began before no time and stays.
     """
     with store.transaction() as tx:
         connection = tx.connection
@@ -177,7 +179,9 @@ def purge(
             counts["runs"] += connection.execute(delete(RUNS).where(RUNS.c.run_id.in_(chunk))).rowcount
             connection.execute(delete(THINNED_SPANS).where(THINNED_SPANS.c.run_id.in_(chunk)))
         if before_ns is not None:
-            gone = connection.execute(delete(SERVING_SAMPLES).where(SERVING_SAMPLES.c.time_ns < before_ns))
+            gone = connection.execute(
+                delete(SERVING_SAMPLES).where(_is_date_before(SERVING_SAMPLES.c.time_ns, before_ns))
+            )
             counts["serving_samples"] = gone.rowcount
         counts["prefix_segments"] = drop_unused_segments(connection)
         _drop_unused_resources(connection)
@@ -197,10 +201,14 @@ def _chosen_runs(
     if runs:
         conditions.append(RUNS.c.run_id.in_(runs))
     if before_ns is not None:
-        conditions.append(RUNS.c.start_ns < before_ns)
+        conditions.append(_is_date_before(RUNS.c.start_ns, before_ns))
     if not conditions:
         raise UserError("say what to erase: --user, --session, --run or --before")
     return list(connection.scalars(select(RUNS.c.run_id).where(or_(*conditions)).order_by(RUNS.c.run_id)))
+
+
+def _is_date_before(column: ColumnElement[int], before_ns: int) -> ColumnElement[bool]:
+    return and_(column >= EARLIEST_DATE_NS, column < before_ns)
 
 
 def _runs_with(column: ColumnElement[Any], values: Sequence[str]) -> Any:
@@ -229,7 +237,7 @@ def _chosen_spans(
     if before_ns is not None:
         known = select(RUNS.c.run_id)
         outside = or_(SPANS.c.run_id.is_(None), SPANS.c.run_id.not_in(known))
-        choose(and_(SPANS.c.start_ns < before_ns, outside))
+        choose(and_(_is_date_before(SPANS.c.start_ns, before_ns), outside))
     return list(keys)
 
 

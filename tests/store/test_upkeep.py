@@ -23,8 +23,9 @@ from inferometer.schema.records import (
 )
 from inferometer.schema.selection import Selection
 from inferometer.store import Store, open_store
-from inferometer.store.upkeep import back_up, describe, purge
+from inferometer.store.upkeep import Erased, back_up, describe, purge
 
+NOON_NS = 1_763_985_600 * 10**9
 SHARED_BLOCKS = b"".join(b"common%02d" % number for number in range(4))
 
 
@@ -35,7 +36,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path):
         yield opened
 
 
-def add_run(store: Store, name: str, start_ns: int = 1000, own_blocks: int = 3) -> str:
+def add_run(store: Store, name: str, start_ns: int = NOON_NS, own_blocks: int = 3) -> str:
     """Write a run of a user, with every kind of record, whose names and hashes hold the run's own name."""
     trace, root = name.encode().ljust(16, b"."), b"rootspan"
     own = b"".join(name.encode()[:6] + b"%02d" % number for number in range(own_blocks))
@@ -67,14 +68,14 @@ def bytes_of(store: Store) -> bytes:
 
 @pytest.mark.parametrize("by", ["user", "session", "run", "before"])
 def test_purge_erases_whole_runs_and_leaves_the_others(store: Store, by: str) -> None:
-    gone, kept = add_run(store, "secret-one"), add_run(store, "public-two", start_ns=5000)
+    gone, kept = add_run(store, "secret-one"), add_run(store, "public-two", start_ns=NOON_NS + 5000)
     before = {row.inference.trace_id: row.inference for row in store.inferences(with_prefix=True)}
     erased = purge(
         store,
         users=["user-secret-one"] if by == "user" else (),
         sessions=["session-secret-one"] if by == "session" else (),
         runs=[gone] if by == "run" else (),
-        before_ns=4000 if by == "before" else None,
+        before_ns=NOON_NS + 4000 if by == "before" else None,
     )
     assert (erased.runs, erased.spans, erased.inferences, erased.tool_calls) == (1, 3, 1, 1)
     assert (erased.charges, erased.outcomes) == (1, 1)
@@ -109,13 +110,24 @@ def test_purge_before_takes_old_samples_and_spans_of_no_run(store: Store) -> Non
     with store.transaction() as tx:
         tx.write(
             RecordBatch(
-                spans=[Span(bytes(16), b"old-span", "x", start_ns=5), Span(bytes(16), b"new-span", "x", start_ns=50)],
-                serving_samples=[ServingSample(5, "m", 1.0), ServingSample(50, "m", 2.0)],
+                spans=[
+                    Span(bytes(16), b"old-span", "x", start_ns=NOON_NS),
+                    Span(bytes(16), b"new-span", "x", start_ns=NOON_NS + 50),
+                ],
+                serving_samples=[ServingSample(NOON_NS, "m", 1.0), ServingSample(NOON_NS + 50, "m", 2.0)],
             )
         )
-    erased = purge(store, before_ns=10)
+    erased = purge(store, before_ns=NOON_NS + 10)
     assert (erased.spans, erased.serving_samples) == (1, 1)
-    assert [sample.time_ns for sample in store.serving_samples()] == [50]
+    assert [sample.time_ns for sample in store.serving_samples()] == [NOON_NS + 50]
+
+
+def test_what_has_no_date_is_before_no_time(store: Store) -> None:
+    add_run(store, "no-clock", start_ns=1000)
+    with store.transaction() as tx:
+        tx.write(RecordBatch(spans=[Span(bytes(16), b"of-norun", "x", start_ns=5)]))
+    assert purge(store, before_ns=NOON_NS) == Erased()
+    assert purge(store, sessions=["session-no-clock"]).runs == 1
 
 
 def test_purge_of_nothing_named_is_refused(store: Store) -> None:

@@ -80,7 +80,7 @@ def backup(target: str, store_url: str | None, as_json: bool) -> None:
 @click.option("--user", "users", multiple=True, metavar="ID", help="All of this user's, by their id or its pseudonym.")
 @click.option("--session", "sessions", multiple=True, metavar="ID", help="All of this session's.")
 @click.option("--run", "runs", multiple=True, metavar="RUN", help="This run, by the beginning of its id.")
-@click.option("--before", "before_ns", type=Moment(), help="All that began before this time.")
+@click.option("--before", "before_ns", type=Moment(), help="All that began before this time; what has no date stays.")
 @store_option
 @json_option
 def purge(
