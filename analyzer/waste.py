@@ -1,6 +1,6 @@
 """Waste: tokens and dollars that bought nothing, each finding open to the calls behind it.
 
-A pass is a plain function from what is audited to findings; `PASSES` names them all. A finding counts what happened;
+A pass is a plain function from what is audited to findings; `passes` names them all. A finding counts what happened;
 what could be done about it, and what that would save, is a recommendation's business. Findings may overlap (a call that
 failed may also have re-sent its context), so their dollars are not to be added.
 """

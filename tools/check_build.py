@@ -1,7 +1,7 @@
 """Build the sdist, a wheel from that sdist alone, and compare the wheel's contents with the checkout's.
 
-Exact means exact: every Python file, type stub, profile, template and migration of the packages is in the wheel,
-both extensions are, and nothing else is.
+Exact means exact: every Python file, type stub, profile, template and migration of the packages is in the wheel, all
+extensions are, and nothing else is.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Check that the documents say what the code does; `--write` renews the generated ones.
 
-Generated: `docs/cli.md` from the commands' own help. Checked: every environment variable the sources read is in
-`docs/configuration.md` and no other is; every relative link leads somewhere, and README to every page; every
-`$ inferometer ...` line of a console block is a command line that parses; every test, benchmark and tool that is named
-exists; every JSON document has a schema.
+Generated: `docs/cli.md` from the commands' own help, `docs/dialects.md` from the tables of what is read. Checked: every
+environment variable the sources read is in `docs/configuration.md` and no other is; every relative link leads
+somewhere, and README to every page; every `$ inferometer ...` line of a console block is a command line that parses;
+every test, benchmark and tool that is named exists; every JSON document has a schema.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import dialects_page
 
 from inferometer.cli import VERBS, main
 from inferometer.schema.errors import UserError
@@ -59,13 +60,13 @@ def _pages(command: click.Command, parent: click.Context, name: str) -> Iterator
 
 
 def generated_problems(write: bool) -> Iterator[str]:
-    """Compare `docs/cli.md` with the commands' help, or write it."""
-    page = ROOT / "docs" / "cli.md"
-    text = main_help()
-    if write:
-        page.write_text(text)
-    elif not page.exists() or page.read_text() != text:
-        yield "docs/cli.md is out of date: run tools/check_docs.py --write"
+    """Compare the generated pages with what they are generated from, or write them."""
+    for name, text in (("cli.md", main_help()), ("dialects.md", dialects_page.render())):
+        page = ROOT / "docs" / name
+        if write:
+            page.write_text(text, encoding="utf-8")
+        elif not page.exists() or page.read_text(encoding="utf-8") != text:
+            yield f"docs/{name} is out of date: run tools/check_docs.py --write"
 
 
 def variable_problems() -> Iterator[str]:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import runpy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -218,8 +216,3 @@ def test_every_dialect_is_found_by_its_own_marks() -> None:
             assert dialect_of(scope.rstrip("*"), {}) is dialect
         if not dialect.scopes:
             assert dialect.markers
-
-
-def test_document_lists_what_the_code_reads(repository: Path) -> None:
-    rendered = runpy.run_path(str(repository / "tools/write_dialects.py"))["render"]()
-    assert (repository / "docs/dialects.md").read_text(encoding="utf-8") == rendered
