@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -146,6 +147,22 @@ def test_a_reader_that_leaves_ends_the_command_without_a_word(words: list[str], 
             [sys.executable, "-m", "inferometer", *words], stdout=pipe, stderr=subprocess.PIPE, timeout=60
         )
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["--help"], ["profiles", "show", "h100_sxm"], ["profiles", "list", "--json"]])
+def test_output_that_finds_no_room_is_told_in_one_line(words: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "inferometer", *words], stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (2, b"error: output: no space left on device\n")
+
+
+def test_input_that_is_closed_is_empty() -> None:
+    command = f"{shlex.quote(sys.executable)} -m inferometer tokens count <&-"
+    done = subprocess.run(command, shell=True, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout.split()) == (0, [b"0", b"-"])
 
 
 @pytest.mark.parametrize("words", [[], ["store"], ["profiles"], ["tokens"]])

@@ -6,6 +6,7 @@ names are taken, in ``import_.py`` and ``run_.py``.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -43,6 +44,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "calibrate": ("Measure this machine into a hardware profile.", "calibrate"),
 }
 
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a stream without a name, such as stdout on a file, says where its disk has no room."""
 
 _TAKEN = ("import", "run")
 """A module ``run`` would stand where the function of that name does, once it is imported."""
@@ -106,6 +110,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 a check found something, 2 the user's mistake, 3 our failure; 130 interrupted, 141
         the reader of the output left, as of any program in a shell.
     """
+    if sys.stdin is None:  # as a shell's <&- leaves it
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what a terminal cannot show is no reason to fail
@@ -133,8 +139,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"error: {error}", err=True)
         return OUR_FAILURE
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            return _user_mistake(f"{error.filename}: {(error.strerror or str(error)).lower()}")
+        if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL):
+            return _user_mistake(f"{error.filename or 'output'}: {(error.strerror or str(error)).lower()}")
         click.echo(f"error: {type(error).__name__}: {error} (a failure of ours; please report it)", err=True)
         if os.environ.get("INFEROMETER_DEBUG"):
             traceback.print_exc()
