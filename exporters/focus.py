@@ -1,7 +1,7 @@
 """FOCUS 1.2 rows: one for each call and meter, one for each charge.
 
 Source: FinOps Open Cost and Usage Specification 1.2 (focus.finops.org), its mandatory columns and the ones that its AI
-mapping names; columns of our own begin with ``x_``.
+mapping names; columns of our own begin with ``x_``. Its requirements are checked row by row in the tests.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TextIO
@@ -27,7 +28,17 @@ COLUMNS = (
     *("ChargePeriodStart", "ChargePeriodEnd", "ConsumedQuantity", "ConsumedUnit", "ContractedCost"),
     *("ContractedUnitPrice", "EffectiveCost", "InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory"),
     *("PricingQuantity", "PricingUnit", "ProviderName", "PublisherName", "ServiceCategory", "ServiceName"),
-    *("ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceId", "SubAccountId", "Tags", "x_TraceId", "x_SpanId"),
+    *(
+        "ServiceSubcategory",
+        "SkuId",
+        "SkuMeter",
+        "SkuPriceId",
+        "SubAccountId",
+        "SubAccountName",
+        "Tags",
+        "x_TraceId",
+        "x_SpanId",
+    ),
     *("x_RunId", "x_SessionId", "x_AgentName", "x_Model", "x_TokenType", "x_ServiceTier", "x_PriceList", "x_Weight"),
 )
 
@@ -44,18 +55,33 @@ _ZERO = Decimal(0)
 _NANOSECONDS = 1_000_000_000
 
 
-def write_focus(store: Store, selection: Selection, prices: PriceList, target: TextIO) -> int:
-    """Write the priced calls and charges of a selection as CSV and return the number of rows.
+@dataclass(slots=True)
+class FocusCounts:
+    """What an export wrote and what it had to leave out.
 
-    Unpriced calls have no row: FOCUS knows no unknown cost. The sums of ``ListCost``, ``ContractedCost`` and
-    ``EffectiveCost`` are those of ``inferometer cost`` without sampling; over sampled traces, weigh by ``x_Weight``.
+    Attributes:
+        rows: of the file.
+        undated: calls and charges without a date, for FOCUS knows no row without its periods.
+        unpriced: dated calls and charges without a price, for FOCUS knows no unknown cost.
+    """
+
+    rows: int = 0
+    undated: int = 0
+    unpriced: int = 0
+
+
+def write_focus(store: Store, selection: Selection, prices: PriceList, target: TextIO) -> FocusCounts:
+    """Write the dated, priced calls and charges of a selection as CSV and return what was written and left out.
+
+    The sums of ``ListCost``, ``ContractedCost`` and ``EffectiveCost`` over the rows of calls are those of ``inferometer
+    cost`` over dated calls without sampling; over sampled traces, weigh by ``x_Weight``.
     """
     from inferometer.analyzer.accounting import account
 
     factors = account(store, selection, prices=prices).effective_factors
     writer = csv.DictWriter(target, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    count = 0
+    counts = FocusCounts()
     charges = list(store.placed_charges(selection))
     charged = {(charge.trace_id, charge.span_id) for charge, _ in charges}
     rows: dict[tuple[bytes, bytes], InferenceRow] = {}
@@ -64,16 +90,44 @@ def write_focus(store: Store, selection: Selection, prices: PriceList, target: T
         if key in charged:
             rows[key] = row
         priced = prices.price(row)
+        if _is_left_out(row.placement, priced.list_cost_usd, counts):
+            continue
         for record in _call_rows(row, priced, factors.get(priced.coverage, Decimal(1))):
             writer.writerow(record)
-            count += 1
+            counts.rows += 1
     for charge, placement in charges:
         on = rows.get((charge.trace_id, charge.span_id))
-        cost_usd = prices.price_charge(charge, placement, on)
-        if cost_usd is not None:
-            writer.writerow(_charge_row(charge, placement, on, cost_usd))
-            count += 1
-    return count
+        _write_charge(writer, counts, charge, placement, on, prices.price_charge(charge, placement, on))
+    if prices.has_tools:
+        for tool in store.tool_calls(selection):
+            call, cost_usd = tool.tool_call, prices.price_tool(tool)
+            if cost_usd is not None and call.merged_into is None and (call.trace_id, call.span_id) not in charged:
+                charge = Charge(call.trace_id, call.span_id, call.name, Decimal(1), "call", cost_usd, "prices.toml")
+                _write_charge(writer, counts, charge, tool.placement, None, cost_usd)
+    return counts
+
+
+def _is_left_out(placement: Placement, cost_usd: Decimal | None, counts: FocusCounts) -> bool:
+    if _moment(placement.start_ns) is None:
+        counts.undated += 1
+        return True
+    counts.unpriced += cost_usd is None
+    return cost_usd is None
+
+
+def _write_charge(
+    writer: csv.DictWriter[str],
+    counts: FocusCounts,
+    charge: Charge,
+    placement: Placement,
+    on: InferenceRow | None,
+    cost_usd: Decimal | None,
+) -> None:
+    if _is_left_out(placement, cost_usd, counts) or not charge.quantity:
+        return
+    assert cost_usd is not None
+    writer.writerow(_charge_row(charge, placement, on, cost_usd))
+    counts.rows += 1
 
 
 def _call_rows(row: InferenceRow, priced: Priced, factor: Decimal) -> Iterator[dict[str, Any]]:
@@ -93,10 +147,10 @@ def _call_rows(row: InferenceRow, priced: Priced, factor: Decimal) -> Iterator[d
             "ConsumedQuantity": 1 if tokens is None else tokens,
             "ConsumedUnit": "Requests" if tokens is None else "Tokens",
             "ContractedCost": _money(contracted),
-            "ContractedUnitPrice": _money(contracted / quantity) if quantity else "",
+            "ContractedUnitPrice": _money(contracted / quantity),
             "EffectiveCost": _money(contracted * factor),
             "ListCost": _money(list_cost),
-            "ListUnitPrice": _money(list_cost / quantity) if quantity else "",
+            "ListUnitPrice": _money(list_cost / quantity),
             "PricingQuantity": _money(quantity),
             "PricingUnit": "Requests" if tokens is None else "1M Tokens",
             "PublisherName": card.provider,
@@ -112,17 +166,17 @@ def _call_rows(row: InferenceRow, priced: Priced, factor: Decimal) -> Iterator[d
 
 def _charge_row(charge: Charge, placement: Placement, on: InferenceRow | None, cost_usd: Decimal) -> dict[str, Any]:
     provider = (on.inference.provider if on else None) or "tools"
-    unit_price = cost_usd / charge.quantity if charge.quantity else None
+    unit_price = _money(cost_usd / charge.quantity)
     return _common(placement, charge.trace_id, charge.span_id, provider) | {
         "BilledCost": _money(cost_usd),
         "ChargeDescription": charge.sku,
         "ConsumedQuantity": _money(charge.quantity),
         "ConsumedUnit": charge.unit,
         "ContractedCost": _money(cost_usd),
-        "ContractedUnitPrice": "" if unit_price is None else _money(unit_price),
+        "ContractedUnitPrice": unit_price,
         "EffectiveCost": _money(cost_usd),
         "ListCost": _money(cost_usd),
-        "ListUnitPrice": "" if unit_price is None else _money(unit_price),
+        "ListUnitPrice": unit_price,
         "PricingQuantity": _money(charge.quantity),
         "PricingUnit": charge.unit,
         "PublisherName": provider,
@@ -154,6 +208,7 @@ def _common(placement: Placement, trace_id: bytes, span_id: bytes, provider: str
         "ServiceName": f"{provider} inference",
         "ServiceSubcategory": "Generative AI",
         "SubAccountId": placement.service or "",
+        "SubAccountName": placement.service or "",
         "Tags": json.dumps(placement.tags, sort_keys=True) if placement.tags else "",
         "x_TraceId": trace_id.hex(),
         "x_SpanId": span_id.hex(),

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ import pytest
 
 from inferometer.analyzer.accounting import Group, account
 from inferometer.analyzer.workload import load_workload
-from inferometer.exporters.focus import COLUMNS, write_focus
 from inferometer.exporters.mooncake import BlockIds, write_mooncake
 from inferometer.exporters.otlp_file import write_otlp
 from inferometer.exporters.parquet import write_parquet
@@ -275,30 +273,6 @@ def test_blocks_beyond_the_chain_are_nobody_elses() -> None:
     other = Inference(bytes(16), b"call-two", prefix=one.prefix)
     assert ids.ids_of(one, 3) == [0, 1, 2]
     assert ids.ids_of(other, 3) == [0, 3, 4]
-
-
-def test_focus_rows_add_up_to_the_accounting(store: Store, tmp_path: Path) -> None:
-    file = tmp_path / "prices.toml"
-    file.write_text('[contract]\ndiscount = 0.25\n[[credits]]\nname = "gift"\namount_usd = 0.001\n')
-    prices = load_prices(file)
-    target = io.StringIO()
-    rows = write_focus(store, EVERYTHING, prices, target)
-    found = list(csv.DictReader(io.StringIO(target.getvalue())))
-    total = account(store, prices=prices).total
-    assert len(found) == rows
-    assert set(found[0]) == set(COLUMNS)
-    charges = Decimal("0.02")
-    for column, wanted in [
-        ("ListCost", total.cost_usd),
-        ("ContractedCost", total.contracted_cost_usd),
-        ("EffectiveCost", total.effective_cost_usd),
-    ]:
-        assert wanted is not None
-        assert abs(sum(Decimal(row[column]) for row in found) - wanted - charges) < Decimal("1e-15")
-    tokens = sum(Decimal(row["ConsumedQuantity"]) for row in found if row["ConsumedUnit"] == "Tokens")
-    assert tokens == sum(total.meters[name] or 0 for name in total.meters if name != "reasoning")
-    assert {row["BillingPeriodStart"] for row in found} == {"2025-11-01T00:00:00Z"}
-    assert {row["BillingPeriodEnd"] for row in found} == {"2025-12-01T00:00:00Z"}
 
 
 def test_parquet_holds_the_calls_with_their_cost(store: Store, tmp_path: Path) -> None:

@@ -192,7 +192,10 @@ def _save_focus(store: Store, chosen: Selection, prices: PriceList, path: str) -
     from inferometer.exporters.focus import write_focus
 
     with write_whole(path) as stream:
-        write_focus(store, chosen, prices, stream)
+        written = write_focus(store, chosen, prices, stream)
+    if written.undated or written.unpriced:
+        words = f"{written.undated:,} without a date and {written.unpriced:,} without a price"
+        click.echo(f"{path}: calls and charges left out: {words}", err=True)
 
 
 def _save(path: str, text: str) -> None:

@@ -58,9 +58,11 @@ def command(
         counts = _export(store, chosen, format_name, target, price_file)
     if as_json:
         print_json({"format": format_name, "out": target, "counts": counts})
-    elif target is not None:
+        return
+    lost = any(count for name, count in counts.items() if name.endswith("left_out"))
+    if target is not None or lost:
         shown = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
-        click.echo(f"{target}: {shown}")
+        click.echo(f"{target or 'stdout'}: {shown}", err=target is None)
 
 
 def _export(
@@ -81,7 +83,8 @@ def _export(
         if format_name == "focus":
             from inferometer.exporters.focus import write_focus
 
-            return {"rows": write_focus(store, chosen, load_prices(price_file), stream)}
+            found = write_focus(store, chosen, load_prices(price_file), stream)
+            return {"rows": found.rows, "undated_left_out": found.undated, "unpriced_left_out": found.unpriced}
         if format_name == "otlp":
             from inferometer.exporters.otlp_file import write_otlp
 
