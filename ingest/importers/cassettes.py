@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import gzip
 import json
 import re
@@ -113,7 +112,7 @@ def _of_archive(entry: dict[str, Any]) -> dict[str, Any]:
     content = as_mapping(response.get("content"))
     text = content.get("text")
     if content.get("encoding") == "base64" and isinstance(text, str):
-        with suppress(binascii.Error):
+        with suppress(ValueError):  # no base64, or letters beyond ASCII
             text = base64.b64decode(text)
     headers = {str(pair.get("name")): pair.get("value") for pair in as_list(response.get("headers")) if pair}
     headers.setdefault("content-type", content.get("mimeType"))

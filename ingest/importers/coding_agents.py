@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from inferometer.ingest.dialects.embedded import load_object
 from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.ingest.importers.lines import read_documents, read_lines
-from inferometer.ingest.importers.parts import BETWEEN
+from inferometer.ingest.importers.parts import BETWEEN, Cuts
 from inferometer.ingest.importers.session import Session
 from inferometer.ingest.usage import usage_of
 from inferometer.ingest.values import as_list, as_mapping, as_money, as_name, iso_ns, unix_ns
@@ -20,6 +19,9 @@ from inferometer.store.foreign import read_sqlite
 
 _MILLISECOND = 1_000_000
 _SECOND = 1_000_000_000
+_GEMINI_CUTS = Cuts({"messages": BETWEEN}, rest=True)
+_GEMINI_FIELDS = ("type", "timestamp", "model", "tokens")
+_GEMINI_TOOL_FIELDS = ("id", "name", "args", "status", "timestamp")
 _ANSWER_NS = 2 * _SECOND
 """Time from one usage to the next that a copied history, written at once, does not take and an answer does."""
 
@@ -184,7 +186,7 @@ def read_gemini(source: Source) -> Iterator[RecordBatch]:
     head: dict[str, Any] = {}
     messages: dict[str, dict[str, Any]] = {}
     warnings: Counter[str] = Counter()
-    for line in read_documents(source, warnings, BETWEEN):
+    for line in read_documents(source, warnings, _GEMINI_CUTS):
         entry = as_mapping(line)
         changed = as_mapping(entry.get("$set"))
         if "sessionId" in entry:
@@ -194,7 +196,7 @@ def read_gemini(source: Source) -> Iterator[RecordBatch]:
             if key is not None:
                 messages[key] = {**messages.get(key, {}), **_known(message)}
             elif message is not entry:
-                messages[str(len(messages))] = as_mapping(message)
+                messages[str(len(messages))] = _known(as_mapping(message))
     own = as_name(head.get("sessionId")) or source.name
     # a sub-agent's file lies in a folder that has the name of the session it works for
     session_id, identity = (source.path.parent.name, own) if head.get("kind") == "subagent" else (own, "")
@@ -212,7 +214,12 @@ def read_gemini(source: Source) -> Iterator[RecordBatch]:
 
 
 def _known(message: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in message.items() if value is not None}
+    """Return what is read of a message; what was said, and what tools answered, is most of a file."""
+    known = {name: value for name in _GEMINI_FIELDS if (value := message.get(name)) is not None}
+    if message.get("toolCalls") is not None:
+        calls = map(as_mapping, as_list(message["toolCalls"]))
+        known["toolCalls"] = [{name: call.get(name) for name in _GEMINI_TOOL_FIELDS} for call in calls]
+    return known
 
 
 def _gemini_call(session: Session, message: dict[str, Any], key: str, since: int | None, time_ns: int | None) -> None:
@@ -260,13 +267,9 @@ def matches_opencode_database(source: Source) -> bool:
 
 def read_opencode_database(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of all sessions; a message that was kept in a file of its own before has the same ids."""
-    path = Path(source.path)
-    is_plain = path.is_file() and path.name == source.name
     runs: dict[tuple[str, str], Session] = {}
     try:
-        for name, session_id, data in read_sqlite(
-            path if is_plain else source.stream.read(), "message", ("id", "session_id", "data")
-        ):
+        for name, session_id, data in read_sqlite(source.database(), "message", ("id", "session_id", "data")):
             message = {**load_object(data), "id": name, "sessionID": session_id}
             if message.get("role") == "assistant":
                 key = str(session_id), _opencode_run(message)
@@ -335,6 +338,7 @@ GEMINI = Importer(
     "beside the output, tools, sub-agents",
     matches=matches_gemini,
     read=read_gemini,
+    cuts=_GEMINI_CUTS,
 )
 OPENCODE = Importer(
     name="opencode",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 import orjson
@@ -67,6 +67,11 @@ class Source:
             raise InputError(str(self.path), "not one JSON document")
         document, self.first = self.first, None
         return document
+
+    def database(self) -> Path | bytes:
+        """Return where an SQLite database lies, or, of one that is packed or comes by the standard input, all of it."""
+        path = Path(self.path)
+        return path if path.is_file() and path.name == self.name else self.stream.read()
 
     def load(self) -> None:
         """Hold a large document whole after all, for a format that cannot be read in parts.

@@ -30,6 +30,22 @@ def read_documents(source: Source, warnings: Counter[str], cuts: Cuts) -> Iterat
         yield from read_lines(source, warnings)
 
 
+def read_document(source: Source, cuts: Cuts) -> Iterator[Any]:
+    """Yield the one document of a file, or documents that say the same if all are taken together.
+
+    Args:
+        source: the file.
+        cuts: where its lists may be cut, and that the rest is told.
+
+    Raises:
+        InputError: it is not one JSON value.
+    """
+    if source.is_large:
+        yield from read_documents(source, Counter(), cuts)
+    else:
+        yield source.take()
+
+
 def read_entries(source: Source, warnings: Counter[str], cuts: Cuts) -> Iterator[Any]:
     """Yield what a list holds, be it JSON lines or one document; a document that is no list is an entry itself."""
     for document in read_documents(source, warnings, cuts):

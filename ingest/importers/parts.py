@@ -1,7 +1,7 @@
 """One large JSON document as many small ones of its shape, so that memory does not grow with the document.
 
 ``{"resource": R, "spans": [a, b, c]}`` is read as ``{"resource": R, "spans": [a, b]}`` and
-``{"resource": R, "spans": [c]}``: what is said once around a list is said around each part of it. Lists are cut between
+``{"resource": R, "spans": [c]}``: what is said once before a list is said around each part of it. Lists are cut between
 their elements where a part is full; only an element that is larger than a part is opened, and only by the keys that its
 format names. The cutting sees no more of JSON than strings and brackets; each part is then parsed as any document is.
 """
@@ -34,10 +34,13 @@ class Cuts:
             objects that hold such lists.
         needs: names of members without one of which its parts would say less than the whole: where none of them stands
             before the list, the list is held until its object ends.
+        rest: whether a document of which parts were told is told again at its end, without its lists: for a format
+            that makes one of them all, to which it does not matter what stands before a list and what after.
     """
 
     keys: Mapping[str, Cuts] = field(default_factory=dict)
     needs: frozenset[str] = frozenset()
+    rest: bool = False
 
 
 BETWEEN = Cuts()
@@ -82,7 +85,11 @@ def read_parts(stream: BinaryIO, cuts: Cuts, part_bytes: int = PART_BYTES) -> It
     reader = _Reader(stream, part_bytes)
     if reader.peek() == b"\xef":
         reader.take(b"\xef\xbb\xbf")
+    is_told = False
     while start := reader.peek():
+        if cuts.rest and is_told:
+            raise ValueError(reader.describe("one document is over"))
+        is_told = True
         parts = reader.elements(cuts, b"[", b"]") if start == b"[" else reader.object(cuts, b"", b"")
         for part in parts:
             yield orjson.loads(part)
@@ -212,7 +219,7 @@ class _Reader:
     def object(self, cuts: Cuts, before: bytes, after: bytes) -> Iterator[bytes]:
         """Yield an object, part by part where it holds a list that is cut."""
         rest, is_told = yield from self.members(cuts, before, after)
-        if not is_told:
+        if cuts.rest or not is_told:
             yield before + rest + after
 
     def members(self, cuts: Cuts, before: bytes, after: bytes) -> Generator[bytes, None, tuple[bytes, bool]]:

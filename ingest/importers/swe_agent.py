@@ -7,15 +7,22 @@ from typing import Any
 
 from inferometer.ingest.importers.conversation import add_answers, model_in_path, share_out
 from inferometer.ingest.importers.importer import Importer, Source
+from inferometer.ingest.importers.lines import read_document
+from inferometer.ingest.importers.parts import BETWEEN, Cuts
 from inferometer.ingest.importers.session import Session
 from inferometer.ingest.values import as_list, as_mapping, as_money, as_name
 from inferometer.schema.records import Outcome, RecordBatch
 from inferometer.schema.usage.body import count_of
 
+_CUTS = Cuts({"history": BETWEEN, "trajectory": BETWEEN}, rest=True)
+_MINI_CUTS = Cuts({"messages": BETWEEN}, rest=True)
+
 
 def matches(source: Source) -> bool:
     """Return whether a file is a trajectory of SWE-agent."""
     first = as_mapping(source.first)
+    if source.is_large and "history" not in first:  # it comes after the trajectory, beyond what is seen yet
+        return isinstance(first.get("trajectory"), list) and "environment" in first
     return isinstance(first.get("history"), list) and (
         "trajectory" in first or source.name.endswith(".traj") or "environment" in first
     )
@@ -25,7 +32,8 @@ def matches_mini(source: Source) -> bool:
     """Return whether a file is a trajectory of mini-swe-agent: its messages, bare or beside an ``info``."""
     first = source.first
     if isinstance(first, dict):
-        return isinstance(first.get("messages"), list) and "trajectory_format" in first
+        is_named = "trajectory_format" in first or (source.is_large and "info" in first and ".traj" in source.name)
+        return is_named and isinstance(first.get("messages"), list)
     return ".traj" in source.name and _is_message(first[0] if isinstance(first, list) and first else None)
 
 
@@ -35,29 +43,39 @@ def _is_message(value: Any) -> bool:
 
 def read(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of one trajectory of SWE-agent."""
-    document = as_mapping(source.take())
+    document: dict[str, Any] = {}
+    messages: list[Any] = []
+    responses: list[Any] = []
+    for part in read_document(source, _CUTS):
+        found = as_mapping(part)
+        messages += filter(_is_history, as_list(found.pop("history", None)))
+        # what else a step holds is in the history, or, as its query is, that history once more
+        responses += (as_mapping(step).get("response") for step in as_list(found.pop("trajectory", None)))
+        document.update(found)
     info = as_mapping(document.get("info"))
     stats = as_mapping(info.get("model_stats"))
-    messages = [message for message in as_list(document.get("history")) if _is_history(message)]
-    messages += _left_over(messages, as_list(document.get("trajectory")))
+    messages += _left_over(messages, responses)
     yield _read(source, messages, info, stats, as_name(document.get("environment")))
 
 
 def read_mini(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of one trajectory of mini-swe-agent."""
-    document = source.take()
-    info = as_mapping(as_mapping(document).get("info"))
-    messages = document if isinstance(document, list) else as_list(as_mapping(document).get("messages"))
+    document: dict[str, Any] = {}
+    messages: list[Any] = []
+    for part in read_document(source, _MINI_CUTS):
+        found = as_mapping(part)
+        messages += part if isinstance(part, list) else as_list(found.pop("messages", None))
+        document.update(found)
+    info = as_mapping(document.get("info"))
     stats = as_mapping(info.get("model_stats"))
     config = as_mapping(as_mapping(info.get("config")).get("model"))
     yield _read(source, messages, info, stats, None, as_name(config.get("model_name")))
 
 
-def _left_over(messages: list[Any], steps: list[Any]) -> list[Any]:
+def _left_over(messages: list[Any], responses: list[Any]) -> list[Any]:
     """Return the answers of the last steps, which the history of some versions leaves out."""
     answers = sum(message.get("role") == "assistant" for message in messages)
-    missing = steps[answers:] if answers < len(steps) else []
-    return [{"role": "assistant", "content": as_mapping(step).get("response") or ""} for step in missing]
+    return [{"role": "assistant", "content": response or ""} for response in responses[answers:]]
 
 
 def _is_history(message: Any) -> bool:
@@ -104,10 +122,12 @@ IMPORTER = Importer(
     "its calls",
     matches=matches,
     read=read,
+    cuts=_CUTS,
 )
 MINI = Importer(
     name="mini-swe-agent",
     reads="mini-swe-agent trajectories (`.traj.json`), with and without `info`",
     matches=matches_mini,
     read=read_mini,
+    cuts=_MINI_CUTS,
 )

@@ -40,7 +40,7 @@ def read(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of all calls; each is a run of its own, for nothing says which belong together."""
     session = Session("tapeagents", source.name, source.name, None, keep_content=source.options.keep_content)
     try:
-        rows = sorted(read_sqlite(source.stream.read(), "LLMCalls", _COLUMNS), key=lambda row: (str(row[1]), row[0]))
+        rows = sorted(read_sqlite(source.database(), "LLMCalls", _COLUMNS), key=lambda row: (str(row[1]), row[0]))
     except ValueError as error:
         raise InputError(str(source.path), f"no TapeAgents database: {error}") from error
     session.begin_run("run", None)

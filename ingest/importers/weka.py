@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from inferometer.ingest.importers.importer import Importer, Source
+from inferometer.ingest.importers.lines import read_document
+from inferometer.ingest.importers.parts import BETWEEN, Cuts
 from inferometer.ingest.importers.session import Session
 from inferometer.ingest.usage import read_count
 from inferometer.ingest.values import as_list, as_mapping, as_name, as_seconds
@@ -32,6 +35,8 @@ from inferometer.schema.records import (
 RELATIVE_TIME = "inferometer.relative_time"
 """Attribute of spans whose times count from the begin of their session and not from 1970."""
 
+_CUTS = Cuts({"requests": BETWEEN}, rest=True)
+_ID_BYTES = 8
 _SECOND = 1_000_000_000
 _ROUNDING_NS = _SECOND  # the file's times are whole seconds
 
@@ -136,14 +141,11 @@ class _Reader:
         )
 
     def _prefix(self, hash_ids: Any) -> PrefixChain | None:
-        if not isinstance(hash_ids, list) or not hash_ids:
-            return None
-        try:
-            packed = struct.pack(f"<{len(hash_ids)}Q", *hash_ids)
-        except struct.error:
+        if isinstance(hash_ids, list):
             self.session.batch.warnings["broken_hash_ids"] += 1
+        if not hash_ids or not isinstance(hash_ids, bytes):
             return None
-        return PrefixChain(packed, self.block_tokens, "local", self.key_id)
+        return PrefixChain(hash_ids, self.block_tokens, "local", self.key_id)
 
 
 def _begin_ns(request: dict[str, Any]) -> int:
@@ -214,13 +216,12 @@ def matches(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[RecordBatch]:
     """Yield the records of one session."""
-    document = source.take()
-    requests = document.get("requests") if isinstance(document, dict) else None
-    if not isinstance(requests, list):
-        raise InputError(str(source.path), "a Weka session without requests")
+    document, requests = _read_document(source)
     session_id = as_name(document.get("id")) or source.name
     first = as_mapping(requests[0]) if requests else {}
-    identity = f"{first.get('in')}/{first.get('out')}/{len(as_list(first.get('hash_ids')))}"
+    blocks = first.get("hash_ids")
+    length = len(blocks) // _ID_BYTES if isinstance(blocks, bytes) else len(as_list(blocks))
+    identity = f"{first.get('in')}/{first.get('out')}/{length}"
     session = Session("weka", session_id, source.name, "coding-agent", identity)
     block_tokens = document.get("block_size")
     scope = "global" if document.get("hash_id_scope") == "global" else session.trace_id.hex()
@@ -231,6 +232,33 @@ def read(source: Source) -> Iterator[RecordBatch]:
         span.attributes[RELATIVE_TIME] = True
     _check_totals(document, batch)
     yield batch
+
+
+def _read_document(source: Source) -> tuple[dict[str, Any], list[Any]]:
+    """Return a session and its requests, whose block ids are packed as they come: as numbers they take five times."""
+    document: dict[str, Any] = {}
+    requests: list[Any] | None = None
+    for part in read_document(source, _CUTS):
+        found = part.pop("requests", None) if isinstance(part, dict) else None
+        if isinstance(found, list):
+            requests = requests or []
+            requests.extend(map(_pack, found))
+        document.update(as_mapping(part))
+    if requests is None:
+        raise InputError(str(source.path), "a Weka session without requests")
+    return document, requests
+
+
+def _pack(request: Any) -> Any:
+    """Return a request with the block ids of it, and of those of a sub-agent, packed; broken ones stay as they are."""
+    if isinstance(request, dict):
+        hash_ids = request.get("hash_ids")
+        if isinstance(hash_ids, list):
+            with suppress(struct.error):
+                request["hash_ids"] = struct.pack(f"<{len(hash_ids)}Q", *hash_ids)
+        if isinstance(request.get("requests"), list):
+            request["requests"] = [_pack(inner) for inner in request["requests"]]
+    return request
 
 
 def _check_totals(document: dict[str, Any], batch: RecordBatch) -> None:
@@ -250,4 +278,5 @@ IMPORTER = Importer(
     reads="sessions of the Weka/AgentX trace format: calls, sub-agents, think times, `hash_ids` (local to a file)",
     matches=matches,
     read=read,
+    cuts=_CUTS,
 )

@@ -275,12 +275,18 @@ def test_langfuse_trace_is_whole_in_parts(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_real_files_are_whole_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: Path) -> None:
-    folders = ("spans/langfuse", "spans/monocle", "spans/agent-prism", "sessions/tau-bench")
-    files = [path for folder in folders for path in sorted((shared / "data" / folder).glob("*.json"))]
-    large = [path for path in files if path.stat().st_size > 20_000]
-    assert len(large) > 10
-    for path in large:
-        assert compare(tmp_path, monkeypatch, path, path.stat().st_size * 3 // 4).files == 1
+    """A document is recognised by its beginning: some tell what they are late."""
+    looked_at = dict.fromkeys(("spans/langfuse", "spans/monocle", "spans/agent-prism"), 0.75) | {
+        f"sessions/{name}": 0.5 for name in ("tau-bench", "kv-cache-tester", "swe-agent")
+    }
+    counts = []
+    for name, share in looked_at.items():
+        files = [path for path in sorted((shared / "data" / name).rglob("*.*")) if ".md" not in path.suffixes]
+        large = [path for path in files if path.is_file() and path.stat().st_size > 20_000][:9]
+        counts.append(len(large))
+        for path in large:
+            assert compare(tmp_path, monkeypatch, path, int(path.stat().st_size * share)).files == 1
+    assert counts == [9, 8, 6, 1, 9, 4]
 
 
 @pytest.mark.parametrize(
@@ -304,15 +310,90 @@ def test_broken_large_document_adds_nothing(tmp_path: Path, monkeypatch: pytest.
     assert not any(found.values())
 
 
+def gemini_session(turns: int) -> dict[str, Any]:
+    tokens = {"input": 9, "output": 1, "thoughts": 2, "total": 12}
+    call = {"name": "read_file", "args": {"path": "x"}, "status": "error", "result": ["y" * 50]}
+    messages = [
+        {"id": f"u{number}", "type": "user", "timestamp": f"2026-01-01T00:{number % 60:02}:00Z", "content": "x" * 50}
+        if number % 3 == 0
+        else {"type": "gemini", "model": "gemini-3-pro", "timestamp": f"2026-01-01T00:{number % 60:02}:01Z",
+              "id": f"g{number}", "tokens": tokens, "toolCalls": [{**call, "id": f"t{number}"}]}
+        for number in range(turns)
+    ]  # fmt: skip
+    return {"sessionId": "s", "projectHash": "x", "messages": messages, "kind": "subagent"}
+
+
+def weka_session(requests: int) -> dict[str, Any]:
+    """A session with a sub-agent, broken values, and totals after its requests."""
+    found: list[Any] = [
+        {"t": number * 5, "type": "n", "in": 640, "out": 5, "hash_ids": [*range(number), 2**63], "api_time": 1}
+        for number in range(requests)
+    ]  # fmt: skip
+    inner = [{"t": 0, "type": "s", "in": 64, "out": 1, "hash_ids": [7]}, {"t": 1, "hash_ids": [-1]}, None]
+    agent = {"t": 60, "type": "subagent", "duration_ms": 9000, "requests": inner, "tool_tokens": 4}
+    totals = {"combined_tokens": {"input": 640 * requests + 64, "output": 5 * requests + 1}}
+    return {"id": "w", "block_size": 16, "requests": [*found, agent], "tool_tokens": 3, "totals": totals}
+
+
+def swe_trajectory(steps: int) -> dict[str, Any]:
+    history = [
+        {"role": role, "content": f"{number} words"} for number in range(steps) for role in ("user", "assistant")
+    ]
+    trajectory = [{"response": f"{number} words", "query": history[:9]} for number in range(steps + 2)]
+    stats = {"tokens_sent": 999, "tokens_received": 99, "api_calls": steps + 2}
+    info = {"exit_status": "submitted", "model_stats": stats}
+    return {"environment": "swe", "trajectory": trajectory, "history": history, "info": info}
+
+
+def mini_trajectory(steps: int) -> dict[str, Any]:
+    messages = [
+        {"role": role, "content": f"{number} words"} for number in range(steps) for role in ("user", "assistant")
+    ]
+    info = {"exit_status": "Submitted", "model_stats": {"instance_cost": 1.5, "api_calls": steps}}
+    return {"info": info, "messages": messages, "trajectory_format": "mini-swe-agent-1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "document", "calls"),
+    [
+        ("session.json", gemini_session(60), 40),
+        ("weka.json", weka_session(30), 32),
+        ("gpt-4o.traj", swe_trajectory(40), 42),
+        ("gpt-4o.traj.json", mini_trajectory(40), 40),
+        ("bare.traj.json", mini_trajectory(40)["messages"], 40),
+    ],
+    ids=["gemini-cli", "weka", "swe-agent", "mini-swe-agent", "bare messages"],
+)
+def test_session_of_one_file_is_whole_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, document: Any, calls: int
+) -> None:
+    path = tmp_path / name
+    path.write_text(json.dumps(document))
+    report = compare(tmp_path, monkeypatch, path)
+    assert (report.inferences, report.warnings["totals_differ"]) == (calls, 0)
+
+
+def test_two_sessions_in_one_large_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call_large(monkeypatch)
+    path = tmp_path / "weka.json"
+    path.write_text(json.dumps(weka_session(30)) * 2)
+    report, found = told(tmp_path / "store.db", path)
+    assert [failure.reason.partition(":")[0] for failure in report.failed] == ["not JSON"]
+    assert not any(found.values())
+
+
 def test_format_that_has_no_parts_is_held_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call_large(monkeypatch)
-    messages = [
-        {"id": str(n), "type": "gemini", "model": "gemini-3-pro", "tokens": {"input": 9, "output": 1}}
-        for n in range(99)
-    ]
-    path = tmp_path / "session.json"
-    path.write_text(json.dumps({"sessionId": "s", "messages": messages, "projectHash": "x"}))
-    assert told(tmp_path / "store.db", path)[0].inferences == 99
+    path = tmp_path / "answer.json"
+    choice = {"index": 0, "message": {"role": "assistant", "content": "x" * 9000}}
+    answer = {
+        "id": "r",
+        "object": "chat.completion",
+        "model": "gpt-4o",
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+    }
+    path.write_text(json.dumps({**answer, "choices": [choice]}))
+    assert told(tmp_path / "store.db", path)[0].inferences == 1
 
 
 IMPORT = """
@@ -351,7 +432,6 @@ def write_large(path: Path, spans: int, padding: int) -> int:
     return path.stat().st_size
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process' memory is read from /proc")
 def write_large_protobuf(path: Path, spans: int, padding: int) -> int:
     """Write one export request of one scope; return its size."""
     scope = ScopeSpans()
@@ -369,6 +449,7 @@ def write_large_protobuf(path: Path, spans: int, padding: int) -> int:
     return path.stat().st_size
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process' memory is read from /proc")
 @pytest.mark.parametrize("way", ["file", "stdin", "protobuf"])
 def test_memory_does_not_grow_with_the_document(tmp_path: Path, way: str) -> None:
     """A document of 120 MB that would take some 150 MB more if only its bytes were held."""
