@@ -152,7 +152,7 @@ def test_a_reader_that_leaves_ends_the_command_without_a_word(words: list[str], 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("words", [["--help"], ["profiles", "show", "h100_sxm"], ["profiles", "list", "--json"]])
 def test_output_that_finds_no_room_is_told_in_one_line(words: list[str]) -> None:
-    with open("/dev/full", "wb") as full:
+    with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "inferometer", *words], stdout=full, stderr=subprocess.PIPE, timeout=60
         )

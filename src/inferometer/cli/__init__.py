@@ -111,7 +111,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         the reader of the output left, as of any program in a shell.
     """
     if sys.stdin is None:  # as a shell's <&- leaves it
-        sys.stdin = open(os.devnull)  # noqa: SIM115 - as long as the process
+        sys.stdin = io.TextIOWrapper(io.BytesIO())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what a terminal cannot show is no reason to fail
