@@ -1,9 +1,9 @@
-/* A libFuzzer harness for cutting and merging: every kernel, cache size and way of counting must agree, and the tokens must
- * spell the text. Ten minutes, from the root of the checkout:
+/* A libFuzzer harness for cutting and merging: every kernel, cache size and way of counting must agree, the tokens must
+ * spell the text, and a chain must not depend on how its ids came. Ten minutes, from the root of the checkout:
  *
  *   clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c11 -Itokens/csrc -o /tmp/fuzz_tokens \
  *     tools/fuzz_tokens_native.c $(ls tokens/csrc/[a-z]*.c | grep -v module.c) -lm -lpthread
- *   mkdir -p /tmp/fuzz_corpus && /tmp/fuzz_tokens -max_total_time=600 -max_len=2000 /tmp/fuzz_corpus
+ *   mkdir -p /tmp/fuzz_corpus && /tmp/fuzz_tokens -max_total_time=600 -max_len=3000 -len_control=0 /tmp/fuzz_corpus
  *
  * (Debian: clang libclang-rt-14-dev.) The first byte of an input chooses the family, the second how wide characters are
  * given, the rest is text.
@@ -11,11 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "source_text.h"
+#include "memo.h"
+#include "prefix_chain.h"
 #include "transcode.h"
 
 static struct vocabulary vocabularies[SCAN_FAMILIES];
 static struct encoder *encoders[SCAN_FAMILIES][8];
+static struct memo memos[SCAN_FAMILIES];
+static const uint64_t SECRET[4] = {0x243F6A8885A308D3u, 0x13198A2E03707344u, 0xA4093822299F31D0u, 0x082EFA98EC4E6C89u};
 static const char *const MERGES[] = {
     "in", "the", " t", "th", "he", "er", " a", "ing", "  ", "    ", "aa", "aaaa", "ab", "abab", "ba", "\n\n", "ll", "'s", "re",
     " the", "\xE4\xB8", "\xE4\xB8\xAD", "\xC3\xA9", "\xCC\x81", "e\xCC\x81", "00", "000", "!!", "//", "\r\n", "xyz", "aaa"};
@@ -51,6 +54,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         uint8_t *block = vocabulary_compile(&source, &size, &problem);
         require(block != 0, problem ? problem : "compile");
         require(!vocabulary_open(&vocabularies[family], block, size), "open");
+        memcpy(memos[family].seed, SECRET, sizeof SECRET);
+        require(!memo_reserve(&memos[family], 4096), "memo");
         static const char *const kernels[] = {"portable", "avx2", "avx512", "neon"};
         for (unsigned made = 0; made < 8; made++) {
             const struct kernel *kernel = choose_kernel(kernels[made / 2]);
@@ -89,6 +94,22 @@ static void check_spelling(const struct vocabulary *v, const struct found *found
     free(expected);
 }
 
+static void check_chain(const struct found *found, uint32_t block, size_t first)
+{
+    struct prefix_chain whole, parts;
+    require(!chain_start(&whole, SECRET, block, 3) && !chain_start(&parts, SECRET, block, 3), "chain");
+    require(!chain_append(&whole, found->ids, found->count), "chain");
+    for (size_t at = 0, end = first; at < found->count; at = end, end = at + 1 + end % 7) {
+        end = end < found->count ? end : found->count;
+        require(!chain_append(&parts, found->ids + at, end - at), "chain");
+    }
+    require(whole.count == found->count / block && whole.filled == found->count % block, "blocks");
+    require(whole.count == parts.count && whole.filled == parts.filled && whole.parent == parts.parent, "parts of a chain");
+    require(!whole.count || !memcmp(whole.hashes, parts.hashes, whole.count * sizeof *whole.hashes), "hashes");
+    chain_release(&whole);
+    chain_release(&parts);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3)
@@ -120,6 +141,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct encoder *encoder = encoders[family][0];
     require(count_source(encoder, v, before, SIZE_MAX - 1) + count_source(encoder, v, after, SIZE_MAX - 1) ==
                 first.count, "cut");
+    for (unsigned again = 0; again < 2; again++)
+        require(count_remembered(&memos[family], encoder, v, text) == first.count, "remembered count");
+    check_chain(&first, 1 + data[1] / 3, data[0]);
     free(copy);
     return 0;
 }

@@ -6,6 +6,7 @@
 #include "table.h"
 
 #define LINE 4u
+#define MOST_AHEAD 16u
 
 int memo_reserve(struct memo *memo, size_t bytes)
 {
@@ -55,40 +56,66 @@ void digest_text(const uint64_t seed[4], struct source_text text, uint64_t diges
     digest_bytes(seed, text.characters, text.length * width, digest);
 }
 
-static struct memo_entry *find_entry(struct memo *memo, const uint64_t digest[2], int *known)
+struct segment {
+    struct source_text text;
+    uint64_t digest[2];
+};
+
+static struct memo_entry *line_of(const struct memo *memo, const struct segment *segment)
 {
-    struct memo_entry *line = memo->entries + LINE * (size_t)((uint32_t)digest[0] & memo->line_mask);
-    struct memo_entry *oldest = line;
-    for (unsigned at = 0; at < LINE; at++) {
-        if (line[at].digest[0] == digest[0] && line[at].digest[1] == digest[1]) {
-            *known = 1;
-            return line + at;
-        }
-        oldest = line[at].used < oldest->used ? line + at : oldest;
+    return memo->entries + LINE * (size_t)((uint32_t)segment->digest[0] & memo->line_mask);
+}
+
+/* Cut off the next segments, MOST_AHEAD at most, and ask for their entries: looked up one by one, each would wait for memory.
+ * *start moves on. */
+static size_t take_segments(const struct memo *memo, struct source_text text, size_t *start, struct segment *segments)
+{
+    size_t count = 0, unit = text.width ? text.width : 1;
+    for (size_t end; count < MOST_AHEAD && *start < text.length; *start = end) {
+        struct segment *segment = segments + count++;
+        end = next_safe_cut(text, *start + SEGMENT);
+        segment->text = (struct source_text){(const uint8_t *)text.characters + *start * unit, text.width, end - *start};
+        segment->digest[0] = segment->digest[1] = 0;
+        digest_text(memo->seed, segment->text, segment->digest);
+        __builtin_prefetch(line_of(memo, segment));
+        __builtin_prefetch(line_of(memo, segment) + LINE / 2); /* a line of entries takes two of the cache */
     }
-    *known = 0;
-    return oldest;
+    return count;
+}
+
+/* The entry of a segment, or with *known = 0 the one that gives way to it. */
+static struct memo_entry *find_entry(const struct memo *memo, const struct segment *segment, int *known)
+{
+    struct memo_entry *line = line_of(memo, segment);
+    unsigned found = LINE, oldest = 0;
+    for (unsigned at = 0; at < LINE; at++) { /* without branches: nobody can guess which one it is */
+        uint64_t other = (line[at].digest[0] ^ segment->digest[0]) | (line[at].digest[1] ^ segment->digest[1]);
+        found = other ? found : at;
+        oldest = line[at].used < line[oldest].used ? at : oldest;
+    }
+    *known = found < LINE;
+    return line + (found < LINE ? found : oldest);
 }
 
 size_t count_remembered(struct memo *memo, struct encoder *encoder, const struct vocabulary *v,
                         struct source_text text)
 {
-    size_t total = 0, unit = text.width ? text.width : 1;
-    for (size_t start = 0, end; start < text.length; start = end) {
-        end = next_safe_cut(text, start + SEGMENT);
-        struct source_text segment = {(const uint8_t *)text.characters + start * unit, text.width, end - start};
-        uint64_t digest[2] = {0, 0};
-        digest_text(memo->seed, segment, digest);
-        int known;
-        struct memo_entry *entry = find_entry(memo, digest, &known);
-        if (!known) {
-            size_t count = count_source(encoder, v, segment, SIZE_MAX - 1);
-            if (count == SIZE_MAX)
-                return SIZE_MAX;
-            *entry = (struct memo_entry){.digest = {digest[0], digest[1]}, .count = count};
+    struct segment segments[MOST_AHEAD];
+    size_t total = 0;
+    for (size_t start = 0; start < text.length;) {
+        size_t taken = take_segments(memo, text, &start, segments);
+        for (const struct segment *segment = segments; segment < segments + taken; segment++) {
+            int known;
+            struct memo_entry *entry = find_entry(memo, segment, &known);
+            if (!known) {
+                size_t count = count_source(encoder, v, segment->text, SIZE_MAX - 1);
+                if (count == SIZE_MAX)
+                    return SIZE_MAX;
+                *entry = (struct memo_entry){.digest = {segment->digest[0], segment->digest[1]}, .count = count};
+            }
+            entry->used = ++memo->clock;
+            total += entry->count;
         }
-        entry->used = ++memo->clock;
-        total += entry->count;
     }
     return total;
 }

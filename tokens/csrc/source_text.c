@@ -8,6 +8,7 @@
 
 #define WINDOW ((size_t)1 << 15) /* characters: what is written stays in the second cache until it is read */
 #define LARGEST_WINDOW ((size_t)1 << 31)
+#define GLANCE 16u /* characters */
 
 static inline uint32_t character(struct source_text text, size_t at)
 {
@@ -48,15 +49,43 @@ static int is_safe_cut(struct source_text text, size_t at)
     return before == '\n' && at > 1 && is_letter(after) && !is_white(character(text, at - 2));
 }
 
+/* Defines whether one of the GLANCE places from `here` on may be a safe cut; reads a character more at either side. Without
+ * branches, so that any compiler makes vectors of it. */
+#define DEFINE_GLANCE(name, type)                                                              \
+    static int name(const type *here)                                                          \
+    {                                                                                          \
+        type found = 0;                                                                        \
+        for (int at = 0; at < (int)GLANCE; at++) {                                             \
+            type before = here[at - 1], after = here[at], next = here[at + 1];                 \
+            type ends_word = (type)((type)((before | 0x20) - 'a') < 26) & (type)(after == ' '); \
+            type starts_word = (type)((type)((next | 0x20) - 'a') < 26);                       \
+            type starts_line = (type)(before == '\n') & (type)(after > '@');                   \
+            found |= (ends_word & starts_word) | starts_line;                                  \
+        }                                                                                      \
+        return found;                                                                          \
+    }
+
+DEFINE_GLANCE(glance_bytes, uint8_t)
+DEFINE_GLANCE(glance_pairs, uint16_t)
+
+static int may_be_cut_near(struct source_text text, size_t at)
+{
+    if (text.width == 4)
+        return 1;
+    return text.width == 2 ? glance_pairs((const uint16_t *)text.characters + at)
+                           : glance_bytes((const uint8_t *)text.characters + at);
+}
+
 size_t next_safe_cut(struct source_text text, size_t at)
 {
-    const uint8_t *bytes = text.characters;
-    for (; text.width < 2 && at < text.length; at++) /* most texts have bytes for characters: look for the few first */
-        if ((bytes[at] == ' ' || bytes[at - 1] == '\n') && is_safe_cut(text, at))
-            return at;
-    while (at < text.length && !is_safe_cut(text, at))
-        at++;
-    return at < text.length ? at : text.length;
+    while (at < text.length) {
+        int near_end = text.length - at <= GLANCE;
+        size_t end = near_end ? text.length : at + GLANCE;
+        for (at = near_end || may_be_cut_near(text, at) ? at : end; at < end; at++)
+            if (is_safe_cut(text, at))
+                return at;
+    }
+    return text.length;
 }
 
 size_t last_safe_cut(struct source_text text)
