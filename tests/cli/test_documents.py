@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import jsonschema
 import pytest
+from tests.cli.documents import keep_to_schema
 
 from inferometer.analyzer import calibrate
 from inferometer.analyzer.calibrate import Gemm, Measurements
@@ -68,24 +68,6 @@ def commands_with_json(command: click.Command, context: click.Context, name: str
         yield name
 
 
-def closed(schema: Any) -> Any:
-    """Return a schema that forbids every key it does not name."""
-    if isinstance(schema, list):
-        return [closed(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    open_still = {key: closed(value) for key, value in schema.items()}
-    if isinstance(schema.get("properties"), dict) and "type" in schema and "additionalProperties" not in schema:
-        open_still["unevaluatedProperties"] = False
-    return open_still
-
-
-def keep_to_schema(repository: Path, name: str, document: dict[str, Any]) -> None:
-    schema = json.loads((repository / "docs" / "schemas" / f"{name.replace(' ', '-')}.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.Draft202012Validator(closed(schema)).validate(document)
-
-
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A folder with what the commands read: sample sessions imported, an audit, and a server's spans."""
@@ -134,16 +116,16 @@ def test_every_command_that_prints_json_is_tried_here() -> None:
 
 @pytest.mark.parametrize("name", WORDS)
 def test_a_document_keeps_to_its_schema_and_has_no_key_beside_it(
-    name: str, places: dict[str, str], repository: Path, capsys: pytest.CaptureFixture[str]
+    name: str, places: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     assert run([*name.split(), *WORDS[name].format(**places).split(), "--json"]) == 0, capsys.readouterr().err
-    keep_to_schema(repository, name, json.loads(capsys.readouterr().out))
+    keep_to_schema(name, json.loads(capsys.readouterr().out))
 
 
 @pytest.mark.parametrize("words", ["cost", "runs", "audit --no-replay"])
 def test_what_has_no_price_keeps_to_the_schema_too(
-    words: str, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     samples, store = tmp_path / "samples", str(tmp_path / "store.sqlite")
     write_sample_sessions(samples)
@@ -153,21 +135,21 @@ def test_what_has_no_price_keeps_to_the_schema_too(
         import_paths(opened, [samples])
     assert run([*words.split(), "--store", store, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    keep_to_schema(repository, words.split()[0], document)
+    keep_to_schema(words.split()[0], document)
     assert run([*words.split(), "--store", store]) == 0
 
 
 def test_measured_kernels_keep_to_the_schema_too(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(calibrate, "measure", lambda device: MEASURED)
     assert run(["calibrate", "--out", str(tmp_path / "own.toml"), "--json"]) == 0
-    keep_to_schema(repository, "calibrate", json.loads(capsys.readouterr().out))
+    keep_to_schema("calibrate", json.loads(capsys.readouterr().out))
 
 
-def test_a_key_that_no_schema_names_is_found(repository: Path) -> None:
+def test_a_key_that_no_schema_names_is_found() -> None:
     document = {"schema_version": 1, "valid": {"hardware": 1}}
-    keep_to_schema(repository, "profiles validate", document)
+    keep_to_schema("profiles validate", document)
     for broken in ({**document, "more": 1}, {**document, "valid": {"hardwares": 1}}):
         with pytest.raises(jsonschema.ValidationError):
-            keep_to_schema(repository, "profiles validate", broken)
+            keep_to_schema("profiles validate", broken)

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import pytest
-from click.testing import CliRunner, Result
+from tests.cli.documents import document, invoke
 
-from inferometer.cli import main, run
+from inferometer.cli import run
 from inferometer.cli.options import Moment
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import (
@@ -27,8 +24,6 @@ from inferometer.schema.records import (
 from inferometer.store import open_store
 
 START_NS = 1_763_600_000 * 1_000_000_000
-
-SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 
 
 @pytest.fixture
@@ -67,26 +62,6 @@ def store_path(tmp_path: Path) -> str:
         tx.write(batch)
         tx.apply(decisions)
     return path
-
-
-def invoke(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def keeps_to_schema(name: str, loaded: dict[str, Any]) -> None:
-    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.Draft202012Validator(schema).validate(loaded)
-    assert loaded.keys() <= schema["properties"].keys()
-
-
-def document(*arguments: str) -> dict[str, Any]:
-    loaded = json.loads(invoke(*arguments, "--json").stdout)
-    keeps_to_schema(arguments[0], loaded)
-    assert isinstance(loaded, dict)
-    return loaded
 
 
 def test_cost_prints_the_document(store_path: str) -> None:

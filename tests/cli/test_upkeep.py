@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import pytest
-from click.testing import CliRunner
+from tests.cli.documents import document, invoke
 
-from inferometer.cli import main, run
+from inferometer.cli import run
 from inferometer.ingest.commit import commit
 from inferometer.ingest.normalise import normalise
 from inferometer.schema.meters import Meters
@@ -16,8 +14,6 @@ from inferometer.schema.records import Inference, RecordBatch, Span, SpanKind, U
 from inferometer.store import open_store
 from inferometer.store.migration import HEAD
 from inferometer.testing.raw_spans import chat
-
-SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 
 
 @pytest.fixture
@@ -35,33 +31,11 @@ def store_path(tmp_path: Path) -> str:
     return path
 
 
-def keeps_to_schema(name: str, loaded: dict[str, Any]) -> None:
-    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.Draft202012Validator(schema).validate(loaded)
-    assert loaded.keys() <= schema["properties"].keys()
-
-
-def document(*arguments: str) -> dict[str, Any]:
-    result = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    loaded = json.loads(result.stdout)
-    keeps_to_schema("-".join(arguments[:2]) if arguments[0] == "store" else arguments[0], loaded)
-    assert isinstance(loaded, dict)
-    return loaded
-
-
-def text(*arguments: str) -> str:
-    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
 def test_store_info_says_what_is_there(store_path: str) -> None:
     info = document("store", "info", "--store", store_path)
     assert info["rows"]["runs"] == 2
     assert info["revision"] == HEAD
-    assert "inferences                  2" in text("store", "info", "--store", store_path)
+    assert "inferences                  2" in invoke("store", "info", "--store", store_path).output
 
 
 def test_store_migrate_says_what_it_did(tmp_path: Path, store_path: str) -> None:
@@ -73,13 +47,13 @@ def test_store_migrate_says_what_it_did(tmp_path: Path, store_path: str) -> None
         "before": None,
         "revision": HEAD,
     }
-    assert "nothing to do" in text("store", "migrate", "--store", new)
+    assert "nothing to do" in invoke("store", "migrate", "--store", new).output
 
 
 def test_store_purge_erases_by_the_beginning_of_a_runs_id(store_path: str) -> None:
     [first, _] = document("runs", "--store", store_path)["runs"]
     assert document("store", "purge", "--run", first["run_id"][:8], "--store", store_path)["runs"] == 1
-    assert "erased: nothing" in text("store", "purge", "--user", "nobody", "--store", store_path)
+    assert "erased: nothing" in invoke("store", "purge", "--user", "nobody", "--store", store_path).output
     assert len(document("runs", "--store", store_path)["runs"]) == 1
 
 
@@ -91,7 +65,9 @@ def test_store_purge_erases_a_user_by_their_own_id(tmp_path: Path) -> None:
             commit(tx, normalise([chat(1, trace=bytes([number] * 16), user__id=user)]))
     [anna, bob] = sorted(run["user"] for run in document("runs", "--store", path)["runs"])
     assert not {anna, bob} & {"anna", "bob"}
-    assert text("store", "purge", "--user", "anna", "--store", path).startswith("erased: 1 run, 1 span, 1 inference")
+    assert invoke("store", "purge", "--user", "anna", "--store", path).output.startswith(
+        "erased: 1 run, 1 span, 1 inference"
+    )
     [left] = document("runs", "--store", path)["runs"]
     assert document("store", "purge", "--user", left["user"], "--store", path)["runs"] == 1
 
@@ -110,7 +86,7 @@ def test_store_reprocess_says_that_nothing_changed(store_path: str) -> None:
 
 
 def test_export_writes_to_stdout_or_to_a_file(store_path: str, tmp_path: Path) -> None:
-    lines = text("export", "--to", "mooncake", "--store", store_path).splitlines()
+    lines = invoke("export", "--to", "mooncake", "--store", store_path).output.splitlines()
     assert [json.loads(line)["input_length"] for line in lines] == [10, 10]
     target = tmp_path / "out.jsonl"
     summary = document("export", "--to", "mooncake", "--out", str(target), "--store", store_path)
@@ -120,8 +96,8 @@ def test_export_writes_to_stdout_or_to_a_file(store_path: str, tmp_path: Path) -
 
 def test_audit_writes_its_calls_as_focus_rows(store_path: str, tmp_path: Path) -> None:
     target, other = tmp_path / "audit.csv", tmp_path / "export.csv"
-    text("audit", "--store", store_path, "--focus", str(target))
-    text("export", "--to", "focus", "--out", str(other), "--store", store_path)
+    invoke("audit", "--store", store_path, "--focus", str(target))
+    invoke("export", "--to", "focus", "--out", str(other), "--store", store_path)
     assert target.read_text() == other.read_text()
     assert len(target.read_text().splitlines()) == 5
 
