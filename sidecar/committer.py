@@ -7,7 +7,8 @@ import logging
 import threading
 
 from inferometer.schema.errors import StoreError
-from inferometer.store.journal import Journal, NewEntry
+from inferometer.store.journal import Journal
+from inferometer.store.log_records import NewEntry
 
 MAX_GROUP_ENTRIES = 256
 MAX_GROUP_BYTES = 32 * 1024 * 1024

@@ -18,7 +18,8 @@ from inferometer.sidecar.reading import REDUCED, load_reduced
 from inferometer.sidecar.sender import Parcel, Sender, open_sender
 from inferometer.sidecar.settings import Forward, Settings
 from inferometer.sidecar.transcoding import to_protobuf
-from inferometer.store.journal import Entry, Journal
+from inferometer.store.entry_log import Entry
+from inferometer.store.journal import Journal
 
 FIRST_WAIT_S = 1.0
 MAX_WAIT_S = 30.0
@@ -76,7 +77,7 @@ class Forwarder:
     def _work(self) -> None:
         journal = Journal(self._journal_path)
         try:
-            wait_s = FIRST_WAIT_S
+            wait_s, is_wiped = FIRST_WAIT_S, False
             while True:
                 try:
                     moved, asked_s = self._step(journal)
@@ -84,8 +85,11 @@ class Forwarder:
                     log.warning("the journal cannot be read", extra={"consumer": self._label, "error": str(error)})
                     moved, asked_s = False, 0.0
                 if moved:
-                    wait_s = FIRST_WAIT_S
+                    wait_s, is_wiped = FIRST_WAIT_S, False
                 elif asked_s is None:
+                    if not is_wiped:
+                        journal.wipe()
+                        is_wiped = True
                     if self._is_stopping.wait(IDLE_WAIT_S):
                         return
                 else:

@@ -18,10 +18,9 @@ from inferometer.sidecar.envelope import Envelope, open_envelope
 from inferometer.sidecar.reading import REDUCED, reduce_request
 from inferometer.sidecar.refusal import Refusal
 from inferometer.sidecar.settings import Settings
-from inferometer.store.journal import WAL_FOLD_BYTES, Journal, NewEntry
-
-OVERWRITE_BYTES = 4 * 1024 * 1024
-"""Room for the normaliser's largest group of entries to be overwritten."""
+from inferometer.store.entry_log import SEGMENT_BYTES
+from inferometer.store.journal import Journal
+from inferometer.store.log_records import NewEntry
 
 _LOOK_OVER_IN_THREAD_BYTES = 2 * 1024 * 1024
 _BOUNDS_AGE_S = 0.05
@@ -99,9 +98,8 @@ class Intake:
         disk = os.statvfs(self._folder)
         free = disk.f_bavail * disk.f_frsize
         self.counters.put("free_disk_bytes", free)
-        # to empty a journal takes room too: its WAL is folded in, and what is deleted is overwritten in the WAL again
-        to_empty = self._journal.wal_bytes() + min(backlog, WAL_FOLD_BYTES) + OVERWRITE_BYTES
-        if free - self._in_flight_bytes < self.settings.min_free_disk_bytes + to_empty:
+        # a segment goes when all of it is in the store, so that its records need room before it makes any
+        if free - self._in_flight_bytes < self.settings.min_free_disk_bytes + SEGMENT_BYTES:
             return Refusal.unavailable("disk_full", "the disk is nearly full")
         return None
 

@@ -31,7 +31,8 @@ from inferometer.sidecar.normaliser_settings import NormaliserSettings
 from inferometer.sidecar.reading import REDUCED, merge_batches, read_entry
 from inferometer.sidecar.upkeep import Upkeep
 from inferometer.store import Store, WriteCounts, open_store
-from inferometer.store.journal import STORE_CONSUMER, Entry, Journal
+from inferometer.store.entry_log import Entry
+from inferometer.store.journal import STORE_CONSUMER, Journal
 
 MAX_GROUP_ITEMS = 2048
 MAX_GROUP_BYTES = 4 * 1024 * 1024
@@ -185,7 +186,7 @@ class Normaliser:
 
     def rest(self) -> None:
         """Do what can wait for a quiet moment: forget old entry ids, wipe deleted bodies from the WAL."""
-        self._journal.truncate_wal()
+        self._journal.wipe()
         now = time.monotonic()
         if now - self._last_forget > 60:
             self._last_forget = now

@@ -11,7 +11,7 @@ from inferometer.schema.records import RecordBatch
 from inferometer.sidecar.answer import JSON
 from inferometer.sidecar.compression import decompress
 from inferometer.sidecar.content import strip_request
-from inferometer.store.journal import Entry
+from inferometer.store.entry_log import Entry
 
 SOURCE = "sidecar"
 

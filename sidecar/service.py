@@ -31,7 +31,8 @@ from inferometer.sidecar.security import Guard, check_certificates, server_conte
 from inferometer.sidecar.settings import Address, Settings, in_use
 from inferometer.sidecar.supervisor import Supervisor
 from inferometer.store import Store, open_store
-from inferometer.store.journal import STORE_CONSUMER, Journal, JournalLock
+from inferometer.store.journal import STORE_CONSUMER, Journal
+from inferometer.store.journal_lock import JournalLock
 from inferometer.store.location import locate, user_data_directory
 
 GAUGE_INTERVAL_S = 1.0
@@ -165,6 +166,7 @@ class Sidecar:
             committer.close()
             self._watched.close()
         await self._drain()
+        self._journal.wipe()
         log.info("stopped", extra={"left_in_journal": self._journal.backlog(STORE_CONSUMER).entries})
 
     async def _drain(self) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -25,6 +26,17 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for running in started:
         if running.process.poll() is None:
             running.kill()
+
+
+def copy_journal(from_folder: Path, to_folder: Path) -> None:
+    """Put a journal in the place of another, as it lies on the disk."""
+    to_folder.mkdir(exist_ok=True)
+    for name in ("store.sqlite.journal", "store.sqlite.journal-wal", "store.sqlite.journal-shm"):
+        (to_folder / name).unlink(missing_ok=True)
+        if (from_folder / name).exists():
+            shutil.copy(from_folder / name, to_folder)
+    shutil.rmtree(to_folder / "store.sqlite.journal.d", ignore_errors=True)
+    shutil.copytree(from_folder / "store.sqlite.journal.d", to_folder / "store.sqlite.journal.d")
 
 
 @pytest.fixture

@@ -111,8 +111,7 @@ def test_a_destination_that_was_down_catches_up_after_a_restart_too(start: Start
         again.wait_for(lambda: destination.spans() == wanted, "everything at the destination")
         again.wait_for(lambda: again.metric("forward_lag_bytes") == 0)
         assert again.stop() == 0
-    with contextlib.closing(sqlite3.connect(tmp_path / "store.sqlite.journal")) as connection:
-        assert connection.execute("SELECT count(*) FROM entries").fetchone() == (0,)
+    assert list((tmp_path / "store.sqlite.journal.d").iterdir()) == []
 
 
 def test_what_is_put_off_is_sent_again_and_what_is_refused_is_kept_and_counted(start: Start, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from inferometer.sidecar import normaliser as module
 from inferometer.sidecar.normaliser import Normaliser
 from inferometer.sidecar.normaliser_settings import NormaliserSettings
 from inferometer.store import Store
-from inferometer.store.journal import STORE_CONSUMER, Journal, NewEntry
+from inferometer.store.journal import STORE_CONSUMER, Journal
+from inferometer.store.log_records import NewEntry
 from inferometer.testing.otlp_requests import build_request, ids_of, stored_ids
 
 SETTINGS = NormaliserSettings(
@@ -129,7 +130,7 @@ def test_a_request_that_ends_the_process_again_and_again_is_set_aside(store: Sto
     careful = NormaliserSettings(
         **{name: getattr(SETTINGS, name) for name in SETTINGS.__slots__ if name != "careful"}, careful=True
     )
-    first_seq = journal.read(STORE_CONSUMER, max_items=1, max_bytes=1)[0].seq
+    (first,) = journal.read(STORE_CONSUMER, max_items=1, max_bytes=1)
     for _ in range(3):
         crashing = Normaliser(store, journal, careful, lambda _: None)
 
@@ -142,4 +143,4 @@ def test_a_request_that_ends_the_process_again_and_again_is_set_aside(store: Sto
     drain(Normaliser(store, journal, careful, lambda _: None))
     (kept,) = journal.quarantined()
     assert "ended 3 times" in kept.reason
-    assert kept.entry_id == journal.entry_id(first_seq)
+    assert kept.entry_id == first.entry_id

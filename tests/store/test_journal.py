@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from inferometer.schema.errors import StoreError
-from inferometer.store.journal import STORE_CONSUMER, Entry, Journal, JournalLock, NewEntry
+from inferometer.store.entry_log import Entry
+from inferometer.store.journal import APPLICATION_ID, STORE_CONSUMER, Backlog, Journal
+from inferometer.store.journal_lock import JournalLock
+from inferometer.store.log_records import NewEntry
 
 
 def entry(body: bytes = b"x", items: int = 1) -> NewEntry:
@@ -26,17 +29,25 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.sqlite"
 
 
-def test_what_was_appended_is_read_in_order_and_deleted_once_passed(path: Path) -> None:
+def log_files(path: Path) -> list[Path]:
+    return sorted(path.with_name(path.name + ".d").glob("*"))
+
+
+def test_what_was_appended_is_read_in_order_and_forgotten_once_passed(path: Path) -> None:
     journal = Journal(path)
     journal.append([entry(b"one"), entry(b"two")])
     journal.append([entry(b"three")])
     read = read_all(journal)
     assert [one.body for one in read] == [b"one", b"two", b"three"]
-    assert journal.backlog_bytes() == 11
+    whole = journal.backlog_bytes()
     journal.advance(STORE_CONSUMER, read[1])
     assert [one.body for one in read_all(journal)] == [b"three"]
-    assert journal.backlog_bytes() == 5
-    assert journal.backlog(STORE_CONSUMER).entries == 1
+    backlog = journal.backlog(STORE_CONSUMER)
+    assert (backlog.entries, backlog.oldest_received_ns) == (1, 1)
+    assert 5 < backlog.bytes == journal.backlog_bytes() < whole
+    journal.advance(STORE_CONSUMER, read[2])
+    assert journal.backlog(STORE_CONSUMER) == Backlog(0, 0, None)
+    assert journal.backlog_bytes() == 0
     journal.close()
 
 
@@ -52,26 +63,19 @@ def test_entry_ids_are_never_used_twice_even_when_the_journal_ran_empty(path: Pa
     assert len(seen) == 3
 
 
-def test_commits_are_forced_to_disk_and_deleted_bytes_are_overwritten(path: Path) -> None:
-    journal = Journal(path)
-    assert journal.pragma("synchronous") == 2
-    assert journal.pragma("secure_delete") == 1
-    assert journal.pragma("journal_mode") == "wal"
-    journal.close()
-
-
 def test_every_file_of_the_journal_is_for_its_owner_alone(path: Path) -> None:
     before = os.umask(0)
     try:
         lock = JournalLock(path)
         journal = Journal(path)
         journal.append([entry()])
-        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.rglob("*")}
     finally:
         os.umask(before)
         lock.release()
         journal.close()
-    assert len(modes) == 4
+    assert modes.pop("journal.sqlite.d") == 0o700
+    assert len(modes) == 5
     assert set(modes.values()) == {0o600}
 
 
@@ -82,7 +86,7 @@ def test_an_entry_stays_until_the_slowest_consumer_has_passed_it(path: Path) -> 
     both = read_all(journal)
     journal.advance(STORE_CONSUMER, both[1])
     assert [one.body for one in read_all(journal, "forward:a")] == [b"1", b"2"]
-    assert journal.backlog_bytes() == 2
+    assert journal.backlog_bytes() > 0
     journal.remove_consumer("forward:a")
     assert journal.backlog_bytes() == 0
     journal.close()
@@ -122,13 +126,17 @@ def test_a_quarantined_request_is_passed_kept_with_its_reason_and_can_be_retried
     journal.close()
 
 
-def test_a_deleted_body_is_in_no_file_once_the_wal_is_emptied(path: Path) -> None:
+def test_what_all_have_passed_is_in_no_file_once_it_is_wiped(path: Path) -> None:
     secret = b"planted-secret-" * 3000
     journal = Journal(path)
     journal.append([entry(secret)])
+    journal.wipe()
+    assert [one.body for one in read_all(journal)] == [secret]
     journal.advance(STORE_CONSUMER, read_all(journal)[0])
-    journal.truncate_wal()
-    assert not [file for file in path.parent.iterdir() if b"planted-secret" in file.read_bytes()]
+    journal.wipe()
+    assert not [file for file in path.parent.rglob("*") if file.is_file() and b"planted-secret" in file.read_bytes()]
+    journal.append([entry(b"next")])
+    assert [one.body for one in read_all(journal)] == [b"next"]
     journal.close()
 
 
@@ -161,17 +169,46 @@ def test_a_newer_or_foreign_file_is_refused_and_left_as_it_was(path: Path) -> No
         Journal(text)
 
 
-def test_a_full_disk_keeps_nothing_of_the_append_and_recovers(path: Path) -> None:
+def test_entries_of_the_first_version_keep_their_names_and_places(path: Path) -> None:
+    with sqlite3.connect(path, isolation_level=None) as connection:
+        connection.executescript(
+            "CREATE TABLE entries (seq INTEGER PRIMARY KEY, received_ns INTEGER NOT NULL, signal TEXT NOT NULL,"
+            " encoding TEXT NOT NULL, compression TEXT NOT NULL, items INTEGER NOT NULL, end_offset INTEGER NOT NULL,"
+            " body BLOB NOT NULL);"
+            "CREATE TABLE cursors (consumer TEXT PRIMARY KEY, seq INTEGER NOT NULL, end_offset INTEGER NOT NULL)"
+            " WITHOUT ROWID;"
+            "CREATE TABLE quarantine (quarantine_id INTEGER PRIMARY KEY AUTOINCREMENT, entry_id BLOB NOT NULL,"
+            " consumer TEXT NOT NULL, received_ns INTEGER NOT NULL, quarantined_ns INTEGER NOT NULL,"
+            " signal TEXT NOT NULL, encoding TEXT NOT NULL, compression TEXT NOT NULL, items INTEGER NOT NULL,"
+            " reason TEXT NOT NULL, body BLOB);"
+            "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+            "INSERT INTO meta VALUES ('journal_id', x'0102030405060708'), ('state.kept', 'yes');"
+            "INSERT INTO cursors VALUES ('store', 7, 700), ('forward:a', 6, 600), ('forward:b', 5, 500);"
+            "INSERT INTO entries VALUES (6, 1, 'traces', 'json', 'gzip', 3, 600, CAST('six' AS BLOB)),"
+            " (7, 2, 'logs', 'protobuf', 'identity', 1, 700, CAST('seven' AS BLOB)),"
+            " (8, 3, 'traces', 'protobuf', 'zstd', 9, 800, CAST('eight' AS BLOB));"
+            f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version=1"
+        )
+    connection.close()
+    for _ in range(2):  # taken over once, found so afterwards
+        journal = Journal(path)
+        (eight,) = read_all(journal)
+        assert (eight.seq, eight.body, eight.signal, eight.compression, eight.items) == (
+            8,
+            b"eight",
+            "traces",
+            "zstd",
+            9,
+        )
+        assert eight.entry_id == bytes.fromhex("01020304050607080000000000000008")
+        assert [one.body for one in read_all(journal, "forward:a")] == [b"seven", b"eight"]
+        assert [one.body for one in read_all(journal, "forward:b")] == [b"six", b"seven", b"eight"]
+        assert journal.backlog(STORE_CONSUMER).entries == 1
+        assert journal.get_state("kept") == "yes"
+        journal.close()
     journal = Journal(path)
-    journal.append([entry(b"kept")])
-    pages = int(str(journal.pragma("page_count")))
-    journal.pragma(f"max_page_count={pages + 1}")
-    with pytest.raises(StoreError, match="full"):
-        journal.append([entry(b"small"), entry(b"y" * 1_000_000)])
-    assert [one.body for one in read_all(journal)] == [b"kept"]
-    journal.pragma(f"max_page_count={pages + 1000}")
-    journal.append([entry(b"again")])
-    assert [one.body for one in read_all(journal)] == [b"kept", b"again"]
+    journal.append([entry(b"nine")])
+    assert [(one.seq, one.body) for one in read_all(journal)] == [(8, b"eight"), (9, b"nine")]
     journal.close()
 
 
@@ -179,7 +216,8 @@ def test_what_append_returned_from_survives_a_kill(path: Path) -> None:
     program = (
         "import sys, os, signal\n"
         "from pathlib import Path\n"
-        "from inferometer.store.journal import Journal, NewEntry\n"
+        "from inferometer.store.journal import Journal\n"
+        "from inferometer.store.log_records import NewEntry\n"
         "journal = Journal(Path(sys.argv[1]))\n"
         "for number in range(20):\n"
         "    journal.append([NewEntry('traces', 'protobuf', 'identity', 1, str(number).encode(), 1)])\n"

@@ -7,13 +7,14 @@ import http.client
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from inferometer.store.journal import STORE_CONSUMER, Journal
 
 WAIT_S = 60.0
 
@@ -78,17 +79,8 @@ class Running:
 
     def wait_until_stored(self) -> None:
         """Return when the normaliser has passed all that was journalled."""
-        journal = self.folder / "store.sqlite.journal"
-
-        def is_empty() -> bool:
-            with contextlib.closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as connection:
-                done, last = connection.execute(
-                    "SELECT (SELECT seq FROM cursors WHERE consumer='store'),"
-                    " coalesce((SELECT max(seq) FROM entries), 0)"
-                ).fetchone()
-                return bool(done >= last)
-
-        self.wait_for(is_empty, "an empty journal")
+        with contextlib.closing(Journal(self.folder / "store.sqlite.journal")) as journal:
+            self.wait_for(lambda: journal.backlog(STORE_CONSUMER).entries == 0, "an empty journal")
 
     def stop(self) -> int:
         """Ask it to stop; return its exit code."""
