@@ -12,6 +12,7 @@ import pytest
 
 from inferometer.tokens import _native, encoding
 from inferometer.tokens.vocabularies.compiled import cache_directory
+from inferometer.tokens.vocabularies.registry import DESCRIPTORS
 
 PIECES = (
     "word",
@@ -201,6 +202,18 @@ def test_damaged_cache_is_compiled_anew() -> None:
     path.write_bytes(content[: len(content) // 2])
     assert encoding.__wrapped__("cl100k_base").encode("Hello world") == expected
     assert path.read_bytes() == content
+
+
+def test_compiling_removes_what_earlier_formats_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    descriptor = DESCRIPTORS["cl100k_base"]
+    stem = f"{descriptor.family}-{descriptor.sha256[:32]}"
+    kept = {f"{stem}-{_native.FORMAT + 1}.bin", f"{stem}-notes.bin", "o200k-0123-1.bin", "notes.txt"}
+    cache_directory().mkdir(parents=True)
+    for name in {f"{stem}-1.bin", f"{stem}-{_native.FORMAT - 1}.bin"} | kept:
+        (cache_directory() / name).write_text("x")
+    assert encoding.__wrapped__("cl100k_base").count("Hello world") == 2
+    assert {path.name for path in cache_directory().iterdir()} == {f"{stem}-{_native.FORMAT}.bin"} | kept
 
 
 def test_unwritable_cache_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

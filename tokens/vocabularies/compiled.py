@@ -107,6 +107,19 @@ def _write(path: Path, block: bytes) -> None:
         temporary.replace(path)  # whole or not at all: two processes may do this at once
     finally:
         temporary.unlink(missing_ok=True)
+    _remove_older(path)
+
+
+def _remove_older(path: Path) -> None:
+    """Remove what earlier formats left of the same vocabulary.
+
+    Only done after writing: a version that still uses such a file makes it once more, and then both stay.
+    """
+    for other in path.parent.glob(f"{path.stem.rpartition('-')[0]}-*{path.suffix}"):
+        number = other.stem.rpartition("-")[2]
+        if number.isdecimal() and int(number) < _native.FORMAT:
+            with contextlib.suppress(OSError):
+                other.unlink()
 
 
 def _find(descriptor: Descriptor) -> tuple[bytes, str]:
