@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from inferometer.cli.options import json_option, prices_option, print_json, selection_options, store_option
-from inferometer.cli.scenario import build_scenario, parse_seconds, scenario_options
+from inferometer.cli.scenario import build_scenario, load_recorded, parse_seconds, scenario_options
 from inferometer.schema.errors import UnknownNameError
 from inferometer.schema.selection import Selection
 
@@ -41,9 +41,6 @@ def command(
     from inferometer.analyzer.replay import replay
     from inferometer.analyzer.replay_capacity import SHAPES, Target, plan_capacity
     from inferometer.analyzer.replay_fleet import build_step_model
-    from inferometer.analyzer.workload import load_workload
-    from inferometer.profiles.prices import load_prices
-    from inferometer.store import open_store
 
     scenario = build_scenario(hardware=hardware, **options)
     words = (word.partition("=") for word in options["slo"])
@@ -51,14 +48,7 @@ def command(
     if day not in SHAPES:
         raise UnknownNameError("shape of a day", day, SHAPES)
     model = build_step_model(scenario).model.id  # a wrong name is told before the store is read
-    prices = load_prices(price_file)
-    with open_store(store_url, create=False) as store:
-        workload = load_workload(
-            store,
-            chosen,
-            lambda row: prices.price(row).effective_cost_usd,
-            replayed_model=model,
-        )
+    workload = load_recorded(store_url, chosen, price_file, model)
     document = replay(workload, scenario).as_dict()
     if sensitivity:
         from inferometer.analyzer.replay_sensitivity import measure_sensitivity

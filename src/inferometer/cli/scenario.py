@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from inferometer.schema.errors import InputError, UserError
+from inferometer.schema.selection import Selection
 
 if TYPE_CHECKING:
     from inferometer.analyzer.replay_scenario import Arrivals, Objective, Scenario
+    from inferometer.analyzer.workload import Workload
 
 DEAREST_USD = 1_000_000
 """Per chip-hour; a typing error above."""
@@ -140,6 +142,17 @@ def build_scenario(hardware: str, **options: Any) -> Scenario:
         ),
         seed=options["seed"],
     )
+
+
+def load_recorded(store_url: str | None, chosen: Selection, price_file: str | None, model: str) -> Workload:
+    """Return the recorded calls to replay on a model, with what they cost where they ran."""
+    from inferometer.analyzer.workload import load_workload
+    from inferometer.profiles.prices import load_prices
+    from inferometer.store import open_store
+
+    prices = load_prices(price_file)
+    with open_store(store_url, create=False) as store:
+        return load_workload(store, chosen, lambda row: prices.price(row).effective_cost_usd, replayed_model=model)
 
 
 def _arrivals(options: dict[str, Any]) -> Arrivals:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from inferometer.cli.options import json_option, prices_option, print_json, selection_options, store_option
-from inferometer.cli.scenario import build_scenario, scenario_options
+from inferometer.cli.scenario import build_scenario, load_recorded, scenario_options
 from inferometer.schema.selection import Selection
 
 
@@ -31,24 +31,14 @@ def command(
 ) -> None:
     """Replay the recorded calls on every profile that fits; mark what no other one beats."""
     from inferometer.analyzer.replay_sweep import sweep
-    from inferometer.analyzer.workload import load_workload
     from inferometer.profiles.hardware import load_hardware
     from inferometer.profiles.models import load_model
-    from inferometer.profiles.prices import load_prices
-    from inferometer.store import open_store
 
     for name in hardware:
         load_hardware(name)  # a wrong name is told before the store is read
     model = load_model(options["model"]).id
     base = build_scenario(hardware=hardware[0] if hardware else "", precision=precision, **options)
-    prices = load_prices(price_file)
-    with open_store(store_url, create=False) as store:
-        workload = load_workload(
-            store,
-            chosen,
-            lambda row: prices.price(row).effective_cost_usd,
-            replayed_model=model,
-        )
+    workload = load_recorded(store_url, chosen, price_file, model)
     document = sweep(
         workload, base, hardware=hardware, precisions=[precision] if precision else (), jobs=jobs
     ).as_dict()
