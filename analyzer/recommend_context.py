@@ -12,6 +12,7 @@ from inferometer.analyzer.recommend import Proposal
 from inferometer.analyzer.waste import Examined
 from inferometer.analyzer.waste_cache import threads
 from inferometer.analyzer.waste_tools import carriers, issuer, repeated
+from inferometer.schema.wording import counted
 
 RESULT_CAP_TOKENS = {"low": 8_000, "mid": 4_000, "high": 2_000}
 """Caps on a tool result; 4,000 tokens hold some 300 lines of code."""
@@ -23,6 +24,7 @@ CLEARING_STEP_TOKENS = 20_000
 Carried = tuple[int, list[tuple[bytes, bytes]]]
 """Tokens of a tool result, and the keys of the calls that carried it, the one that brought it in first."""
 CutOf = dict[tuple[bytes, bytes], tuple[int, int]]
+Held = dict[tuple[bytes, bytes], int]
 
 
 def context_proposals(examined: Examined) -> list[Proposal]:
@@ -31,8 +33,9 @@ def context_proposals(examined: Examined) -> list[Proposal]:
     dataset = examined.dataset
     if any((tool.tool_call.result_tokens or 0) > RESULT_CAP_TOKENS["high"] for tool in dataset.tool_calls):
         found.append(_truncation(dataset))
-    if any(_results(call) > KEPT_RESULT_TOKENS["high"] for call in dataset.calls):
-        found.append(_clearing(dataset.price))
+    held = results_held(dataset)
+    if any(_results(call, held) > KEPT_RESULT_TOKENS["high"] for call in dataset.calls):
+        found.append(_clearing(dataset, held))
     if any(call.inference.tools_offered for call in dataset.calls) and dataset.tool_calls:
         found.append(_fewer_tools(dataset))
     if any(repeated(tools) for tools in dataset.tools_by_run.values()):
@@ -98,21 +101,57 @@ def _cut(call: CostedCall, cuts: CutOf, price: PriceCall) -> CostedCall:
     return less_input(call, price, carried) if carried else call
 
 
-def _results(call: CostedCall) -> int:
+def results_held(dataset: Dataset) -> Held:
+    """Return, by call that does not say what its input is made of, the tokens of tool results in it at most.
+
+    Those are the results that the same agent got in the run before, and no more than the input grew since the
+    conversation began, or since it shrank to less than half. Calls that hold none are left out.
+    """
+    found: Held = {}
+    for thread in threads(dataset.calls):
+        run_id, agent = thread[0].placement.run_id, thread[0].placement.agent_name
+        ended = sorted(
+            (tool.placement.end_ns, tool.tool_call.result_tokens)
+            for tool in dataset.tools_by_run.get(run_id or "", [])
+            if tool.placement.agent_name == agent and tool.placement.end_ns and tool.tool_call.result_tokens
+        )
+        place = held = before = 0
+        first = thread[0].input_tokens
+        for call in thread:
+            if call.input_tokens < before // 2:
+                held, first = 0, call.input_tokens
+            while place < len(ended) and ended[place][0] <= call.start_ns:
+                held += ended[place][1]
+                place += 1
+            before = call.input_tokens
+            most = min(held, call.input_tokens - first)
+            if most > 0 and call.inference.composition is None:
+                found[call.key] = most
+    return found
+
+
+def _results(call: CostedCall, held: Held) -> int:
     composition = call.inference.composition
-    return (composition.tool_results or 0) if composition else 0
+    return (composition.tool_results or 0) if composition else held.get(call.key, 0)
 
 
-def _clearing(price: PriceCall) -> Proposal:
-    def variant(level: str) -> Callable[[Sequence[CostedCall]], list[CostedCall]]:
-        return lambda calls: cleared(calls, price, KEPT_RESULT_TOKENS[level])
+def _clearing(dataset: Dataset, held: Held) -> Proposal:
+    def variant(level: str, held: Held) -> Callable[[Sequence[CostedCall]], list[CostedCall]]:
+        return lambda calls: cleared(calls, dataset.price, KEPT_RESULT_TOKENS[level], held)
 
+    grounds = ["the composition of inputs is in the traces"]
+    if held:
+        verb = "does not" if len(held) == 1 else "do not"
+        grounds = [
+            f"{counted(len(held), 'call')} {verb} say what the input is made of: the tool results before stand in, no "
+            "more of them than the input grew; the low figure leaves those calls out"
+        ]
     return Proposal(
         id="clear_old_results",
         title="Clear old tool results from the context",
-        apply=variant("mid"),
-        apply_low=variant("low"),
-        apply_high=variant("high"),
+        apply=variant("mid", held),
+        apply_low=variant("low", {}),
+        apply_high=variant("high", held),
         action=f"Keep about {KEPT_RESULT_TOKENS['mid']:,} tokens of tool results and clear the oldest, in steps of "
         f"{CLEARING_STEP_TOKENS:,} tokens.",
         method="Each conversation is gone through call by call: what is cleared leaves all later inputs; the call "
@@ -121,23 +160,23 @@ def _clearing(price: PriceCall) -> Proposal:
         "falls.",
         order=20,
         preconditions=[
-            "the composition of inputs is in the traces",
+            *grounds,
             "the agent's behaviour is held fixed; published tests find equal or better solve rates (arXiv 2508.21433)",
         ],
         effort="low where the provider edits contexts, else medium",
         latency_effect="prefill shortens; the call after a clearing is slower",
         exclusive_with=("truncate_tool_results",),
-        confidence="recount, behaviour held fixed",
+        confidence="estimated, behaviour held fixed" if held else "recount, behaviour held fixed",
     )
 
 
-def cleared(calls: Sequence[CostedCall], price: PriceCall, keep_tokens: int) -> list[CostedCall]:
+def cleared(calls: Sequence[CostedCall], price: PriceCall, keep_tokens: int, held: Held) -> list[CostedCall]:
     """Return the calls with old tool results cleared, net of writing the changed prefix again."""
     replaced: dict[tuple[bytes, bytes], CostedCall] = {}
     for thread in threads(calls):
         after, gone = [], 0
         for call in thread:
-            results = _results(call)
+            results = _results(call, held)
             if results < gone:
                 gone = 0
             edit = results - gone - keep_tokens >= CLEARING_STEP_TOKENS
@@ -153,14 +192,14 @@ def _without(call: CostedCall, price: PriceCall, gone: int, edit: bool) -> Coste
     if not gone:
         return call
     composition = call.inference.composition
-    assert composition is not None
-    smaller = less_input(call, price, gone)
-    left = replace(composition, tool_results=(composition.tool_results or 0) - gone)
-    smaller = changed_inference(smaller, replace(smaller.inference, composition=left), price)
+    smaller, stable = less_input(call, price, gone), 0
+    if composition is not None:
+        left = replace(composition, tool_results=(composition.tool_results or 0) - gone)
+        smaller = changed_inference(smaller, replace(smaller.inference, composition=left), price)
+        stable = (composition.system or 0) + (composition.tools or 0)
     if not edit:
         return smaller
     meters = smaller.meters
-    stable = (composition.system or 0) + (composition.tools or 0)
     lost = max(0, (meters.cache_read or 0) - stable)
     if not lost:
         return smaller
@@ -175,20 +214,21 @@ def _fewer_tools(dataset: Dataset) -> Proposal:
         by_agent[tool.placement.agent_name].add(tool.tool_call.name)
     anywhere = set().union(*by_agent.values())
 
-    def unused(call: CostedCall, everywhere: bool) -> int:
+    def offering_less(call: CostedCall, everywhere: bool, fresh_first: bool) -> CostedCall:
         called = by_agent.get(call.placement.agent_name)
         if not called:
-            return 0
-        kept = anywhere if everywhere else called
-        return sum(offered.tokens or 0 for offered in call.inference.tools_offered if offered.name not in kept)
+            return call
+        names = anywhere if everywhere else called
+        offered = call.inference.tools_offered
+        kept = [tool for tool in offered if tool.name in names]
+        gone = sum(tool.tokens or 0 for tool in offered) - sum(tool.tokens or 0 for tool in kept)
+        if not gone:
+            return call
+        smaller = less_input(call, dataset.price, gone, fresh_first=fresh_first)
+        return changed_inference(smaller, replace(smaller.inference, tools_offered=kept), dataset.price)
 
     def variant(everywhere: bool, fresh_first: bool) -> Callable[[Sequence[CostedCall]], list[CostedCall]]:
-        return lambda calls: [
-            less_input(call, dataset.price, unused(call, everywhere), fresh_first=fresh_first)
-            if unused(call, everywhere)
-            else call
-            for call in calls
-        ]
+        return lambda calls: [offering_less(call, everywhere, fresh_first) for call in calls]
 
     return Proposal(
         id="drop_unused_tools",
