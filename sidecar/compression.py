@@ -50,7 +50,8 @@ def _inflate(body: bytes, compression: str, limit_bytes: int) -> bytes:
                 # what was not read of a slice is copied at each call, so slices are short
                 given = view[position : position + _SLICE_BYTES]
                 piece = inflater.decompress(given, min(_CHUNK_BYTES, limit_bytes - total + 1))
-                position += len(given) - len(inflater.unused_data if inflater.eof else inflater.unconsumed_tail)
+                # at the end of a member both may hold what is left
+                position += len(given) - max(len(inflater.unconsumed_tail), len(inflater.unused_data))
                 total += len(piece)
                 if total > limit_bytes:
                     raise Refusal.too_large(limit_bytes)

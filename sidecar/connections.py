@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections import deque
 from typing import Any
 
@@ -11,6 +12,24 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 MAX_HEADER_BYTES = 64 * 1024
 MAX_PIPELINED = 64
+
+
+OWN_FILES = 128
+"""Open files for everything but senders: store, journal, destinations, the normaliser."""
+
+
+def make_room(wanted: int) -> int:
+    """Let this process open as many files as connections may come; return how many each of two receivers may hold.
+
+    Args:
+        wanted: connections of one receiver; fewer are returned where the machine's hard limit is lower.
+    """
+    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * wanted + OWN_FILES
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return wanted if limit == resource.RLIM_INFINITY else max(min(wanted, (limit - OWN_FILES) // 2), 1)
 
 
 def limited_protocol(max_connections: int, header_timeout_s: float, idle_timeout_s: float) -> type[asyncio.Protocol]:

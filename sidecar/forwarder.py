@@ -23,6 +23,8 @@ from inferometer.store.journal import Journal
 
 FIRST_WAIT_S = 1.0
 MAX_WAIT_S = 30.0
+MAX_ASKED_S = 600.0
+"""The longest that a destination may ask us to wait."""
 IDLE_WAIT_S = 0.2
 GROUP_BYTES = 4 * 1024 * 1024
 MAX_KEPT_REFUSALS = 1000
@@ -59,6 +61,7 @@ class Forwarder:
         self._sender: Sender = open_sender(forward)
         self._journal_path = journal
         self._limit_bytes = min(forward.max_backlog_bytes, settings.max_journal_bytes // 2)
+        self._is_away = False
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"inferometer-{forward.consumer}", daemon=True)
 
@@ -84,6 +87,10 @@ class Forwarder:
                 except StoreError as error:
                     log.warning("the journal cannot be read", extra={"consumer": self._label, "error": str(error)})
                     moved, asked_s = False, 0.0
+                except Exception:
+                    # without this thread nothing would ever be passed on again
+                    log.exception("a request cannot be passed on just now", extra={"consumer": self._label})
+                    moved, asked_s = False, 0.0
                 if moved:
                     wait_s, is_wiped = FIRST_WAIT_S, False
                 elif asked_s is None:
@@ -94,7 +101,7 @@ class Forwarder:
                         return
                 else:
                     if self._is_stopping.is_set() or self._is_stopping.wait(
-                        max(asked_s, wait_s * random.uniform(0.8, 1.2))
+                        max(min(asked_s, MAX_ASKED_S), wait_s * random.uniform(0.8, 1.2))
                     ):
                         return
                     wait_s = min(wait_s * 1.5, MAX_WAIT_S)
@@ -129,6 +136,7 @@ class Forwarder:
         if not parcel.body:
             return None
         delivery = self._sender.send(parcel)
+        self._tell_outage("" if delivery.retry_after_s is None else delivery.reason)
         if delivery.is_taken:
             self._counters.add("forwarded_requests_total", destination=self._label)
             if delivery.rejected:
@@ -138,6 +146,14 @@ class Forwarder:
             self._counters.add("forward_retries_total", destination=self._label, reason=delivery.reason)
             return float(delivery.retry_after_s)
         return delivery.reason
+
+    def _tell_outage(self, reason: str) -> None:
+        """Log that a destination is away, or back, once for each time."""
+        if reason and not self._is_away:
+            log.warning("destination takes nothing; trying again", extra={"destination": self._label, "error": reason})
+        elif self._is_away and not reason:
+            log.info("destination answers again", extra={"destination": self._label})
+        self._is_away = bool(reason)
 
     def _pack(self, entry: Entry) -> Parcel:
         """Return the request as the destination wants it; as it was sent wherever that is possible."""

@@ -6,6 +6,7 @@ then arrives as sent, and since every OTLP request begins with the byte 0x0a, th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import grpc.aio  # type: ignore[import-untyped]
 from inferometer.sidecar.answer import PROTOBUF, encode_acceptance, encode_refusal
 from inferometer.sidecar.compression import IDENTITY
 from inferometer.sidecar.intake import Intake
-from inferometer.sidecar.refusal import INTERNAL, Refusal
+from inferometer.sidecar.refusal import DEADLINE_EXCEEDED, INTERNAL, Refusal
 from inferometer.sidecar.security import Guard
 from inferometer.sidecar.settings import Settings, in_use
 
@@ -28,22 +29,30 @@ SIGNAL_OF_METHOD = {
 }
 MAX_METADATA_BYTES = 64 * 1024
 MAX_STREAMS = 256
+READING_FACTOR = 4
+"""How far the messages that are being read may go over what may be in flight: most are far from the largest allowed."""
 _STATUS_DETAILS = "grpc-status-details-bin"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 log = logging.getLogger("inferometer.sidecar")
 
-Export = Callable[[bytes, Any], Awaitable[bytes]]
+Export = Callable[[Any, Any], Awaitable[bytes]]
 
 
 class GrpcReceiver(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Answers the ``Export`` methods of the three OTLP services."""
+    """Answers the ``Export`` methods of the three OTLP services.
+
+    To the sender they are unary, as specified. Here they are handlers of a stream, since only those are asked before
+    the message is read: gRPC would otherwise hold the messages of everyone, whoever they are and however slow.
+    """
 
     def __init__(self, intake: Intake, guard: Guard) -> None:
         self._intake = intake
         self._guard = guard
+        at_once = READING_FACTOR * intake.settings.max_in_flight_bytes // intake.settings.max_request_bytes
+        self._reading = asyncio.Semaphore(max(at_once, 1))
         self._handlers = {
-            method: grpc.unary_unary_rpc_method_handler(self._exporter(signal))
+            method: grpc.stream_unary_rpc_method_handler(self._exporter(signal))
             for method, signal in SIGNAL_OF_METHOD.items()
         }
 
@@ -52,9 +61,9 @@ class GrpcReceiver(grpc.GenericRpcHandler):  # type: ignore[misc]
         return self._handlers.get(handler_call_details.method)
 
     def _exporter(self, signal: str) -> Export:
-        async def export(body: bytes, context: Any) -> bytes:
+        async def export(_: Any, context: Any) -> bytes:
             try:
-                return await self._take(signal, body, context)
+                return await self._take(signal, context)
             except Refusal as error:
                 refusal = error
             except Exception:
@@ -67,14 +76,26 @@ class GrpcReceiver(grpc.GenericRpcHandler):  # type: ignore[misc]
 
         return export
 
-    async def _take(self, signal: str, body: bytes, context: Any) -> bytes:
+    async def _take(self, signal: str, context: Any) -> bytes:
         if self._guard.is_set:
             metadata = dict(context.invocation_metadata() or ())
             authorization = metadata.get("authorization")
             self._guard.check(authorization.encode() if isinstance(authorization, str) else authorization)
+        body = await self._read(context)
         with self._intake.admit(len(body)):
             acceptance = await self._intake.accept(signal, PROTOBUF, compression_of(body), body)
         return encode_acceptance(signal, acceptance, PROTOBUF)
+
+    async def _read(self, context: Any) -> bytes:
+        """Return a call's one message."""
+        try:
+            async with asyncio.timeout(self._intake.settings.read_timeout_s), self._reading:
+                body = await context.read()
+        except TimeoutError:
+            raise Refusal(408, DEADLINE_EXCEEDED, "slow", "the request did not come in time") from None
+        if not isinstance(body, bytes):
+            raise Refusal.malformed("the call has no message")
+        return body
 
 
 def compression_of(body: bytes) -> str:
@@ -86,7 +107,7 @@ def compression_of(body: bytes) -> str:
     return IDENTITY
 
 
-def build_server(settings: Settings, intake: Intake, guard: Guard) -> tuple[grpc.aio.Server, int]:
+def build_server(settings: Settings, intake: Intake, guard: Guard, max_connections: int) -> tuple[grpc.aio.Server, int]:
     """Return a server that is bound and not started, and its port.
 
     Raises:
@@ -98,6 +119,7 @@ def build_server(settings: Settings, intake: Intake, guard: Guard) -> tuple[grpc
         ("grpc.max_receive_message_length", settings.max_request_bytes),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.max_concurrent_streams", MAX_STREAMS),
+        ("grpc.max_allowed_incoming_connections", max_connections),
         ("grpc.max_connection_idle_ms", int(settings.idle_timeout_s * 1000)),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

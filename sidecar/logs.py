@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -45,7 +46,9 @@ def configure_logging(log_format: str, level: str) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
-    for name, least in (("inferometer", level.upper()), ("uvicorn", "ERROR"), ("grpc", "ERROR")):
+    # gRPC's core writes lines of its own kind, and its Python part quotes metadata that it cannot read, tokens too
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    for name, least in (("inferometer", level.upper()), ("uvicorn", "ERROR"), ("grpc", "CRITICAL")):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(least)

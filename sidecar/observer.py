@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from http.client import HTTPException
 
 from inferometer.analyzer.accounting import METERS
 from inferometer.analyzer.day import DAY_NS, MINUTE_NS, DayBook, Sums
@@ -116,13 +117,17 @@ class Observer:
         for _, book in self._budgets:
             if book is not self._book:
                 book.look(since_ns, numbers)
-        self.spending = [self._check(budget, book, now_ns) for budget, book in self._budgets]
+        self.spending = [(budget.name, _spent(book), budget.usd_per_day) for budget, book in self._budgets]
         self._counters.replace(
             "budget_spent_share",
             [({"budget": name}, float(spent / limit) if limit else 1.0) for name, spent, limit in self.spending],
         )
         self.today = today
         self.version += 1
+        # last, since whoever is told may fail
+        for (budget, _), (_, spent, limit) in zip(self._budgets, self.spending, strict=True):
+            if spent > limit:
+                self._tell(budget, spent, now_ns)
 
     def _publish(self, sums: Sums) -> None:
         spend: dict[str, float] = {}
@@ -136,13 +141,6 @@ class Observer:
         self._counters.replace(
             "tokens_today", [({"model": model, "meter": meter}, n) for (model, meter), n in tokens.items()]
         )
-
-    def _check(self, budget: Budget, book: DayBook, now_ns: int) -> tuple[str, Decimal, Decimal]:
-        total = book.sums("model").total
-        spent = (total.effective_cost_usd or Decimal(0)) + (total.charges_usd or Decimal(0))
-        if spent > budget.usd_per_day:
-            self._tell(budget, spent, now_ns)
-        return budget.name, spent, budget.usd_per_day
 
     def _tell(self, budget: Budget, spent: Decimal, now_ns: int) -> None:
         day = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).date().isoformat()
@@ -165,6 +163,11 @@ class Observer:
             self._journal.set_state(state, day)
 
 
+def _spent(book: DayBook) -> Decimal:
+    total = book.sums("model").total
+    return (total.effective_cost_usd or Decimal(0)) + (total.charges_usd or Decimal(0))
+
+
 def _call(url: str, document: Mapping[str, object]) -> bool:
     request = urllib.request.Request(
         url, json.dumps(document).encode(), {"content-type": "application/json", "user-agent": "inferometer"}
@@ -172,7 +175,7 @@ def _call(url: str, document: Mapping[str, object]) -> bool:
     try:
         with urllib.request.urlopen(request, timeout=WEBHOOK_TIMEOUT_S):
             return True
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         # the URL may hold a secret, so only the kind of failure is told; the next look tries again
         log.warning("a webhook cannot be called", extra={"error": type(error).__name__})
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from inferometer import __version__
@@ -11,7 +12,7 @@ from inferometer.sidecar.answer import JSON, encode_refusal
 from inferometer.sidecar.counters import Counters
 from inferometer.sidecar.http_receiver import not_found
 from inferometer.sidecar.intake import Intake
-from inferometer.sidecar.pages import Pages
+from inferometer.sidecar.pages import STRANGE_HOST, Pages
 from inferometer.sidecar.refusal import Refusal
 from inferometer.sidecar.security import Guard
 
@@ -47,6 +48,8 @@ class Operations:
         elif path == "/readyz":
             status, body = self._readiness()
             await respond(send, status, json.dumps(body).encode(), b"application/json")
+        elif not self._pages.is_our_host(Request(scope)):
+            await respond(send, 421, STRANGE_HOST.encode(), b"text/plain")
         else:
             try:
                 self._guard.check(dict(scope["headers"]).get(b"authorization"))

@@ -23,6 +23,7 @@ from inferometer.sidecar.security import Guard
 from inferometer.sidecar.settings import Settings
 
 COOKIE = "inferometer_session"
+STRANGE_HOST = "this sidecar answers to localhost alone"
 MAX_SESSIONS = 256
 MAX_READERS = 32
 MAX_FORM_BYTES = 4096
@@ -73,9 +74,8 @@ class Pages:
 
     async def _respond(self, request: Request) -> Response:
         path = request.url.path
-        if not self._is_our_host(request):
-            # a page elsewhere whose name was pointed at this machine must not read what is here
-            return HTMLResponse("this sidecar answers to localhost alone", 421)
+        if not self.is_our_host(request):
+            return HTMLResponse(STRANGE_HOST, 421)
         if path in _ASSETS:
             return Response(live.live_asset(path[1:]), media_type=_ASSETS[path])
         if path == "/login":
@@ -96,7 +96,11 @@ class Pages:
                 503,
             )
 
-    def _is_our_host(self, request: Request) -> bool:
+    def is_our_host(self, request: Request) -> bool:
+        """Return whether a request asks for this machine by its own name.
+
+        On loopback, a page elsewhere whose name was pointed at this machine must not read what is here.
+        """
         address = self._settings.http_address
         if address is None or not address.is_loopback:
             return True

@@ -70,7 +70,8 @@ def server_context(settings: Settings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        # without a pass phrase OpenSSL asks for one on the terminal
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
     except (ssl.SSLError, OSError) as error:
         raise UserError(
             f"--tls-cert {settings.tls_cert} with --tls-key {settings.tls_key}: {_reason(error)}"
@@ -85,4 +86,6 @@ def server_context(settings: Settings) -> ssl.SSLContext:
 
 
 def _reason(error: OSError) -> str:
+    if "PEM lib" in str(error):
+        return "not a certificate and its key, or a key with a pass phrase, which is not asked for"
     return (error.strerror or getattr(error, "reason", None) or str(error)).lower()

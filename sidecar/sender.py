@@ -88,15 +88,22 @@ class HttpSender:
         headers = {**self._headers, "content-type": _CONTENT_TYPE[parcel.encoding]}
         if parcel.compression != "identity":
             headers["content-encoding"] = parcel.compression
-        try:
-            self._connection.request("POST", f"{self._base}/v1/{parcel.signal}", parcel.body, headers)
-            response = self._connection.getresponse()
-            answer = response.read(ANSWER_LIMIT_BYTES)
-        except (OSError, http.client.HTTPException) as error:
-            # the next request opens a new connection
-            self._connection.close()
-            return Delivery(False, retry_after_s=0, reason=type(error).__name__)
-        if response.getheader("connection", "").lower() == "close":
+        path = f"{self._base}/v1/{parcel.signal}"
+        # a connection that was kept may have been closed at the other end meanwhile, which says nothing about now
+        tries = 1 if self._connection.sock is None else 2
+        while True:
+            tries -= 1
+            try:
+                self._connection.request("POST", path, parcel.body, headers)
+                response = self._connection.getresponse()
+                answer = response.read(ANSWER_LIMIT_BYTES)
+                break
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                # the next request opens a new connection
+                self._connection.close()
+                if not (tries and isinstance(error, ConnectionError)):
+                    return Delivery(False, retry_after_s=0, reason=type(error).__name__)
+        if response.getheader("connection", "").lower() == "close" or not response.isclosed():
             self._connection.close()
         if 200 <= response.status < 300:
             return Delivery(True, _rejected(parcel.signal, answer, response.getheader("content-type", "")))
@@ -116,10 +123,9 @@ class GrpcSender:
     def __init__(self, forward: Forward) -> None:
         import grpc  # type: ignore[import-untyped]
 
-        parts = urlsplit(forward.url)
-        target = f"{parts.hostname}:{parts.port or 4317}"
+        target = str(forward.address)
         options = (("grpc.max_receive_message_length", ANSWER_LIMIT_BYTES), ("grpc.enable_retries", 0))
-        if parts.scheme == "grpcs":
+        if urlsplit(forward.url).scheme == "grpcs":
             self._channel = grpc.secure_channel(target, _channel_credentials(forward), options)
         else:
             self._channel = grpc.insecure_channel(target, options)
@@ -175,7 +181,7 @@ def _seconds(retry_after: str | None) -> float:
         return float(retry_after)
     try:
         moment = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
     import time
 
@@ -204,7 +210,7 @@ def _client_context(forward: Forward) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=forward.ca)
         if forward.cert:
-            context.load_cert_chain(forward.cert, forward.key)
+            context.load_cert_chain(forward.cert, forward.key, password="")
     except (ssl.SSLError, OSError) as error:
         raise UserError(f"forward {forward.url}: its certificates cannot be used ({error})") from error
     return context
@@ -213,8 +219,8 @@ def _client_context(forward: Forward) -> ssl.SSLContext:
 def _channel_credentials(forward: Forward) -> Any:
     import grpc
 
-    try:
-        ca, key, cert = (Path(path).read_bytes() if path else None for path in (forward.ca, forward.key, forward.cert))
-    except OSError as error:
-        raise UserError(f"forward {forward.url}: its certificates cannot be used ({error})") from error
-    return grpc.ssl_channel_credentials(ca, key, cert)
+    # gRPC itself says nothing about files that it cannot use
+    _client_context(forward)
+    key = forward.key or forward.cert
+    ca, key_pem, cert = (Path(path).read_bytes() if path else None for path in (forward.ca, key, forward.cert))
+    return grpc.ssl_channel_credentials(ca, key_pem, cert)

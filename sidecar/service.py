@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
 import signal
@@ -17,7 +18,7 @@ import uvicorn
 
 from inferometer.schema.errors import StoreError, UserError
 from inferometer.sidecar.committer import Committer
-from inferometer.sidecar.connections import limited_protocol, open_connections
+from inferometer.sidecar.connections import limited_protocol, make_room, open_connections
 from inferometer.sidecar.counters import Counters
 from inferometer.sidecar.forwarder import Forwarder, register_forwards
 from inferometer.sidecar.http_receiver import HttpReceiver
@@ -28,6 +29,7 @@ from inferometer.sidecar.observer import Observer
 from inferometer.sidecar.operations import Operations
 from inferometer.sidecar.pages import Pages
 from inferometer.sidecar.security import Guard, check_certificates, server_context
+from inferometer.sidecar.sender import open_sender
 from inferometer.sidecar.settings import Address, Settings, in_use
 from inferometer.sidecar.supervisor import Supervisor
 from inferometer.store import Store, open_store
@@ -53,7 +55,7 @@ def journal_path(settings: Settings) -> Path:
 
 
 def run_sidecar(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Run until SIGTERM or SIGINT.
+    """Run until SIGTERM, SIGINT or SIGHUP.
 
     Args:
         settings: checked already.
@@ -64,6 +66,8 @@ def run_sidecar(settings: Settings, announce: Callable[[str], None]) -> None:
     """
     configure_logging(settings.log_format, settings.log_level)
     check_certificates(settings)
+    for forward in settings.forward:
+        open_sender(forward).close()
     with (
         _listening(settings) as http_socket,
         _opened(settings) as (store, journal, lock),
@@ -106,7 +110,9 @@ def _bind(address: Address, option: str) -> socket.socket:
         bound.bind(where)
     except OSError as error:
         bound.close()
-        raise in_use(address, option) from error
+        if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+            raise in_use(address, option) from error
+        raise UserError(f"{option} {address}: {(error.strerror or str(error)).lower()}") from error
     bound.set_inheritable(False)
     return bound
 
@@ -150,13 +156,17 @@ class Sidecar:
         self._watched = Journal(journal.path)
         self._supervisor = Supervisor(_normaliser_settings(settings, journal), self.counters, lock.fd)
         self._stopping = asyncio.Event()
+        self._max_connections = make_room(settings.max_connections)
+        if self._max_connections < settings.max_connections:
+            log.warning("few files may be open; fewer connections are taken", extra={"each": self._max_connections})
         self._observer = Observer(store, journal, self.counters, settings.budget)
         self._forwarders = [Forwarder(one, settings, journal.path, self.counters) for one in settings.forward]
 
     async def serve(self, http_socket: socket.socket | None, announce: Callable[[str], None]) -> None:
         """Take requests until a signal asks to stop, then drain."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        # a terminal that is closed asks to stop as well
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._stopping.set)
         committer = Committer(self._journal, loop)
         try:
@@ -185,7 +195,7 @@ class Sidecar:
                 build_server,
             )  # a tenth of the memory where it is not asked for
 
-            grpc_server, grpc_port = build_server(self.settings, intake, guard)
+            grpc_server, grpc_port = build_server(self.settings, intake, guard, self._max_connections)
         http_server = self._http_server(intake, guard) if http_socket is not None else None
         register_forwards(self._journal, self.settings.forward)
         for forwarder in self._forwarders:
@@ -219,7 +229,7 @@ class Sidecar:
         operations = Operations(intake, self.counters, guard, Pages(settings, self._observer, intake, guard))
         config = uvicorn.Config(
             HttpReceiver(intake, guard, operations, settings.cors_origins),
-            http=limited_protocol(settings.max_connections, settings.read_timeout_s, settings.idle_timeout_s),
+            http=limited_protocol(self._max_connections, settings.read_timeout_s, settings.idle_timeout_s),
             ws="none",
             lifespan="off",
             log_config=None,

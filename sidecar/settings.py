@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from inferometer.schema.errors import UserError
+from inferometer.schema.selection import Selection
 
 MIB = 1024 * 1024
 DEFAULT_GRPC = "127.0.0.1:4317"
@@ -16,6 +19,12 @@ DEFAULT_HTTP = "127.0.0.1:4318"
 CONTENT_CHOICES = ("drop", "drop-before-journal", "keep")
 SECRETS = frozenset({"token", "headers", "webhook"})
 MASK = "********"
+MAX_TIMEOUT_S = 86400
+MAX_GRPC_BYTES = 2**31 - 1
+"""gRPC counts the bytes of a message in 32 bits."""
+_DEFAULT_PORTS = {"http": 80, "https": 443, "grpc": 4317, "grpcs": 4317}
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
 @dataclass(slots=True, frozen=True)
@@ -28,7 +37,19 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        return self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"  # another name, such as 127.example.com, may be anywhere
+
+    def reaches(self, other: Address) -> bool:
+        """Whether what is sent to another address comes to this one, as far as the two tell."""
+
+        def hosts(address: Address) -> set[str]:
+            return {"127.0.0.1", "::1", "localhost"} if address.is_loopback else {address.host.lower()}
+
+        is_everywhere = self.host in {"0.0.0.0", "::"} and other.is_loopback
+        return self.port == other.port and (is_everywhere or bool(hosts(self) & hosts(other)))
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -69,11 +90,30 @@ class Forward:
     timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https", "grpc", "grpcs"} or not parts.hostname:
+        # what may be a secret is not said
+        shown = repr(self.url.partition("?")[0].rpartition("@")[2])
+        try:
+            parts = urlsplit(self.url)
+            is_complete = parts.scheme in _DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_complete = False
+        if not is_complete:
             raise UserError(
-                f"forward URL {self.url!r} needs a scheme and a host, such as http://collector:4318 or grpc://collector:4317"
+                f"forward URL {shown} needs a scheme and a host, such as http://collector:4318 or grpc://collector:4317"
             )
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise UserError(f"forward URL {shown} has a user, a query or a fragment; give secrets as headers")
+        for name, value in self.headers:
+            if not _HEADER_NAME.fullmatch(name) or not (value.isascii() and value.isprintable()):
+                raise UserError(f"forward {shown}: header {name!r} has characters that no header carries")
+        if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
+            raise UserError(f"forward {shown}: timeout_s {self.timeout_s} is not between 0 and {MAX_TIMEOUT_S} seconds")
+
+    @property
+    def address(self) -> Address:
+        """Where requests are sent."""
+        parts = urlsplit(self.url)
+        return Address(parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
 
     @property
     def consumer(self) -> str:
@@ -102,8 +142,9 @@ class Budget:
     webhook: str | None = None
 
     def __post_init__(self) -> None:
-        if self.webhook is not None and not self.webhook.startswith(("http://", "https://")):
-            raise UserError(f"budget {self.name!r}: its webhook needs http:// or https://")
+        if self.webhook is not None and not re.match("https?://[^/]", self.webhook):
+            raise UserError(f"budget {self.name!r}: its webhook needs http:// or https://, and a host")
+        Selection(where=self.where)
 
 
 @dataclass(slots=True, frozen=True)
@@ -140,14 +181,34 @@ class Settings:
     log_level: str = "info"
 
     def __post_init__(self) -> None:
-        for address, option in ((self.grpc_address, "--grpc"), (self.http_address, "--http")):
+        self._check_addresses()
+        self._check_guards()
+        self._check_numbers()
+        names = [one.consumer for one in self.forward]
+        if len(set(names)) != len(names):
+            raise UserError("two forwards have the same URL")
+        names = [one.name for one in self.budget]
+        if len(set(names)) != len(names):
+            raise UserError("two budgets have the same name")
+
+    def _check_addresses(self) -> None:
+        own = [(self.grpc_address, "--grpc"), (self.http_address, "--http")]
+        for address, option in own:
             if address is not None and not (address.is_loopback or self.is_guarded or self.insecure):
                 raise UserError(
                     f"{option} {address} can be reached from other machines: set --token, or --tls-client-ca for mutual"
                     " TLS, or --insecure to accept everyone"
                 )
-        if self.grpc_address is None and self.http_address is None:
+        used = [address for address, _ in own if address is not None]
+        if not used:
             raise UserError("--grpc and --http are both off; nothing would be received")
+        if len(used) == 2 and used[0].port and (used[0].reaches(used[1]) or used[1].reaches(used[0])):
+            raise UserError(f"--grpc and --http are both {used[0]}; each needs a port of its own")
+        for one in self.forward:
+            if any(address.reaches(one.address) for address in used):
+                raise UserError(f"forward {one.url} is this sidecar itself; everything would go round for ever")
+
+    def _check_guards(self) -> None:
         if bool(self.tls_cert) != bool(self.tls_key):
             raise UserError("--tls-cert and --tls-key go together")
         if self.tls_client_ca and not self.tls_cert:
@@ -161,16 +222,27 @@ class Settings:
                 raise UserError(f"--{option} {path}: no such file")
         if self.token is not None and len(self.token) < 8:
             raise UserError("--token has fewer than 8 characters; make one with: openssl rand -hex 32")
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
+            raise UserError("--token has spaces, line ends or other characters that no header carries")
+        for origin in self.cors_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise UserError(f"--cors-origins {origin!r} is not an origin, such as https://app.example.com")
+
+    def _check_numbers(self) -> None:
         if not 0 < self.sample <= 1:
             raise UserError(f"--sample {self.sample} is not a share between 0 and 1")
-        own = {(one.host, one.port) for one in (self.grpc_address, self.http_address) if one is not None}
-        for one in self.forward:
-            parts = urlsplit(one.url)
-            if ("127.0.0.1" if parts.hostname == "localhost" else parts.hostname, parts.port) in own:
-                raise UserError(f"forward {one.url} is this sidecar itself; everything would go round for ever")
-        names = [one.consumer for one in self.forward]
-        if len(set(names)) != len(names):
-            raise UserError("two forwards have the same URL")
+        for name, seconds in (
+            ("idle-timeout", self.idle_timeout_s),
+            ("read-timeout", self.read_timeout_s),
+            ("drain-timeout", self.drain_timeout_s),
+        ):
+            if not 0 < seconds <= MAX_TIMEOUT_S:
+                raise UserError(f"--{name} {seconds} is not between 0 and {MAX_TIMEOUT_S} seconds")
+        for name, kept_s in (("keep", self.keep_s), ("keep-quarantine", self.keep_quarantine_s)):
+            if kept_s is not None and kept_s < 1:
+                raise UserError(f"--{name} {kept_s} would delete everything at once")
+        if self.max_request_bytes > MAX_GRPC_BYTES:
+            raise UserError(f"--max-request-bytes {self.max_request_bytes} is over {MAX_GRPC_BYTES}")
 
     @property
     def grpc_address(self) -> Address | None:

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, exists, false, func, literal_column, or_, select
 from sqlalchemy.engine import Connection
 
-from inferometer.schema.errors import UnknownNameError
 from inferometer.schema.records import Charge, Outcome, Purpose, Run, ServingSample
 from inferometer.schema.rows import InferenceRow, Placement, SpanOutline, ToolCallRow
 from inferometer.schema.selection import Selection
@@ -28,11 +27,6 @@ from inferometer.store.tables import (
     SERVING_SAMPLES,
     SPANS,
     TOOL_CALLS,
-)
-
-WHERE_KEYS = (
-    *("model", "provider", "agent", "run", "session", "user", "purpose"),
-    *("service", "dialect", "source", "tag.NAME"),
 )
 
 RUN_ID_DIGITS = 16
@@ -290,7 +284,7 @@ def _call_condition(table: Any, key: str, value: str) -> ColumnElement[bool]:
         return SPANS.c[key] == value
     if key.startswith("tag."):
         return or_(_has_tag(RUNS.c.tags, key, value), _has_tag(SPANS.c.tags, key, value))
-    raise UnknownNameError("--where key", key, WHERE_KEYS)
+    raise AssertionError(key)
 
 
 def _is_of_agent(table: Any, value: str) -> ColumnElement[bool]:
@@ -327,7 +321,7 @@ def _run_condition(key: str, value: str) -> ColumnElement[bool]:
         return _run_has_span(SPANS.c[key] == value)
     if key.startswith("tag."):
         return _has_tag(RUNS.c.tags, key, value)
-    raise UnknownNameError("--where key", key, WHERE_KEYS)
+    raise AssertionError(key)
 
 
 def _is_run(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from inferometer.sidecar.connections import make_room
 from inferometer.testing.otlp_requests import build_request
 from inferometer.testing.sidecar_process import Running, start_sidecar
 
@@ -110,3 +112,24 @@ def test_requests_of_one_connection_are_answered_in_turn_however_long_it_lasts(s
             while said.count(b"HTTP/1.1 200") < 3:
                 said += connection.recv(65536)
             time.sleep(0.6)  # longer together than any of the bounds, none of them reached
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted", "raised_to", "granted"),
+    [
+        ((1024, 4096), 1000, 2128, 1000),
+        ((1024, 2000), 1000, 2000, 936),
+        ((1024, resource.RLIM_INFINITY), 5000, 10128, 5000),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 5000, None, 5000),
+        ((4096, 4096), 1000, None, 1000),
+        ((64, 64), 1000, 64, 1),
+    ],
+)
+def test_room_for_connections_is_made_within_the_machines_limit(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], wanted: int, raised_to: int | None, granted: int
+) -> None:
+    set_to: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, values: set_to.append(values))
+    assert make_room(wanted) == granted
+    assert set_to == ([] if raised_to is None else [(raised_to, limits[1])])

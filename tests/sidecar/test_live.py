@@ -102,7 +102,8 @@ def test_pages_carry_a_strict_policy_and_answer_to_this_machine_alone(start: Sta
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert not re.search(r"https?://(?!localhost|127)", answer.body.decode())
-    assert sidecar.request("GET", "/", headers={"host": "evil.example"}).status == 421
+    for path in ("/", "/metrics"):
+        assert sidecar.request("GET", path, headers={"host": "evil.example"}).status == 421
     assert sidecar.request("GET", "/", headers={"host": "localhost:4318"}).status == 200
     assert sidecar.request("POST", "/", b"").status == 405
     assert sidecar.stop() == 0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from inferometer.ingest.commit import commit
+from inferometer.schema.errors import StoreError
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import Inference, RecordBatch, Span, SpanKind, UsageSource
 from inferometer.sidecar.counters import Counters
@@ -115,6 +117,41 @@ def test_a_webhook_that_fails_is_called_again_at_the_next_look(store: Store, jou
     observer.look()
     observer.look()
     assert len(hook.calls) == 2
+
+
+def test_a_webhook_that_answers_with_rubbish_holds_up_nothing(store: Store, journal: Journal) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"rubbish\r\n\r\n")
+
+        thread = threading.Thread(target=answer, name="rubbish")
+        thread.start()
+        budget = Budget("all", Decimal(1), (), f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        spend(store, "search")
+        observer = Observer(store, journal, Counters(), (budget,), lambda: NOW_NS)
+        observer.look()
+        thread.join()
+    assert observer.today is not None
+    assert journal.get_state("budget.all") is None, "it is told again at the next look"
+
+
+def test_figures_are_shown_even_where_nobody_can_be_told(
+    store: Store, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: str) -> str:
+        raise StoreError("journal", "is away")
+
+    monkeypatch.setattr(journal, "get_state", fail)
+    spend(store, "search")
+    observer = Observer(store, journal, Counters(), (Budget("all", Decimal(1)),), lambda: NOW_NS)
+    with pytest.raises(StoreError):
+        observer.look()
+    assert observer.today is not None
+    assert observer.spending == [("all", Decimal("2.5"), Decimal(1))]
 
 
 def test_metrics_tell_todays_spend_by_model_with_bounded_names(store: Store, journal: Journal) -> None:

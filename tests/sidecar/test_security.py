@@ -9,9 +9,10 @@ import grpc
 import pytest
 
 from inferometer.schema.errors import UserError
+from inferometer.sidecar import service
 from inferometer.sidecar.refusal import Refusal
-from inferometer.sidecar.security import Guard
-from inferometer.sidecar.settings import Settings
+from inferometer.sidecar.security import Guard, check_certificates
+from inferometer.sidecar.settings import Forward, Settings
 from inferometer.testing.otlp_requests import build_request
 from inferometer.testing.sidecar_process import Start
 
@@ -84,6 +85,30 @@ def test_mutual_tls_lets_in_only_holders_of_a_certificate_of_the_ca(start: Start
         with pytest.raises(grpc.RpcError):
             over_grpc(nobody)
     assert sidecar.stop() == 0
+
+
+def test_a_key_with_a_pass_phrase_is_refused_rather_than_asked_about(pki: Path, tmp_path: Path) -> None:
+    key = tmp_path / "locked.key"
+    openssl("rsa", "-aes256", "-passout", "pass:secret", "-in", str(pki / "server.key"), "-out", str(key))
+    with pytest.raises(UserError, match="pass phrase"):
+        check_certificates(Settings(tls_cert=str(pki / "server.pem"), tls_key=str(key)))
+
+
+@pytest.mark.parametrize("url", ["https://collector", "grpcs://collector"])
+def test_certificates_of_a_destination_are_looked_at_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setattr(service, "configure_logging", lambda *_: None)  # it is for a process of its own
+    (tmp_path / "ca.pem").write_text("not a certificate")
+    settings = Settings(
+        store=str(tmp_path / "store.sqlite"),
+        grpc="127.0.0.1:0",
+        http="127.0.0.1:0",
+        forward=(Forward(url, ca=str(tmp_path / "ca.pem")),),
+    )
+    with pytest.raises(UserError, match="certificates cannot be used"):
+        service.run_sidecar(settings, lambda _: None)
+    assert [file.name for file in tmp_path.iterdir()] == ["ca.pem"]
 
 
 def test_a_forward_over_tls_trusts_only_its_ca(start: Start, tmp_path: Path, pki: Path) -> None:

@@ -15,6 +15,12 @@ from inferometer.schema.errors import ProfileError, UnknownNameError, UserError
 from inferometer.sidecar.settings import CONTENT_CHOICES, DEFAULT_GRPC, DEFAULT_HTTP, Budget, Forward, Settings
 
 _SIZES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+_KINDS = {"text": str, "a number": (int, float), "a number or text": (int, float, str), "a table": dict}
+_FORWARD_KEYS = {
+    **dict.fromkeys(("url", "ca", "cert", "key"), "text"),
+    **{"headers": "a table", "max_backlog_bytes": "a number or text", "timeout_s": "a number"},
+}
+_BUDGET_KEYS = {"name": "text", "usd_per_day": "a number or text", "where": "a table", "webhook": "text"}
 _SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -28,7 +34,7 @@ class Size(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return bytes."""
-        if isinstance(value, int):
+        if isinstance(value, int) and not isinstance(value, bool):
             return self._bounded(value, value, param, ctx)
         text = str(value).strip().lower().removesuffix("ib").removesuffix("b")
         number, unit = (text[:-1], text[-1:]) if text[-1:] in set(_SIZES) - {""} else (text, "")
@@ -51,10 +57,10 @@ class Duration(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return seconds."""
-        if isinstance(value, int):
+        if isinstance(value, int) and not isinstance(value, bool):
             return value
         text = str(value).strip().lower()
-        if text[-1:] not in _SPANS or not text[:-1].isdigit():
+        if text[-1:] not in _SPANS or not text[:-1].isdecimal():
             self.fail(f"{value!r} is not a duration such as 30d", param, ctx)
         return int(text[:-1]) * _SPANS[text[-1]]
 
@@ -105,22 +111,22 @@ def _pairs(values: dict[str, Any] | tuple[str, ...], option: str) -> tuple[tuple
     return tuple(found)
 
 
-def _tables(ctx: click.Context, name: str, known: set[str]) -> list[dict[str, Any]]:
+def _tables(ctx: click.Context, name: str, kinds: dict[str, str]) -> list[dict[str, Any]]:
     tables = (ctx.obj or {}).get(name, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise UserError(f"[[{name}]] is a list of tables")
     for table in tables:
-        for key in table:
-            if key not in known:
-                raise UnknownNameError(f"key of [[{name}]]", key, known)
+        for key, value in table.items():
+            if key not in kinds:
+                raise UnknownNameError(f"key of [[{name}]]", key, kinds)
+            if not isinstance(value, _KINDS[kinds[key]]) or isinstance(value, bool):  # type: ignore[arg-type]
+                raise UserError(f"[[{name}]] {key} has to be {kinds[key]}")
     return tables
 
 
 def _forwards(ctx: click.Context, urls: tuple[str, ...], headers: tuple[str, ...]) -> tuple[Forward, ...]:
-    from dataclasses import fields
-
     found = [Forward(url, _pairs(headers, "--forward-header")) for url in urls]
-    for table in _tables(ctx, "forward", {one.name for one in fields(Forward)}):
+    for table in _tables(ctx, "forward", _FORWARD_KEYS):
         values = dict(table)
         if "url" not in values:
             raise UserError("a [[forward]] has no url")
@@ -133,7 +139,7 @@ def _forwards(ctx: click.Context, urls: tuple[str, ...], headers: tuple[str, ...
 
 def _budgets(ctx: click.Context) -> tuple[Budget, ...]:
     found = []
-    for table in _tables(ctx, "budget", {"name", "usd_per_day", "where", "webhook"}):
+    for table in _tables(ctx, "budget", _BUDGET_KEYS):
         if "usd_per_day" not in table:
             raise UserError("a [[budget]] has no usd_per_day")
         amount = Amount().convert(table["usd_per_day"], None, ctx)
@@ -220,7 +226,9 @@ def _show_quarantine(path: Path, *, retry: bool) -> None:
     "--max-journal-bytes", type=Size(least=1), default="4GiB", show_default=True, help="Then senders are put off."
 )
 @click.option("--min-free-disk-bytes", type=Size(), default="512MiB", show_default=True, help="Likewise.")
-@click.option("--max-connections", type=click.IntRange(1), default=1024, show_default=True, help="Of HTTP.")
+@click.option(
+    "--max-connections", type=click.IntRange(1), default=1024, show_default=True, help="Of HTTP, and of gRPC."
+)
 @click.option("--idle-timeout", "idle_timeout_s", type=float, default=60.0, show_default=True, help="Seconds.")
 @click.option("--read-timeout", "read_timeout_s", type=float, default=30.0, show_default=True, help="Seconds.")
 @click.option("--drain-timeout", "drain_timeout_s", type=float, default=20.0, show_default=True, help="Seconds.")
