@@ -88,9 +88,12 @@ def _simulate(clocks: Clocks, deployment: Deployment, scenario: Scenario) -> Sim
 def _bill(
     clocks: Clocks, deployment: Deployment, scenario: Scenario, ends: tuple[Simulation, Simulation, Simulation]
 ) -> Bill | None:
-    """Return the bill, None on compressed time and where no price is known; `ends` are fast, as modelled, slow."""
+    """Return the bill, None on compressed time, where no price is known, and where no call was served.
+
+    `ends` are fast, as modelled, slow.
+    """
     price = hourly_price(deployment.step_model.hardware, deployment.chips, scenario.payment)
-    if price is None or scenario.arrivals.compresses_time:
+    if price is None or scenario.arrivals.compresses_time or not ends[1].served.any():
         return None
     own = tuple(float(end.busy_s.sum()) for end in ends)
     others = tuple(end.background_busy_s for end in ends)
@@ -102,8 +105,11 @@ def _bill(
 def _energy(
     deployment: Deployment, scenario: Scenario, ends: tuple[Simulation, Simulation, Simulation]
 ) -> Energy | None:
-    """Return the energy, None on compressed time and where no power is known; `ends` are fast, as modelled, slow."""
-    if scenario.arrivals.compresses_time:
+    """Return the energy, None on compressed time, where no power is known, and where no call was served.
+
+    `ends` are fast, as modelled, slow.
+    """
+    if scenario.arrivals.compresses_time or not ends[1].served.any():
         return None
     chips = deployment.chips / deployment.replicas
     found = []

@@ -72,9 +72,16 @@ class Target:
         return cls(found[1], int(found[2]), limit_s)
 
     def measure(self, result: ReplayResult) -> float:
-        """Return the percentile that a replay reached, seconds; infinite where no call was served."""
+        """Return the percentile that a replay reached, seconds; infinite where no call was served.
+
+        Raises:
+            UserError: calls were served, but none has such a time: too few tokens.
+        """
         values = getattr(result.latencies, f"{self.metric}_s")
-        return float(np.percentile(values, self.percentile)) if len(values) else math.inf
+        known = values[~np.isnan(values)]
+        if not len(known) and result.simulation.served.any():
+            raise UserError(f"no call has a {self.metric}: outputs are too short; give another objective")
+        return float(np.percentile(known, self.percentile)) if len(known) else math.inf
 
 
 @dataclass(frozen=True, slots=True)

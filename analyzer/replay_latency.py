@@ -17,7 +17,8 @@ Distribution = dict[str, float | None]
 @dataclass(frozen=True, slots=True)
 class Latencies:
     """Seconds, float64: of served calls ``ttft_s``, ``e2e_s``, ``gateway_s`` before an engine's queue, ``queue_s`` in
-    it; ``tpot_s`` of those with two tokens or more, ``run_e2e_s`` of runs without a refused call."""
+    it; ``tpot_s`` of those with two tokens or more, ``run_e2e_s`` of runs without a refused call. A call without output
+    has no first token: its ``ttft_s`` is NaN."""
 
     ttft_s: Float
     tpot_s: Float
@@ -28,10 +29,7 @@ class Latencies:
 
     def medians(self) -> dict[str, float | None]:
         """Return the median of each, None where there is no value."""
-        return {
-            field.name: float(np.median(values)) if len(values := getattr(self, field.name)) else None
-            for field in fields(self)
-        }
+        return {field.name: distribution(getattr(self, field.name))["p50"] for field in fields(self)}
 
 
 def measure_latencies(workload: Workload, simulation: Simulation) -> Latencies:
@@ -40,7 +38,7 @@ def measure_latencies(workload: Workload, simulation: Simulation) -> Latencies:
     ready, first, end = simulation.ready_s, simulation.first_s, simulation.end_s
     decoded = served & (workload.output_tokens > 1)
     return Latencies(
-        ttft_s=(first - ready)[served],
+        ttft_s=np.where(workload.output_tokens > 0, first - ready, np.nan)[served],
         tpot_s=(end - first)[decoded] / (workload.output_tokens[decoded] - 1),
         e2e_s=(end - ready)[served],
         run_e2e_s=run_spans(workload, ready, end, feasible_runs(workload, simulation)),

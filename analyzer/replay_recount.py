@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferometer.analyzer.replay_scenario import Scenario
-from inferometer.analyzer.workload import Workload
+from inferometer.analyzer.workload import MOST_TOKENS, Workload
 from inferometer.tokens import encoding_name_for_model
 
 Ints = NDArray[np.int32]
@@ -122,4 +122,4 @@ def _counted(
 
 
 def _scaled(tokens: Ints, factor: NDArray[np.float64]) -> Ints:
-    return np.asarray(np.maximum(np.rint(tokens * factor), tokens > 0), np.int32)
+    return np.asarray(np.clip(np.rint(tokens * factor), tokens > 0, MOST_TOKENS), np.int32)

@@ -148,7 +148,7 @@ class ReplayResult:
         if not makespan_s:
             return None
         objective = self.scenario.objective
-        good = self.latencies.ttft_s <= objective.ttft_s
+        good = ~(self.latencies.ttft_s > objective.ttft_s)
         decoded = self.workload.output_tokens[self.simulation.served] > 1
         good[decoded] &= self.latencies.tpot_s <= objective.tpot_s
         return float(np.count_nonzero(good)) / makespan_s

@@ -27,6 +27,9 @@ RELATIVE_BEFORE_NS = 946_684_800 * 1_000_000_000
 """Starts before the year 2000 do not count from 1970: they count from the begin of their source where it holds several
 sessions, as a trace of requests does, else from the begin of their session."""
 
+MOST_TOKENS = 2**30 - 1
+"""Longest prompt or output that is taken for one, far past any window: two of them still add up in an int32."""
+
 _PRIORITIES = {Purpose.SERVE: 0, Purpose.DEVELOP: 1, Purpose.EVALUATE: 2, Purpose.TRAIN: 2}
 
 Float = NDArray[np.float64]
@@ -237,6 +240,9 @@ def _is_usable(row: InferenceRow, warnings: Counter[str]) -> bool:
     meters = row.inference.meters
     if meters.input_total is None or meters.output is None:
         warnings["without_lengths"] += 1
+        return False
+    if not 0 <= min(meters.input_total, meters.output) <= max(meters.input_total, meters.output) <= MOST_TOKENS:
+        warnings["impossible_lengths"] += 1
         return False
     if meters.output == 0:
         warnings["zero_output"] += 1

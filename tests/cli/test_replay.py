@@ -178,3 +178,37 @@ def test_empty_store_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert "nothing to replay" in error
     assert "import traces with usage" in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--disaggregate", "2"], "write P:D"),
+        (["--arrivals", "often"], "poisson:RATE"),
+        (["--arrivals", "poisson:x"], "not a number"),
+        (["--arrivals", "recorded", "--concurrency", "3"], "give one"),
+        (["--price", "much"], "not an amount"),
+        (["--price", "1e400"], "from 0 to 1,000,000"),
+        (["--slo", "ttft=-2s"], "no time"),
+        (["--slo", "ttft=nan"], "no time"),
+        (["--slo", "ttft_p95=0s"], "no time"),
+        (["--seed", "-1"], "--seed"),
+        (["--cold-start", "-5"], "--cold-start"),
+        (["--acceptance-length", "2"], "no drafted tokens"),
+        (["--draft-model", "llama-3.2-1b"], "no drafted tokens"),
+        (["--pue", "0.5"], "starts at 1"),
+        (["--pp", "81"], "more than the 80 layers"),
+        (["--slo", "ttft"], "--slo"),
+        (["--slo", "speed_p95=1s"], "no objective"),
+        (["--background", "x:own"], "not a number"),
+        (["--day", "sunday"], "flat"),
+        (["--hardware", "h100sxm"], "h100_sxm"),
+    ],
+)
+def test_wrong_words_are_one_line_and_code_two(
+    words: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["replay", *ON_H100, *words, "--store", str(tmp_path / "store.sqlite")]) == 2
+    error = capsys.readouterr().err
+    assert text in error
+    assert len(error.strip().splitlines()) == 1
