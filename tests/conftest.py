@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,39 @@ def chromium() -> tuple[str, str]:
     assert program is not None
     assert driver is not None
     return program, driver
+
+
+@pytest.fixture
+def browser(chromium: tuple[str, str]) -> Iterator[Any]:
+    """Headless Chromium that keeps its console and its network log."""
+    from selenium import webdriver
+
+    program, driver = chromium
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for word in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--window-size=1440,900",
+    ):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    opened.set_script_timeout(60)
+    yield opened
+    opened.quit()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core, from the nearest node_modules as npm resolves it."""
+    places = [folder / "node_modules" / "axe-core" / "axe.min.js" for folder in (REPOSITORY, *REPOSITORY.parents)]
+    found = next((place for place in places if place.is_file()), None)
+    need(found is not None, "axe", "axe-core is not installed here (npm install --no-save axe-core)")
+    assert found is not None
+    return found.read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -73,26 +72,3 @@ def audit_document() -> dict[str, Any]:
         generated_at=GENERATED,
         replayed=replay_audit(dataset, ledger),
     )
-
-
-@pytest.fixture
-def browser(chromium: tuple[str, str]) -> Iterator[Any]:
-    """Headless Chromium that keeps its console and its network log."""
-    from selenium import webdriver
-
-    program, driver = chromium
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for word in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--window-size=1440,900",
-    ):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    opened.set_script_timeout(60)
-    yield opened
-    opened.quit()

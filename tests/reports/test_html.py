@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.accessibility import SIZES, THEMES, look, violations
 
 from inferometer.analyzer.audit import Knowledge, build_audit
 from inferometer.analyzer.audit_scenarios import replay_audit
@@ -322,6 +323,27 @@ def test_tables_sort_and_filter_and_the_theme_turns(browser: Any, page: str, tmp
     script("document.querySelector('#actions details.why summary').click()")
     assert script("return document.querySelector('#actions details.why').open")
     assert _console(browser) == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("theme", THEMES)
+def test_axe_finds_nothing(browser: Any, axe: str, page: str, tmp_path: Path, theme: str, size: str) -> None:
+    path = tmp_path / "audit.html"
+    path.write_text(page, encoding="utf-8")
+    look(browser, path.as_uri(), theme, size)
+    browser.execute_async_script("const done = arguments[0]; window.drawAllCharts().then(() => done())")
+    assert violations(browser, axe) == []
+
+
+@pytest.mark.browser
+def test_axe_finds_a_fault_that_is_there(browser: Any, axe: str, page: str, tmp_path: Path) -> None:
+    path = tmp_path / "audit.html"
+    path.write_text(page.replace("--soft: #5a5f69", "--soft: #d0d0d0").replace('<html lang="en">', "<html>"))
+    look(browser, path.as_uri(), "light", "screen")
+    found = " ".join(violations(browser, axe))
+    assert "serious color-contrast" in found
+    assert "serious html-has-lang" in found
 
 
 @pytest.mark.browser

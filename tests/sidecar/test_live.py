@@ -3,14 +3,14 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import shutil
 import socket
 import time
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.accessibility import SIZES, THEMES, look, violations
 
 from inferometer.testing.sidecar_process import Running, Start
 
@@ -127,28 +127,6 @@ def test_behind_a_token_the_page_asks_for_it_once(start: Start) -> None:
     assert sidecar.stop() == 0
 
 
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    """Headless Chromium; the test skips where it is absent."""
-    from selenium import webdriver
-
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        from os import environ
-
-        if "browser" in environ.get("INFEROMETER_REQUIRE", ""):
-            pytest.fail("Chromium is absent, and INFEROMETER_REQUIRE names 'browser'")
-        pytest.skip("Chromium and its driver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,900"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
-
-
 @pytest.mark.browser
 def test_in_a_browser_the_page_updates_by_itself_and_works_by_keyboard_and_on_a_phone(
     start: Start, browser: Any
@@ -201,4 +179,28 @@ def test_in_a_browser_the_page_updates_by_itself_and_works_by_keyboard_and_on_a_
         if (message := json.loads(entry["message"])["message"])["method"] == "Network.requestWillBeSent"
     }
     assert all(url.startswith((base, "data:")) for url in requested), requested
+    assert sidecar.stop() == 0
+
+
+@pytest.mark.browser
+def test_axe_finds_nothing_in_the_live_pages_in_any_theme_and_on_a_phone(
+    start: Start, browser: Any, axe: str, tmp_path: Path
+) -> None:
+    settings = tmp_path / "sidecar.toml"
+    settings.write_text('[[budget]]\nname = "all"\nusd_per_day = 0.01\n')
+    sidecar = start("--config", str(settings))
+    base = f"http://127.0.0.1:{sidecar.http_port}"
+    look(browser, base, "light", "screen")
+    assert violations(browser, axe) == []  # of a page without any run
+    sidecar.post(build_run("planner").SerializeToString())
+    sidecar.post(build_run("unpriced", model="nobody-knows-this").SerializeToString())
+    sidecar.wait_until_stored()
+    sidecar.wait_for(lambda: "2 runs today" in show(sidecar))
+    run = re.search(r"/runs/[0-9a-f]{16}", show(sidecar))
+    assert run
+    for address in (base, f"{base}/?q=planner", base + run[0], f"{base}/runs/ffffffffffffffff", f"{base}/login"):
+        for theme in THEMES:
+            for size in SIZES:
+                look(browser, address, theme, size)
+                assert (address, theme, size, violations(browser, axe)) == (address, theme, size, [])
     assert sidecar.stop() == 0
