@@ -1,7 +1,8 @@
 """Looks at the store now and then: today's figures for the live page, the metrics and the budgets.
 
-A look reads the minutes of today that changed. Where those are many it takes its time, and the pause until the next is
-a multiple of that, so that looking never takes more than a small share of the processor.
+A look reads the minutes of today that changed. There is one when something was stored, and one a minute for what time
+alone changes: the last hour, runs that closed, the day. The pause until the next is a multiple of the time it
+took, so that looking never takes more than a small share of the processor.
 """
 
 from __future__ import annotations
@@ -84,9 +85,9 @@ class Observer:
         pause_s, known = SHORTEST_PAUSE_S, -1.0
         while not self._is_stopping.is_set():
             stored = self._counters.total("stored_spans_total") + self._counters.total("duplicate_spans_total")
-            day_turned = self.today is not None and day_start_ns(self._clock()) != day_start_ns(self.today.now_ns)
-            if stored != known or day_turned or self.today is None:
-                began = time.monotonic()
+            is_first = self.today is None
+            if stored != known or self.today is None or self._clock() // MINUTE_NS != self.today.now_ns // MINUTE_NS:
+                began_s = time.monotonic()
                 try:
                     self.look()
                     known = stored
@@ -94,7 +95,8 @@ class Observer:
                     log.warning("the store cannot be looked at", extra={"error": str(error)})
                 except Exception:
                     log.exception("today's figures cannot be made")
-                took_s = time.monotonic() - began
+                # the first look reads the whole day, the next ones what changed since
+                took_s = 0.0 if is_first else time.monotonic() - began_s
                 pause_s = min(max(SHORTEST_PAUSE_S, took_s * PAUSE_FACTOR), LONGEST_PAUSE_S)
             self._is_stopping.wait(pause_s)
 

@@ -154,6 +154,50 @@ def test_figures_are_shown_even_where_nobody_can_be_told(
     assert observer.spending == [("all", Decimal("2.5"), Decimal(1))]
 
 
+def test_what_time_alone_changes_is_looked_at_each_minute(
+    store: Store, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inferometer.sidecar.observer.SHORTEST_PAUSE_S", 0.01)
+    now = [NOW_NS]
+    observer = Observer(store, journal, Counters(), (), lambda: now[0])
+    observer.start()
+    try:
+        for minute in range(3):
+            now[0] = NOW_NS + minute * 60 * 10**9
+            deadline = time.monotonic() + 30
+            while observer.today is None or observer.today.now_ns != now[0]:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+        assert observer.version == 3
+    finally:
+        observer.stop()
+
+
+def test_a_first_look_that_takes_long_does_not_put_off_the_next(
+    store: Store, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = Counters()
+    observer = Observer(store, journal, counters, (), lambda: NOW_NS)
+    look = observer.look
+
+    def look_long() -> None:
+        if observer.today is None:
+            time.sleep(0.2)  # 4 s of pause, were it counted
+        look()
+
+    monkeypatch.setattr("inferometer.sidecar.observer.SHORTEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(observer, "look", look_long)
+    observer.start()
+    try:
+        deadline = time.monotonic() + 2
+        while observer.version < 2:
+            assert time.monotonic() < deadline
+            counters.add("stored_spans_total", 1)
+            time.sleep(0.005)
+    finally:
+        observer.stop()
+
+
 def test_metrics_tell_todays_spend_by_model_with_bounded_names(store: Store, journal: Journal) -> None:
     spend(store, "search")
     spend(store, "search", start_ns=NOW_NS - 2 * DAY_NS)
