@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inferometer.sidecar.settings import Settings
 
 
 @dataclass(slots=True, frozen=True)
@@ -24,3 +28,24 @@ class NormaliserSettings:
     log_format: str
     log_level: str
     careful: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings, journal: str) -> NormaliserSettings:
+        """Return what of a sidecar's settings its normaliser is told.
+
+        Args:
+            settings: the sidecar's.
+            journal: path of its journal.
+        """
+        return cls(
+            store=settings.store,
+            journal=journal,
+            content=settings.content,
+            max_request_bytes=settings.max_request_bytes,
+            keep_s=settings.keep_s,
+            keep_quarantine_s=settings.keep_quarantine_s,
+            sample=settings.sample,
+            sample_keep_usd=str(settings.sample_keep_usd),
+            log_format=settings.log_format,
+            log_level=settings.log_level,
+        )

@@ -154,7 +154,7 @@ class Sidecar:
         self._journal = journal
         # a connection of its own: the event loop must never wait for the committer's flush
         self._watched = Journal(journal.path)
-        self._supervisor = Supervisor(_normaliser_settings(settings, journal), self.counters, lock.fd)
+        self._supervisor = Supervisor(NormaliserSettings.of(settings, str(journal.path)), self.counters, lock.fd)
         self._stopping = asyncio.Event()
         self._max_connections = make_room(settings.max_connections)
         if self._max_connections < settings.max_connections:
@@ -279,18 +279,3 @@ class _HttpServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def _normaliser_settings(settings: Settings, journal: Journal) -> NormaliserSettings:
-    return NormaliserSettings(
-        store=settings.store,
-        journal=str(journal.path),
-        content=settings.content,
-        max_request_bytes=settings.max_request_bytes,
-        keep_s=settings.keep_s,
-        keep_quarantine_s=settings.keep_quarantine_s,
-        sample=settings.sample,
-        sample_keep_usd=str(settings.sample_keep_usd),
-        log_format=settings.log_format,
-        log_level=settings.log_level,
-    )

@@ -13,6 +13,7 @@ from tests.store.test_migration import write_first_store
 from inferometer.schema.errors import StoreError
 from inferometer.sidecar.normaliser import Normaliser
 from inferometer.sidecar.normaliser_settings import NormaliserSettings
+from inferometer.sidecar.settings import Settings
 from inferometer.store import location, open_store
 from inferometer.store.journal import STORE_CONSUMER, WAL_LIMIT_BYTES, Journal
 from inferometer.store.log_records import NewEntry
@@ -20,18 +21,7 @@ from inferometer.store.migration import HEAD
 from inferometer.testing.otlp_requests import build_request, ids_of, stored_ids
 from inferometer.testing.sidecar_process import Running, Start
 
-SETTINGS = NormaliserSettings(
-    store=None,
-    journal="",
-    content="drop",
-    max_request_bytes=1_000_000,
-    keep_s=None,
-    keep_quarantine_s=86400,
-    sample=1.0,
-    sample_keep_usd="0",
-    log_format="json",
-    log_level="error",
-)
+SETTINGS = NormaliserSettings.of(Settings(), "")
 
 
 def entry(request: object) -> NewEntry:

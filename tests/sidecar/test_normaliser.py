@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,13 @@ from inferometer.schema.errors import StoreError
 from inferometer.sidecar import normaliser as module
 from inferometer.sidecar.normaliser import Normaliser
 from inferometer.sidecar.normaliser_settings import NormaliserSettings
+from inferometer.sidecar.settings import Settings
 from inferometer.store import Store
 from inferometer.store.journal import STORE_CONSUMER, Journal
 from inferometer.store.log_records import NewEntry
 from inferometer.testing.otlp_requests import build_request, ids_of, stored_ids
 
-SETTINGS = NormaliserSettings(
-    store=None,
-    journal="",
-    content="drop",
-    max_request_bytes=1 << 26,
-    keep_s=None,
-    keep_quarantine_s=86400,
-    sample=1.0,
-    sample_keep_usd="1",
-    log_format="json",
-    log_level="error",
-)
+SETTINGS = NormaliserSettings.of(Settings(), "")
 
 
 def append(journal: Journal, *bodies: bytes) -> None:
@@ -127,9 +118,7 @@ def test_a_request_that_ends_the_process_again_and_again_is_set_aside(store: Sto
     class Crash(BaseException):
         pass
 
-    careful = NormaliserSettings(
-        **{name: getattr(SETTINGS, name) for name in SETTINGS.__slots__ if name != "careful"}, careful=True
-    )
+    careful = replace(SETTINGS, careful=True)
     (first,) = journal.read(STORE_CONSUMER, max_items=1, max_bytes=1)
     for _ in range(3):
         crashing = Normaliser(store, journal, careful, lambda _: None)

@@ -8,6 +8,7 @@ import pytest
 from inferometer.sidecar import supervisor as module
 from inferometer.sidecar.counters import Counters
 from inferometer.sidecar.normaliser_settings import NormaliserSettings
+from inferometer.sidecar.settings import Settings
 from inferometer.sidecar.supervisor import Supervisor
 
 
@@ -23,7 +24,7 @@ def test_whatever_keeps_the_normaliser_from_starting_is_said_and_tried_again(
     monkeypatch.setattr(Supervisor, "_run", fail)
     monkeypatch.setattr(module, "RESTART_WAIT_S", 0.001)
     monkeypatch.setattr(module, "MAX_RESTART_WAIT_S", 0.001)
-    settings = NormaliserSettings(None, "", "drop", 1, None, 1, 1.0, "1", "json", "error")
+    settings = NormaliserSettings.of(Settings(), "")
 
     async def watch() -> None:
         watching = Supervisor(settings, Counters(), 0)

@@ -11,6 +11,7 @@ from inferometer.ingest.commit import commit
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import Inference, RecordBatch, Span, SpanKind, Status, ToolCall, UsageSource
 from inferometer.sidecar.normaliser_settings import NormaliserSettings
+from inferometer.sidecar.settings import Settings
 from inferometer.sidecar.upkeep import Upkeep, _lot
 from inferometer.store import Store
 from inferometer.store.journal import Journal
@@ -18,18 +19,7 @@ from inferometer.store.upkeep import purge
 
 NOW_NS = 1_760_000_000_000_000_000
 HOUR_NS = 3600 * 1_000_000_000
-SETTINGS = NormaliserSettings(
-    store=None,
-    journal="",
-    content="drop",
-    max_request_bytes=1,
-    keep_s=None,
-    keep_quarantine_s=86400,
-    sample=1.0,
-    sample_keep_usd="1",
-    log_format="json",
-    log_level="error",
-)
+SETTINGS = NormaliserSettings.of(Settings(), "")
 
 
 def build_batch(number: int, *, start_ns: int = NOW_NS, status: Status = Status.OK, tokens: int = 1000) -> RecordBatch:
