@@ -11,7 +11,7 @@ from typing import TypeVar
 from inferometer.ingest.joins import sessions_to_join
 from inferometer.ingest.prefixes import complete
 from inferometer.ingest.resolve import resolve
-from inferometer.ingest.rollups import name_models
+from inferometer.ingest.rollups import begin_calls, name_models
 from inferometer.schema.records import Decisions, Inference, RecordBatch, Span, ToolCall
 from inferometer.store import Transaction, WriteCounts
 from inferometer.store.merge import merge_inferences, merge_spans, merge_tool_calls
@@ -129,20 +129,14 @@ def _commit(tx: Transaction, batch: RecordBatch, now_ns: int | None, compare: bo
     touched = {span.trace_id for span in batch.spans}
     moment = time.time_ns() if now_ns is None else now_ns
     complete(batch, tx.load_prefixes)
-    sessions = sessions_to_join(batch)
-    linked = set(tx.linked_trace_ids(sessions)) if sessions else set()
-    # most traces of most batches are new: that costs one look at an index, and nothing is loaded
-    earlier = tx.known_trace_ids(touched | linked) if touched else set()
-    left_out = 0
-    before = RecordBatch()
-    if earlier:
-        batch, left_out = tx.fit_into_thinned(batch, earlier)
-        before = tx.load_traces(earlier)
-    joined = tx.joined_trace_ids(RecordBatch(spans=[*before.spans, *batch.spans])) - touched - linked
-    if joined:
-        before.extend(tx.load_traces(joined))
+    batch, before, left_out = _meet(tx, batch, touched)
     is_fresh = _is_fresh(before, batch)
     whole = batch if is_fresh else _united(before, batch)
+    begun = begin_calls(whole)
+    if begun:
+        whole = _united(whole, begun)
+        if is_fresh:
+            batch = replace(batch, spans=whole.spans, inferences=whole.inferences)
     is_known = not is_fresh and _is_same(whole, before)
     decisions = resolve(whole, moment)
     enriched = [*_enriched(whole, decisions), *name_models(whole, decisions)]
@@ -153,14 +147,34 @@ def _commit(tx: Transaction, batch: RecordBatch, now_ns: int | None, compare: bo
         batch = replace(batch, spans=[], inferences=[], tool_calls=[])
     counts = tx.write(batch)
     counts = replace(counts, duplicates=counts.duplicates + left_out)
-    if enriched:
-        tx.write(RecordBatch(inferences=enriched))
+    if enriched or begun:
+        tx.write(RecordBatch(spans=begun.spans, inferences=[*begun.inferences, *enriched]))
     if touched:
         tx.apply(decisions)
     was = Decisions()
     if compare and before.spans:
         was = decisions if is_known else resolve(before, moment)
     return _Done(counts, was, decisions, whole.spans)
+
+
+def _meet(tx: Transaction, batch: RecordBatch, touched: set[bytes]) -> tuple[RecordBatch, RecordBatch, int]:
+    """Return a batch as it fits the store, what the store holds that is decided with it, and how much did not fit."""
+    sessions = sessions_to_join(batch)
+    linked = set(tx.linked_trace_ids(sessions)) if sessions else set()
+    # most traces of most batches are new: that costs one look at an index, and nothing is loaded
+    earlier = tx.known_trace_ids(touched | linked) if touched else set()
+    left_out = 0
+    before = RecordBatch()
+    if earlier:
+        batch, left_out = tx.fit_into_thinned(batch, earlier)
+        before = tx.load_traces(earlier)
+        if further := sessions_to_join(before) - sessions:
+            linked |= set(tx.linked_trace_ids(further))
+            before.extend(tx.load_traces(linked - earlier - touched))
+    joined = tx.joined_trace_ids(RecordBatch(spans=[*before.spans, *batch.spans])) - touched - linked
+    if joined:
+        before.extend(tx.load_traces(joined))
+    return batch, before, left_out
 
 
 def _united(before: RecordBatch, batch: RecordBatch) -> RecordBatch:

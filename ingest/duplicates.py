@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from inferometer.ingest.rollups import SUMS
 from inferometer.ingest.tree import Tree
 from inferometer.schema.records import Inference, Operation, Span, SpanKind, UsageSource
 from inferometer.schema.wording import counted
@@ -87,7 +88,7 @@ class _Decision:
         others = [child for child in inner if child not in servers]
         if len(servers) > 1 and not others and self._is_sum(call, servers):
             others, servers = servers, []
-        if len(others) == 1 and self._is_same_nested(outer, others[0]):
+        if len(others) == 1 and span.name not in SUMS and self._is_same_nested(outer, others[0]):
             self._join(outer, others[0], "one call seen twice: contained, same model, tokens and times agree")
         elif others and call.meters.is_known and not any(self._has_usage(child) for child in others):
             for child in others:

@@ -8,28 +8,31 @@ from inferometer.ingest.raw import RawSpan
 from inferometer.schema.records import Operation, SpanKind
 
 _AGENTS = frozenset({"codex.exec", "session_loop", "codex.session"})
-_REQUESTS = frozenset({"stream_request", "codex.api_request", "responses.stream_request"})
 
 
 def kind_of(raw: RawSpan, fields: Fields) -> SpanKind | Operation | None:
     """Return what the span's name and usage say.
 
-    A turn is read as a call: where its requests carry usage of their own it is a roll-up over them and not billed,
-    where they carry none it is all that is known.
+    A request is told by the last event of its stream, which carries the usage; the spans around its sending carry
+    nothing that would tell a second one from it. A turn is read as a call: where its requests carry usage of their own
+    it is a roll-up over them and not billed, where they carry none it is all that is known. An event that says what
+    tool the model asked for, and from which event it is known, is no call of that tool: that has a span of its own.
     """
     if raw.name in _AGENTS:
         return SpanKind.AGENT
-    if raw.name in _REQUESTS or "input" in fields or "output" in fields:
+    if "input" in fields or "output" in fields:
         return Operation.CHAT
     if raw.name == "run_turn":
         return SpanKind.STEP
-    if raw.name in {"codex.tool_result", "handle_tool_call", "dispatch_tool_call"} or "tool_name" in fields:
-        return SpanKind.TOOL
+    if "tool_name" in fields or raw.name == "codex.tool_result":
+        return None if "from" in raw.attributes else SpanKind.TOOL
     return gen_ai.kind_of(raw, fields)
 
 
 def refine(raw: RawSpan, fields: Fields) -> None:
-    """Name the provider, which the spans leave out."""
+    """Name the provider, which the spans leave out; tell threads of the conversation from those of the process."""
+    if not isinstance(fields.get("session_id"), str):
+        fields.pop("session_id", None)
     if "input" in fields or "output" in fields:
         fields.setdefault("provider", "openai")
 
@@ -39,7 +42,7 @@ _TURN = "codex.turn.token_usage."
 DIALECT = Dialect(
     name="codex",
     reads="Codex CLI (`codex_cli_rs`, `otel/src/events`, 2026-11): usage of turns and requests (inclusive), tools, "
-    "conversation; its logs join by conversation and time",
+    "conversation; a call begins where its attempt does; its logs join by conversation and time",
     aliases=extend(
         gen_ai.ALIASES,
         {
