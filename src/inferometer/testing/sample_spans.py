@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
@@ -27,75 +26,76 @@ def write_otlp(path: Path, begin: datetime, seed: int = 7, runs: int = 24) -> Pa
     return path
 
 
-def _support_run(random: Random, seed: int, run: int, first: datetime) -> Iterator[dict[str, Any]]:
-    trace_id = hex_of(str(seed), "trace", str(run))
-    begin = first + timedelta(hours=run * 2.5)
-    now = begin
-    children: list[dict[str, Any]] = []
-    root = hex_of(trace_id, "root")[:16]
+class _Run:
+    """One request to the bot: spans under one root, each beginning where the one before ended."""
 
-    def add(name: str, kind: int, seconds: float, attributes: dict[str, Any], failed: bool = False) -> None:
-        nonlocal now
-        start, now = now, now + timedelta(seconds=seconds)
-        children.append(
-            _span(trace_id, hex_of(trace_id, str(len(children)))[:16], root, name, kind, start, now, attributes, failed)
+    def __init__(self, trace_id: str, begin: datetime) -> None:
+        self.trace_id = trace_id
+        self.root_id = hex_of(trace_id, "root")[:16]
+        self.begin = self.now = begin
+        self.children: list[dict[str, Any]] = []
+
+    def add(self, name: str, kind: int, seconds: float, attributes: dict[str, Any], failed: bool = False) -> None:
+        start, self.now = self.now, self.now + timedelta(seconds=seconds)
+        span_id = hex_of(self.trace_id, str(len(self.children)))[:16]
+        self.children.append(
+            _span(self.trace_id, span_id, self.root_id, name, kind, start, self.now, attributes, failed)
         )
 
-    def call(model: str, context: int, cached: int, output: int) -> None:
+    def call(self, model: str, context: int, cached: int, output: int) -> None:
         attributes = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "openai",
             "gen_ai.request.model": model,
             "gen_ai.response.model": model,
-            "gen_ai.response.id": f"chatcmpl-{hex_of(trace_id, 'id', str(len(children)))[:16]}",
+            "gen_ai.response.id": f"chatcmpl-{hex_of(self.trace_id, 'id', str(len(self.children)))[:16]}",
             "gen_ai.usage.input_tokens": context,
             "gen_ai.usage.output_tokens": output,
             "gen_ai.usage.cache_read.input_tokens": cached,
             "gen_ai.response.finish_reasons": ["stop"],
         }
-        add(f"chat {model}", 3, 0.4 + output / 90, attributes)
+        self.add(f"chat {model}", 3, 0.4 + output / 90, attributes)
 
-    call(ROUTING_MODEL, 900, 0, 12)
+    def find_order(self, order: int, seconds: float, failed: bool) -> None:
+        attributes = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": "find_order",
+            "gen_ai.tool.call.arguments": json.dumps({"order": order}),
+        }
+        self.add("execute_tool find_order", 1, seconds, attributes, failed)
+
+    def end(self, conversation: str, failed: bool, resolved: bool) -> list[dict[str, Any]]:
+        """Return all spans, the root with its outcome first."""
+        agent = {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.agent.name": "support",
+            "gen_ai.conversation.id": conversation,
+            "inferometer.purpose": "serve",
+            "inferometer.tag.team": "support",
+        }
+        root = _span(self.trace_id, self.root_id, None, "invoke_agent support", 1, self.begin, self.now, agent, failed)
+        verdict = [
+            _attribute("gen_ai.evaluation.name", "resolved"),
+            _attribute("gen_ai.evaluation.score.value", float(resolved)),
+        ]
+        at = _nanoseconds(self.now)
+        root["events"] = [{"name": "gen_ai.evaluation.result", "timeUnixNano": at, "attributes": verdict}]
+        return [root, *self.children]
+
+
+def _support_run(random: Random, seed: int, number: int, first: datetime) -> list[dict[str, Any]]:
+    run = _Run(hex_of(str(seed), "trace", str(number)), first + timedelta(hours=number * 2.5))
+    run.call(ROUTING_MODEL, 900, 0, 12)
     context = 5_200
-    loops = run % 8 == 3  # this one asks for the same order over and over
+    loops = number % 8 == 3  # this one asks for the same order over and over
     turns = 9 if loops else random.randint(2, 5)
     for turn in range(turns):
-        call(SUPPORT_MODEL, context, 0 if turn == 0 else context // 128 * 128 - 1_280, random.randint(30, 220))
+        run.call(SUPPORT_MODEL, context, 0 if turn == 0 else context // 128 * 128 - 1_280, random.randint(30, 220))
         order = 17 if loops else random.randint(1, 400)
-        add(
-            "execute_tool find_order",
-            1,
-            random.uniform(0.05, 1.2),
-            {
-                "gen_ai.operation.name": "execute_tool",
-                "gen_ai.tool.name": "find_order",
-                "gen_ai.tool.call.arguments": json.dumps({"order": order}),
-            },
-            failed=loops,
-        )
+        run.find_order(order, random.uniform(0.05, 1.2), failed=loops)
         context += random.randint(250, 1_800)
-    call(SUPPORT_MODEL, context, context // 128 * 128 - 1_280, random.randint(120, 400))
-    solved = not loops and random.random() < 0.85
-    agent = {
-        "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.agent.name": "support",
-        "gen_ai.conversation.id": f"conversation-{run // 2}",
-        "inferometer.purpose": "serve",
-        "inferometer.tag.team": "support",
-    }
-    parent = _span(trace_id, root, None, "invoke_agent support", 1, begin, now, agent, loops)
-    parent["events"] = [
-        {
-            "name": "gen_ai.evaluation.result",
-            "timeUnixNano": _nanoseconds(now),
-            "attributes": [
-                _attribute("gen_ai.evaluation.name", "resolved"),
-                _attribute("gen_ai.evaluation.score.value", float(solved)),
-            ],
-        }
-    ]
-    yield parent
-    yield from children
+    run.call(SUPPORT_MODEL, context, context // 128 * 128 - 1_280, random.randint(120, 400))
+    return run.end(f"conversation-{number // 2}", loops, not loops and random.random() < 0.85)
 
 
 def _span(
