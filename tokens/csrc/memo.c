@@ -7,6 +7,7 @@
 
 #define LINE 4u
 #define MOST_AHEAD 16u
+#define READ_AHEAD 2048u /* bytes; texts lie in memory, and the processor itself stops asking ahead where a page ends */
 
 int memo_reserve(struct memo *memo, size_t bytes)
 {
@@ -37,6 +38,7 @@ static void digest_bytes(const uint64_t seed[4], const uint8_t *bytes, size_t si
             memcpy(tail, bytes, size);
             bytes = tail;
         }
+        __builtin_prefetch(bytes + READ_AHEAD);
         uint64_t w0 = load64(bytes), w1 = load64(bytes + 8), w2 = load64(bytes + 16), w3 = load64(bytes + 24);
         a = multiply_fold(w0 ^ a, w1 ^ seed[2]);
         b = multiply_fold(w0 ^ seed[3], w1 ^ b);
