@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
 from inferometer.analyzer.audit_diff import spend_document
 from inferometer.analyzer.audit_groups import (
     accounted,
@@ -23,6 +23,7 @@ from inferometer.analyzer.audit_quality import data_findings, price_findings
 from inferometer.analyzer.audit_run import costliest_calls, costliest_run
 from inferometer.analyzer.bridge import bridge, halves, middle_ns, spend_of
 from inferometer.analyzer.claims import UTILISATION, Claim, OwnFigures, claims
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.fanout import fanout, run_shapes
 from inferometer.analyzer.ledger import Ledger, PublishedRun
 from inferometer.analyzer.outcomes import outcomes

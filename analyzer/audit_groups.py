@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from inferometer.analyzer.accounting import Accounting, account_calls
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.fanout import day_of
 from inferometer.analyzer.grouping import Grouping
 from inferometer.analyzer.open_meters import is_open

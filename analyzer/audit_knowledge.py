@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from inferometer.analyzer.audit import Knowledge
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.ledger import Ledger, PublishedRun
 from inferometer.analyzer.ratio import TrainingCost
 from inferometer.analyzer.waste import CacheRule

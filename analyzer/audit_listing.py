@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from inferometer.analyzer.audit import Knowledge
-from inferometer.analyzer.audit_dataset import CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
 from inferometer.analyzer.audit_quality import data_findings, price_findings
+from inferometer.analyzer.costed_call import CostedCall
 from inferometer.analyzer.recommend import assess, proposals
 from inferometer.analyzer.waste import Evidence, Examined, evidence_of, passes, ranked
 from inferometer.schema.errors import UnknownNameError

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
+from inferometer.analyzer.costed_call import CostedCall
 from inferometer.analyzer.price_findings import PriceWitness
 from inferometer.analyzer.waste import EVIDENCE_LIMIT, Evidence, evidence_of, ranked
 from inferometer.schema.records import UsageSource

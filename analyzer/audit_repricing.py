@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from decimal import Decimal
 from operator import attrgetter
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, PriceCall, costed
+from inferometer.analyzer.costed_call import ZERO, CostedCall, PriceCall, costed
 from inferometer.profiles.prices import Priced, price_by_card
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import Inference

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from heapq import nsmallest
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.schema.records import Span
 
 BARS_LIMIT = 300

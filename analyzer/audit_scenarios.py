@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any
 
 from inferometer.analyzer.audit import Replayed
-from inferometer.analyzer.audit_dataset import CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
+from inferometer.analyzer.costed_call import CostedCall
 from inferometer.analyzer.ledger import Ledger
 from inferometer.analyzer.ratio import Range
 from inferometer.analyzer.recommend import Proposal, Recommendation

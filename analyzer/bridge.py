@@ -17,7 +17,8 @@ from itertools import combinations
 from math import factorial
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
+from inferometer.analyzer.costed_call import CostedCall
 from inferometer.schema.meters import DISJOINT_METERS
 from inferometer.schema.moments import EARLIEST_DATE_NS, is_date
 

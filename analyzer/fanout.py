@@ -10,7 +10,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.fanout_distribution import Distribution, distribution
 from inferometer.analyzer.fanout_path import KINDS, Work, critical_path_ns, width
 from inferometer.schema.moments import is_date

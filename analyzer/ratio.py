@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.fanout import day_of
 from inferometer.analyzer.ledger import DAYS_PER_MONTH, Ledger, PublishedRun
 from inferometer.analyzer.spending import spending

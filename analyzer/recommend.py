@@ -14,8 +14,9 @@ from decimal import Decimal
 from heapq import nlargest
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
 from inferometer.analyzer.audit_repricing import saving_usd
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.waste import EVIDENCE_LIMIT, Evidence, Examined, evidence_of
 
 Apply = Callable[[Sequence[CostedCall]], Sequence[CostedCall]]

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from inferometer.analyzer.audit_dataset import CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
 from inferometer.analyzer.audit_repricing import saving_usd
+from inferometer.analyzer.costed_call import CostedCall
 from inferometer.analyzer.recommend import assess, proposals
 from inferometer.analyzer.waste import Examined
 

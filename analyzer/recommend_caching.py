@@ -8,8 +8,8 @@ from itertools import chain
 
 import numpy as np
 
-from inferometer.analyzer.audit_dataset import CostedCall, PriceCall
 from inferometer.analyzer.audit_repricing import cost_usd, with_meters
+from inferometer.analyzer.costed_call import CostedCall, PriceCall
 from inferometer.analyzer.recommend import Proposal
 from inferometer.analyzer.waste import CacheRule, Examined
 from inferometer.analyzer.waste_cache import NS, cacheable_columns, threads

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset, PriceCall
+from inferometer.analyzer.audit_dataset import Dataset
 from inferometer.analyzer.audit_repricing import changed_inference, dropped, less_input, with_meters
+from inferometer.analyzer.costed_call import ZERO, CostedCall, PriceCall
 from inferometer.analyzer.recommend import Proposal
 from inferometer.analyzer.waste import Examined
 from inferometer.analyzer.waste_cache import threads

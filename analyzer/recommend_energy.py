@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import ZERO
+from inferometer.analyzer.costed_call import ZERO
 from inferometer.analyzer.ledger import Electricity
 from inferometer.analyzer.recommend import MINIMUM_SHARE, Money, Recommendation
 from inferometer.analyzer.recommend_serving import Comparison, effort_of, latency_effect, title_of

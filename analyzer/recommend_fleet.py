@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.recommend import MINIMUM_SHARE, Money, Recommendation
 from inferometer.analyzer.recommend_serving import SHARED, Comparison, cost_range
 from inferometer.analyzer.replay import ReplayResult, replay

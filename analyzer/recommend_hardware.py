@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall
 from inferometer.analyzer.audit_repricing import cost_usd
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.ledger import Reserved
 from inferometer.analyzer.recommend import MINIMUM_SHARE, Apply, Money, Proposal, Recommendation
 from inferometer.analyzer.recommend_serving import Comparison, title_of

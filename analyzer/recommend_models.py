@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset, PriceCall
+from inferometer.analyzer.audit_dataset import Dataset
 from inferometer.analyzer.audit_repricing import with_batch, with_model, with_tier
+from inferometer.analyzer.costed_call import ZERO, CostedCall, PriceCall
 from inferometer.analyzer.outcomes import verdicts
 from inferometer.analyzer.recommend import Proposal
 from inferometer.analyzer.waste import Examined

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.fleet_seen import FleetSeen, fleet_seen
 from inferometer.analyzer.recommend import Money, Recommendation
 from inferometer.analyzer.recommend_hardware import NOTHING, hours_of, load_scale, paid_advice

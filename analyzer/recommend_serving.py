@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from inferometer.analyzer.audit_dataset import ZERO, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
+from inferometer.analyzer.costed_call import ZERO
 from inferometer.analyzer.ledger import Ledger
 from inferometer.analyzer.recommend import MINIMUM_SHARE, Money, Recommendation
 from inferometer.analyzer.replay import ReplayResult, Scenario, replay

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.recommend import BestSet, Money, Recommendation, exclude
 from inferometer.analyzer.recommend_fleet import halves_by_length, workload_of
 from inferometer.analyzer.recommend_serving import SHARED, Comparison, Lever, cost_range, least_replay

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall, Dataset
+from inferometer.analyzer.audit_dataset import Dataset
 from inferometer.analyzer.audit_repricing import with_model
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.recommend import Proposal
 from inferometer.analyzer.recommend_models import REPEATED_SHARE
 from inferometer.analyzer.waste import Examined

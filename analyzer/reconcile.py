@@ -15,7 +15,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.fanout import day_of
 from inferometer.analyzer.reconcile_bill import Bill, BillLine, signature
 from inferometer.schema.meters import DISJOINT_METERS

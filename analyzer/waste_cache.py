@@ -11,8 +11,8 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall
 from inferometer.analyzer.audit_repricing import priced_with, with_meters
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.waste import (
     CacheRule,
     Evidence,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall
 from inferometer.analyzer.audit_repricing import with_model
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.ledger import DAYS_PER_MONTH
 from inferometer.analyzer.outcomes import verdicts
 from inferometer.analyzer.waste import Evidence, Examined, Finding, evidence_of, finding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from inferometer.analyzer.audit_dataset import CostedCall
+from inferometer.analyzer.costed_call import CostedCall
 from inferometer.analyzer.doubles import may_be_double, reach_ns_of
 from inferometer.analyzer.waste import Examined, Finding, evidence_of, finding
 from inferometer.ingest.duplicates import NEIGHBOURS

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inferometer.analyzer.audit_dataset import CostedCall
+from inferometer.analyzer.costed_call import CostedCall
 from inferometer.schema.records import PrefixChain
 
 Pool = tuple[str | int, ...]

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
 
-from inferometer.analyzer.audit_dataset import ZERO, CostedCall
 from inferometer.analyzer.audit_repricing import input_cost_usd
+from inferometer.analyzer.costed_call import ZERO, CostedCall
 from inferometer.analyzer.waste import Evidence, Examined, Finding, evidence_of, evidence_of_tool, finding
 from inferometer.schema.rows import ToolCallRow
 from inferometer.schema.wording import counted

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferometer.analyzer.audit_dataset import CostedCall, costed
 from inferometer.analyzer.audit_repricing import priced_with, with_meters, with_model
+from inferometer.analyzer.costed_call import CostedCall, costed
 from inferometer.profiles.prices import PriceList, load_prices
 from inferometer.schema.meters import METER_NAMES, Meters
 from inferometer.schema.records import Inference, Status

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from inferometer.analyzer.audit_dataset import CostedCall
+from inferometer.analyzer.costed_call import CostedCall
 from inferometer.analyzer.recommend_backtest import Z80, backtest, later_spread, session_halves
 from inferometer.analyzer.waste import CacheRule, Examined
 from inferometer.testing.workload import Workload

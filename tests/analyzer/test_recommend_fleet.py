@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from inferometer.analyzer import recommend_fleet
-from inferometer.analyzer.audit_dataset import CostedCall
 from inferometer.analyzer.audit_scenarios import replay_audit
+from inferometer.analyzer.costed_call import CostedCall
 from inferometer.analyzer.ledger import Ledger
 from inferometer.analyzer.recommend_fleet import Pair, cheapest_pair, halves_by_length
 from inferometer.testing.workload import Workload

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from inferometer.analyzer.audit_dataset import Dataset, PricedCharge, costed
+from inferometer.analyzer.audit_dataset import Dataset, PricedCharge
+from inferometer.analyzer.costed_call import costed
 from inferometer.profiles.prices import Priced, PriceList, RateCard
 from inferometer.profiles.prices.cards import Rate
 from inferometer.profiles.prices.pricing import price_by_card
