@@ -40,8 +40,7 @@ class Committer:
         with self._condition:
             self._waiting.append((entry, future))
             self._condition.notify()
-        # a sender that goes away must not take the others of its group along
-        await asyncio.shield(future)
+        await future
 
     def close(self) -> None:
         """Commit what is waiting and stop."""

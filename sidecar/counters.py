@@ -54,24 +54,29 @@ class Counters:
 
     def add(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter."""
-        assert name in HELP, name
-        key = tuple(sorted(labels.items()))
+        key = _key(labels)
         with self._lock:
-            series = self._values.setdefault(name, {})
+            series = self._series(name)
             series[key] = series.get(key, 0) + amount
 
     def replace(self, name: str, values: Iterable[tuple[Mapping[str, str], float]]) -> None:
         """Set every series of a gauge, forgetting the ones that are not named."""
-        assert name in HELP, name
-        series = {tuple(sorted(labels.items())): value for labels, value in values}
+        series = {_key(labels): value for labels, value in values}
         with self._lock:
+            self._series(name)
             self._values[name] = series
 
     def put(self, name: str, value: float, **labels: str) -> None:
         """Set one series of a gauge."""
-        assert name in HELP, name
         with self._lock:
-            self._values.setdefault(name, {})[tuple(sorted(labels.items()))] = value
+            self._series(name)[_key(labels)] = value
+
+    def _series(self, name: str) -> dict[Labels, float]:
+        series = self._values.get(name)
+        if series is None:
+            assert name in HELP, name
+            series = self._values[name] = {}
+        return series
 
     def total(self, name: str) -> float:
         """Return the sum of all series of a name."""
@@ -89,6 +94,10 @@ class Counters:
                     f"{PREFIX}{name}{_labels(labels)} {_number(value)}" for labels, value in sorted(series.items())
                 ]
         return "\n".join(lines) + "\n"
+
+
+def _key(labels: Mapping[str, str]) -> Labels:
+    return tuple(labels.items()) if len(labels) < 2 else tuple(sorted(labels.items()))
 
 
 def _labels(labels: Labels) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -114,45 +115,40 @@ class HttpReceiver:
         return 200, encode_acceptance(signal, acceptance, encoding), []
 
     async def _read(self, receive: Receive, limit: int) -> bytes:
-        message = await self._next(receive, self._intake.settings.read_timeout_s)
-        piece: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            if len(piece) > limit:
-                raise Refusal.too_large(limit)
-            return piece
-        deadline = asyncio.get_running_loop().time() + self._intake.settings.read_timeout_s
-        pieces, total = [piece], len(piece)
-        while message.get("more_body"):
-            message = await self._next(receive, deadline - asyncio.get_running_loop().time())
-            piece = message.get("body", b"")
-            total += len(piece)
-            if total > limit:
+        pieces: list[bytes] = []
+        total = 0
+        more = True
+        async with self._deadline():
+            while more and total <= limit:
+                message = await _next(receive)
+                pieces.append(message.get("body", b""))
+                total += len(pieces[-1])
+                more = message.get("more_body", False)
+        if total > limit:
+            if more:
                 await self._discard(receive, total)
-                raise Refusal.too_large(limit)
-            pieces.append(piece)
-        return b"".join(pieces)
+            raise Refusal.too_large(limit)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _discard(self, receive: Receive, declared: int) -> None:
         # a sender that is cut off while it sends sees a broken connection, not our answer, and tries again
         budget = _DISCARD_FACTOR * self._intake.settings.max_request_bytes
         if declared > budget:
             return
-        deadline = asyncio.get_running_loop().time() + self._intake.settings.read_timeout_s
-        while budget > 0:
-            message = await self._next(receive, deadline - asyncio.get_running_loop().time())
-            budget -= len(message.get("body", b""))
-            if not message.get("more_body"):
-                return
+        async with self._deadline():
+            while budget > 0:
+                message = await _next(receive)
+                budget -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
 
-    async def _next(self, receive: Receive, timeout_s: float) -> MutableMapping[str, Any]:
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(max(timeout_s, 0)):
-                message = await receive()
+            async with asyncio.timeout(self._intake.settings.read_timeout_s):
+                yield
         except TimeoutError:
             raise Refusal(408, DEADLINE_EXCEEDED, "slow", "the request did not come in time") from None
-        if message["type"] == "http.disconnect":
-            raise SenderLeft
-        return message
 
     def _cors_headers(self, headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
         origin = headers.get(b"origin")
@@ -165,6 +161,13 @@ class HttpReceiver:
             (b"access-control-max-age", b"7200"),
             (b"vary", b"origin"),
         ]
+
+
+async def _next(receive: Receive) -> MutableMapping[str, Any]:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise SenderLeft
+    return message
 
 
 def _media_type(headers: dict[bytes, bytes]) -> str:

@@ -72,6 +72,7 @@ class EntryLog:
         self._floor = floor
         self._own: _OwnSegment | None = None
         self._counted = (0, 0)
+        self._newest = 0
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -210,12 +211,21 @@ class EntryLog:
 
     def tail_offset(self) -> int:
         """Return where the log ends; 0 where it has no segment."""
+        # a segment that is still open has no follower, so that a long backlog need not be listed
+        if (end := self._end_of(self._newest)) is not None:
+            return end
         for base in reversed(self._bases()):
-            try:
+            self._newest = base
+            with contextlib.suppress(FileNotFoundError):
                 return base + self._path(base).stat().st_size
-            except FileNotFoundError:
-                continue
         return 0
+
+    def _end_of(self, base: int) -> int | None:
+        try:
+            state = self._path(base).stat()
+        except FileNotFoundError:
+            return None
+        return base + state.st_size if state.st_mode & stat.S_IWUSR else None
 
     def tail_seq(self) -> int:
         """Return the number of the last entry; 0 where nothing tells."""
@@ -267,7 +277,8 @@ class EntryLog:
 
     def _bases(self) -> list[int]:
         try:
-            return sorted(int(path.stem) for path in self._folder.iterdir() if path.suffix == _SUFFIX)
+            with os.scandir(self._folder) as files:
+                return sorted(int(file.name.removesuffix(_SUFFIX)) for file in files if file.name.endswith(_SUFFIX))
         except FileNotFoundError:
             return []
 

@@ -253,3 +253,19 @@ def test_what_was_dropped_takes_no_room_while_its_writer_still_has_it_open(folde
     assert os.fstat(held).st_blocks == 0
     os.close(held)
     log.close()
+
+
+def test_the_end_is_known_to_one_who_only_looks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry_log, "SEGMENT_BYTES", 500)
+    log, looking = open_log(folder), open_log(folder)
+    assert looking.tail_offset() == 0
+    for number in range(10):
+        log.append([entry(b"x" * 200)])
+        last = read_all(log)[-1]
+        assert looking.tail_offset() == last.end_offset
+        assert looking.tail_seq() == last.seq == number + 1
+    log.drop_all(last.end_offset)
+    assert looking.tail_offset() == 0
+    log.append([entry(b"x")])
+    assert looking.tail_offset() == read_all(log)[-1].end_offset > last.end_offset
+    log.close()
