@@ -42,6 +42,9 @@ def test_the_unit_starts_a_command_that_exists(repository: Path) -> None:
     assert start
     words = start[1].replace("/etc/inferometer", str(repository / "deploy"))
     assert printed(*shlex.split(words))["store"] == "/var/lib/inferometer/store.sqlite"
+    # without a home the key of hashes would be another after every start
+    assert "StateDirectory=inferometer\n" in unit.read_text()
+    assert "Environment=XDG_DATA_HOME=/var/lib " in unit.read_text()
     if shutil.which("systemd-analyze"):
         done = subprocess.run(
             ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False
