@@ -16,7 +16,7 @@ from datetime import date, datetime
 from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from inferometer.profiles.toml import parse_toml, read_text
 from inferometer.schema.errors import ProfileError, UnknownNameError
@@ -249,9 +249,36 @@ def parse(document: Document) -> Table:
     return Table(document.path, "", parse_toml(document.path, document.text))
 
 
-def load_all(kind: str, read: Callable[[Document], Profile]) -> dict[str, Profile]:
-    """Return all profiles of a kind by id; a user's file replaces the shipped one of the same id."""
-    return dict(_load_all(read, tuple(read_documents(kind))))
+@dataclass(frozen=True, slots=True)
+class Shelf(Generic[Profile]):
+    """All profiles of one kind: the shipped ones and the user's own, whose file replaces one of the same id.
+
+    Attributes:
+        kind: name of their folder.
+        what: one of them in words, for messages.
+        read: reads one file.
+    """
+
+    kind: str
+    what: str
+    read: Callable[[Document], Profile]
+
+    def all(self) -> dict[str, Profile]:
+        """Return all by id.
+
+        Raises:
+            ProfileError: a profile breaks its rules.
+        """
+        return dict(_load_all(self.read, tuple(read_documents(self.kind))))
+
+    def load(self, name: str) -> Profile:
+        """Return the one with this id or alias, found as `find` does.
+
+        Raises:
+            UnknownNameError: none has that name; carries the nearest names.
+            ProfileError: a profile breaks its rules.
+        """
+        return find(self.what, name, self.all())
 
 
 @lru_cache(maxsize=32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inferometer.profiles.documents import Document, Provenance, find, load_all, parse
+from inferometer.profiles.documents import Document, Provenance, Shelf, parse
 from inferometer.schema.errors import ProfileError
 
 MODES = ("automatic", "explicit", "both")
@@ -58,25 +58,6 @@ class CachingRule:
         return tokens
 
 
-def load_caching(provider: str) -> CachingRule:
-    """Return a provider's rule by id or alias.
-
-    Raises:
-        UnknownNameError: no profile has that name.
-        ProfileError: a profile breaks its rules.
-    """
-    return find("caching profile", provider, list_caching())
-
-
-def list_caching() -> dict[str, CachingRule]:
-    """Return all rules by provider, the user's own included.
-
-    Raises:
-        ProfileError: a profile breaks its rules.
-    """
-    return load_all("caching", read_caching)
-
-
 def read_caching(document: Document) -> CachingRule:
     """Read one provider's rule from its file.
 
@@ -115,3 +96,7 @@ def read_caching(document: Document) -> CachingRule:
     )
     table.finish()
     return rule
+
+
+CACHING = Shelf("caching", "caching profile", read_caching)
+load_caching, list_caching = CACHING.load, CACHING.all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inferometer.profiles.documents import Document, Provenance, Table, load_all, parse
+from inferometer.profiles.documents import Document, Provenance, Shelf, Table, parse
 
 STATUSES = (
     "holds",
@@ -47,15 +47,6 @@ class Claim:
         return self.provenance.source
 
 
-def list_claims() -> dict[str, Claim]:
-    """Return all claims by id, the user's own included.
-
-    Raises:
-        ProfileError: a profile breaks its rules.
-    """
-    return load_all("claims", read_claim)
-
-
 def read_claim(document: Document) -> Claim:
     """Read one claim from its file.
 
@@ -84,3 +75,7 @@ def read_claim(document: Document) -> Claim:
 
 def _signed(table: Table, key: str) -> float | None:
     return table.optional_number(key, minimum=float("-inf"))
+
+
+CLAIMS = Shelf("claims", "claim", read_claim)
+list_claims = CLAIMS.all

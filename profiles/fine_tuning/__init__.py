@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from inferometer.profiles.documents import Document, Provenance, load_all, parse
+from inferometer.profiles.documents import Document, Provenance, Shelf, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,6 @@ class FineTuning:
     provenance: Provenance
 
 
-def list_fine_tuning() -> dict[str, FineTuning]:
-    """Return all models that can be fine-tuned, the user's own included.
-
-    Raises:
-        ProfileError: a profile breaks its rules.
-    """
-    return load_all("fine_tuning", read_fine_tuning)
-
-
 def read_fine_tuning(document: Document) -> FineTuning:
     """Read one model from its file.
 
@@ -53,3 +44,7 @@ def read_fine_tuning(document: Document) -> FineTuning:
     )
     table.finish()
     return found
+
+
+FINE_TUNING = Shelf("fine_tuning", "fine-tuning profile", read_fine_tuning)
+list_fine_tuning = FINE_TUNING.all

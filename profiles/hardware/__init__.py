@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from inferometer.profiles.documents import Document, Provenance, Table, find, load_all, parse
+from inferometer.profiles.documents import Document, Provenance, Shelf, Table, parse
 from inferometer.schema.errors import ProfileError
 
 KINDS = ("gpu", "asic", "sram", "dataflow", "cpu")
@@ -141,25 +141,6 @@ class Hardware:
     def prices_as_of(self, basis: str = "on_demand") -> date | None:
         """Return the day of the newest price of a basis, or None."""
         return max((price.provenance.as_of for price in self.prices if price.basis == basis), default=None)
-
-
-def load_hardware(name: str) -> Hardware:
-    """Return the accelerator of this id or alias.
-
-    Raises:
-        UnknownNameError: no profile has that name.
-        ProfileError: a profile breaks its rules.
-    """
-    return find("hardware profile", name, list_hardware())
-
-
-def list_hardware() -> dict[str, Hardware]:
-    """Return all accelerators by id, the user's own included.
-
-    Raises:
-        ProfileError: a profile breaks its rules.
-    """
-    return load_all("hardware", read_hardware)
 
 
 def read_hardware(document: Document) -> Hardware:
@@ -302,3 +283,7 @@ def _deployment(table: Table | None) -> Deployment | None:
     )
     table.finish()
     return deployment
+
+
+HARDWARE = Shelf("hardware", "hardware profile", read_hardware)
+load_hardware, list_hardware = HARDWARE.load, HARDWARE.all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inferometer.profiles.documents import Document, Provenance, Table, find, load_all, parse
+from inferometer.profiles.documents import Document, Provenance, Shelf, Table, parse
 from inferometer.schema.errors import ProfileError
 
 ATTENTIONS = ("mha", "gqa", "mla", "linear_hybrid", "compressed_sparse")
@@ -98,25 +98,6 @@ class Model:
         return "moe" if self.experts else "dense"
 
 
-def load_model(name: str) -> Model:
-    """Return the model of this id or alias.
-
-    Raises:
-        UnknownNameError: no profile has that name.
-        ProfileError: a profile breaks its rules.
-    """
-    return find("model profile", name, list_models())
-
-
-def list_models() -> dict[str, Model]:
-    """Return all models by id, the user's own included.
-
-    Raises:
-        ProfileError: a profile breaks its rules.
-    """
-    return load_all("models", read_model)
-
-
 def read_model(document: Document) -> Model:
     """Read one model from its file.
 
@@ -201,3 +182,7 @@ def _experts(table: Table | None, hidden: int) -> Experts | None:
     if experts.active > experts.total:
         raise ProfileError(table.path, "experts: more are active than there are")
     return experts
+
+
+MODELS = Shelf("models", "model profile", read_model)
+load_model, list_models = MODELS.load, MODELS.all

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from inferometer.profiles.documents import Document, Provenance, Table, find, load_all, parse
+from inferometer.profiles.documents import Document, Provenance, Shelf, Table, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +33,6 @@ class TrainingRun:
     parameters: float | None
     active_parameters: float | None
     stages: tuple[Stage, ...]
-
-
-def load_training(name: str) -> TrainingRun:
-    """Return the published training of a model by id or alias.
-
-    Raises:
-        UnknownNameError: no profile has that name.
-        ProfileError: a profile breaks its rules.
-    """
-    return find("training profile", name, list_training())
-
-
-def list_training() -> dict[str, TrainingRun]:
-    """Return all published training runs by model, the user's own included.
-
-    Raises:
-        ProfileError: a profile breaks its rules.
-    """
-    return load_all("training", read_training)
 
 
 def read_training(document: Document) -> TrainingRun:
@@ -93,3 +74,7 @@ def _stage(table: Table) -> Stage:
     )
     table.finish()
     return stage
+
+
+TRAINING = Shelf("training", "training profile", read_training)
+load_training, list_training = TRAINING.load, TRAINING.all
