@@ -13,6 +13,7 @@ from inferometer.analyzer.estimation import Interval, SampledSum
 from inferometer.analyzer.grouping import Grouping, grouping
 from inferometer.analyzer.open_meters import is_open
 from inferometer.analyzer.price_findings import PriceFinding, PriceWitness
+from inferometer.analyzer.tool_fees import tool_fees
 from inferometer.profiles.prices import Priced, PriceList
 from inferometer.profiles.prices.agreements import Coverage, Settled
 from inferometer.schema.moments import is_date
@@ -215,9 +216,7 @@ def account(
     prices = prices or load_prices()
     keys = grouping(by, store, selection)
     charges = list(store.placed_charges(selection))
-    tools = (
-        [row for row in store.tool_calls(selection) if row.tool_call.merged_into is None] if prices.has_tools else []
-    )
+    tools = store.tool_calls(selection) if prices.has_tools else ()
     calls = ((row, prices.price(row)) for row in store.inferences(selection))
     return account_calls(calls, charges, tools, keys, prices, selection)
 
@@ -252,12 +251,8 @@ def account_calls(
         on = charged[charge.trace_id, charge.span_id]
         cost_usd = prices.price_charge(charge, placement, on)
         _tally(tallies, keys.of_charge(charge, placement, on)).add_charge(placement, cost_usd)
-    for tool in tools:
-        call = tool.tool_call
-        cost_usd = prices.price_tool(tool)
-        if cost_usd is not None and (call.trace_id, call.span_id) not in charged:
-            charge = Charge(call.trace_id, call.span_id, call.name, Decimal(1), "call", cost_usd, "prices.toml")
-            _tally(tallies, keys.of_charge(charge, tool.placement, None)).add_charge(tool.placement, cost_usd)
+    for charge, placement, cost_usd in tool_fees(tools, prices, charged):
+        _tally(tallies, keys.of_charge(charge, placement, None)).add_charge(placement, cost_usd)
     total = Tally("total")
     for tally in tallies.values():
         total.include(tally)

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Protocol
 
 from inferometer.analyzer.costed_call import ZERO, CostedCall, PriceCall, costed
+from inferometer.analyzer.tool_fees import tool_fees
 from inferometer.profiles.prices import PriceList
 from inferometer.schema.attributes import AGENT_VERSION
 from inferometer.schema.records import Charge, Outcome, Run, ServingSample, Span
@@ -94,13 +95,8 @@ class Dataset:
     def fees(self) -> list[PricedCharge]:
         """All that is paid beside tokens: recorded charges, and tool calls that the price list has a price for."""
         charged = {(one.charge.trace_id, one.charge.span_id) for one in self.charges}
-        tools = []
-        for tool in self.tool_calls if self.prices.has_tools else ():
-            call, cost_usd = tool.tool_call, self.prices.price_tool(tool)
-            if cost_usd is not None and (call.trace_id, call.span_id) not in charged:
-                charge = Charge(call.trace_id, call.span_id, call.name, Decimal(1), "call", cost_usd, "prices.toml")
-                tools.append(PricedCharge(charge, tool.placement, cost_usd))
-        return [*self.charges, *tools]
+        tools = self.tool_calls if self.prices.has_tools else ()
+        return [*self.charges, *(PricedCharge(*fee) for fee in tool_fees(tools, self.prices, charged))]
 
     @cached_property
     def committed_places(self) -> frozenset[int]:

@@ -13,8 +13,8 @@ from decimal import Decimal
 
 from inferometer.analyzer.accounting import Group, Tally
 from inferometer.analyzer.grouping import Key, grouping
+from inferometer.analyzer.tool_fees import tool_fees
 from inferometer.profiles.prices import PriceList
-from inferometer.schema.records import Charge
 from inferometer.schema.selection import Selection
 from inferometer.store import Store
 
@@ -146,12 +146,7 @@ class DayBook:
             self._add_tools(fresh, selection, charged)
 
     def _add_tools(self, fresh: dict[int, MinuteSums], selection: Selection, charged: set[tuple[bytes, bytes]]) -> None:
-        for row in self._store.tool_calls(selection):
-            call, placement = row.tool_call, row.placement
-            cost_usd = None if call.merged_into is not None else self._prices.price_tool(row)
-            if cost_usd is None or (call.trace_id, call.span_id) in charged:
-                continue
-            charge = Charge(call.trace_id, call.span_id, call.name, Decimal(1), "call", cost_usd, "prices.toml")
+        for charge, placement, cost_usd in tool_fees(self._store.tool_calls(selection), self._prices, charged):
             sums = fresh[(placement.start_ns or 0) // MINUTE_NS]
             for keys in self._keys:
                 sums.tally(keys.name, keys.of_charge(charge, placement, None)).add_charge(placement, cost_usd)

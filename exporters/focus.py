@@ -77,6 +77,7 @@ def write_focus(store: Store, selection: Selection, prices: PriceList, target: T
     cost`` over dated calls without sampling; over sampled traces, weigh by ``x_Weight``.
     """
     from inferometer.analyzer.accounting import account
+    from inferometer.analyzer.tool_fees import tool_fees
 
     factors = account(store, selection, prices=prices).effective_factors
     writer = csv.DictWriter(target, COLUMNS, lineterminator="\n")
@@ -99,11 +100,8 @@ def write_focus(store: Store, selection: Selection, prices: PriceList, target: T
         on = rows.get((charge.trace_id, charge.span_id))
         _write_charge(writer, counts, charge, placement, on, prices.price_charge(charge, placement, on))
     if prices.has_tools:
-        for tool in store.tool_calls(selection):
-            call, cost_usd = tool.tool_call, prices.price_tool(tool)
-            if cost_usd is not None and call.merged_into is None and (call.trace_id, call.span_id) not in charged:
-                charge = Charge(call.trace_id, call.span_id, call.name, Decimal(1), "call", cost_usd, "prices.toml")
-                _write_charge(writer, counts, charge, tool.placement, None, cost_usd)
+        for charge, placement, cost_usd in tool_fees(store.tool_calls(selection), prices, charged):
+            _write_charge(writer, counts, charge, placement, None, cost_usd)
     return counts
 
 
