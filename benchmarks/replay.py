@@ -1,11 +1,11 @@
 """How fast workloads replay: CPU seconds of one core, against the gates and, in the same run, against a named peer.
 
-    python benchmarks/replay.py [--shared ../shared] [--peer-python VENV/bin/python] [--repeats 5] [--quick]
+    python benchmarks/replay.py [--peer] [--write] [--shared ../shared] [--repeats 5] [--quick]
 
-The peer is the offline mocker of ``ai-dynamo-runtime`` (PyPI, Rust), run by an interpreter of an environment that has
-it (``pip install ai-dynamo-runtime`` in a throw-away one). Both replay the same calls, with the same prefix
-blocks, block count, batch and step limits, one replica, in turns. The peer's own wall clock for the simulation is taken
-where it is lower than the CPU time of its call, which includes reading the trace.
+The peer is the offline mocker of ``ai-dynamo-runtime`` (PyPI, Rust) in an environment of its own, which ``--peer``
+makes below ``.venvs/`` where there is none. Both replay the same calls, with the same prefix blocks, block count, batch
+and step limits, one replica, in turns. The peer's own wall clock for the simulation is taken where it is lower than the
+CPU time of its call, which includes reading the trace. ``--write`` puts the results into docs/replay.md.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,11 @@ from inferometer.analyzer.workload_edges import EdgeList
 from inferometer.analyzer.workload_prefix import PrefixForest, forest_of
 from inferometer.profiles.hardware import list_hardware
 
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- written by benchmarks/replay.py --write -->", "<!-- end of what benchmarks/replay.py wrote -->"
 BLOCK = 64
+PEER_PACKAGE = "ai-dynamo-runtime==1.6.1"
+PEER_VENV = ROOT / ".venvs" / "peer-mocker"
 PEER = """
 import json, sys, time
 import dynamo._core as core
@@ -131,26 +136,25 @@ def timed(work: Callable[[], Simulation], repeats: int) -> tuple[Simulation, lis
     return result, seconds
 
 
-def row(name: str, result: Simulation, seconds: list[float]) -> tuple[float, float]:
-    """Print one line of the table and return (steps, calls) per CPU second at the median."""
-    middle = statistics.median(seconds)
-    steps, calls = result.total("steps"), len(result.status)
-    spread = f"{min(seconds) * 1000:.1f}-{max(seconds) * 1000:.1f}"
-    print(
-        f"| {name} | {calls:,} | {steps:,.0f} | {middle * 1000:,.1f} | {spread} | {steps / middle:,.0f} "
-        f"| {calls / middle:,.0f} | {result.total('preemptions'):,.0f} |"
-    )
-    return steps / middle, calls / middle
-
-
 def h100(workload: Workload, **changes: Any) -> Fleet:
     """Return the fleet of Llama-3.1-70B at FP8 on four H100 with vLLM's rules."""
     scenario = Scenario("h100_sxm", "vllm", "meta-llama/Llama-3.1-70B", precision="fp8", tp=4, **changes)
     return build_deployment(scenario, workload).fleet
 
 
-def peer_seconds(python: str, workload: Workload, ids: list[Any], blocks: int, repeats: int) -> list[dict[str, float]]:
+def peer_python() -> Path:
+    """Return the interpreter of the peer's environment, which is made where it is missing."""
+    python = PEER_VENV / "bin" / "python"
+    works = python.exists() and not subprocess.run([python, "-c", "import dynamo._core"], check=False).returncode
+    if not works:
+        venv.create(PEER_VENV, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER_PACKAGE], check=True)
+    return python
+
+
+def peer_seconds(workload: Workload, ids: list[Any], blocks: int, repeats: int) -> list[dict[str, float]]:
     """Run the peer on the same calls and return its times."""
+    python = peer_python()
     numbers: dict[int, int] = {}
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
         for call in range(workload.calls):
@@ -195,7 +199,7 @@ def mooncake_reuse(shared: Path) -> float | None:
     return forest_of(ids, 512)[0].hit_rate_infinite
 
 
-def agents(shared: Path) -> Workload | None:
+def agents(shared: Path) -> Workload:
     """Return the coding-agent sessions of kv-cache-tester, through importer and store."""
     from inferometer.analyzer.workload import load_workload
     from inferometer.ingest.importing import import_paths
@@ -206,12 +210,132 @@ def agents(shared: Path) -> Workload | None:
         return load_workload(store)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One workload replayed: median CPU seconds of its repeats."""
+
+    name: str
+    result: Simulation
+    seconds: list[float]
+
+    @property
+    def middle_s(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def steps_per_s(self) -> float:
+        return float(self.result.total("steps")) / self.middle_s
+
+    @property
+    def calls_per_s(self) -> float:
+        return len(self.result.status) / self.middle_s
+
+
+@dataclass
+class Report:
+    """What was measured, its gates (name, value, least value; times negative), and its sentences for the page."""
+
+    rows: list[Measured] = field(default_factory=list)
+    gates: list[tuple[str, float, float]] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+
+    def add(self, name: str, work: Callable[[], Simulation], repeats: int) -> Measured:
+        """Measure a workload and print its line."""
+        found = Measured(name, *timed(work, repeats))
+        steps, spent = found.result.total("steps"), found.seconds
+        spread = f"{min(spent) * 1000:.1f}-{max(spent) * 1000:.1f}"
+        print(
+            f"| {name} | {len(found.result.status):,} | {steps:,.0f} | {found.middle_s * 1000:,.1f} | {spread} "
+            f"| {found.steps_per_s:,.0f} | {found.calls_per_s:,.0f} | {found.result.total('preemptions'):,.0f} |"
+        )
+        self.rows.append(found)
+        return found
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence, which goes to the page too."""
+        print(f"\n{sentence}")
+        self.sentences.append(sentence)
+
+    def write(self, page: Path) -> None:
+        """Put the table and the sentences between the page's marks."""
+        head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        _, end, tail = rest.partition(END)
+        if not end:
+            raise SystemExit(f"{page} lacks {BEGIN} and {END}")
+        lines = [
+            f"`{' '.join(['python', 'benchmarks/replay.py', *sys.argv[1:]])}`, {date.today().isoformat()}, "
+            f"{platform.machine()}, {os.cpu_count()} processors, CPython {platform.python_version()}, CPU time of one:",
+            "",
+            "| workload | calls | steps | steps/s | calls/s |",
+            "|---|---|---|---|---|",
+        ]
+        for each in self.rows:
+            steps, calls = each.result.total("steps"), len(each.result.status)
+            rates = f"{each.steps_per_s / 1e6:.1f} million | {each.calls_per_s / 1e3:,.0f} thousand"
+            lines.append(f"| {each.name} | {calls:,} | {steps:,.0f} | {rates} |")
+        lines += ["", *self.sentences]
+        page.write_text("\n".join([head + BEGIN, *lines, END + tail]), encoding="utf-8")
+        print(f"\nwrote {page}")
+
+
+def compare(report: Report, plain: Workload, ids: list[Any], work: Callable[[], Simulation], repeats: int) -> None:
+    """Replay the first workload with the peer and, after it, again with the engine."""
+    alone, full = report.rows[0], report.rows[1]
+    found = peer_seconds(plain, ids, 16384, repeats)
+    again, seconds = timed(work, repeats)
+    best = [min(entry["cpu_s"], entry["own_wall_s"]) for entry in found]
+    middle, ours = statistics.median(best), statistics.median(alone.seconds + seconds)
+    reuse = again.hit_tokens.sum() / plain.input_tokens.sum()
+    report.say(
+        f"The Dynamo mocker (`{PEER_PACKAGE}`) replays the first workload, with the same blocks and a reuse of "
+        f"{found[0]['reuse']:.3f} (ours {reuse:.3f}), at {plain.calls / middle / 1e3:.1f} thousand calls/s: "
+        f"{middle / ours:.0f} times slower, and {middle / full.middle_s:.0f} times slower than this engine with every "
+        "feature on."
+    )
+    report.gates += [
+        ("times the peer, same features", middle / ours, 10.0),
+        ("times the peer, all on", middle / full.middle_s, 10.0),
+    ]
+
+
+def measure_many(report: Report, plain: Workload, rules: Fleet) -> None:
+    """Replay a million calls, and a sweep."""
+    many = tiled(plain, 52)
+    found = report.add("Azure conversations 52 times", lambda: simulate(many, rules), 1)
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    count, wall_s = sweep_seconds(plain, 200)
+    report.say(
+        f"The {many.calls:,} calls take {found.seconds[0]:.1f} s and {peak_gib:.2f} GiB at most. A sweep of {count} "
+        f"deployments of the first workload takes {wall_s:.1f} s, two at a time."
+    )
+    report.gates += [
+        (f"{many.calls:,} calls, seconds (at most)", -found.seconds[0], -10.0),
+        ("peak memory of this process, GiB (at most)", -peak_gib, -1.0),
+        ("sweep of 200 deployments, seconds (at most)", -wall_s, -60.0),
+    ]
+
+
+def every_feature(plain: Workload) -> tuple[Workload, Fleet]:
+    """Return the workload three times as dense, in sessions, and two replicas that do all they can."""
+    linked = closed(replace(plain, session_start_s=plain.session_start_s / 3))
+    fleet = h100(
+        linked,
+        **{"replicas": 2, "speculative_tokens": 3, "offload_gib": 64.0, "gateway_workers": 4, "round_trip_s": 0.02},
+    )
+    return linked, replace(
+        fleet,
+        rules=replace(fleet.rules, kv_tokens=20_000, max_sequences=256),
+        background=Background(0.5, plain.input_tokens, plain.output_tokens),
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, default=Path(__file__).parents[2] / "shared")
-    parser.add_argument("--peer-python")
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
+    parser.add_argument("--peer", action="store_true", help="compare with the peer; its environment is made if missing")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="leave out the million calls and the sweep")
+    parser.add_argument("--write", action="store_true", help="put the results into docs/replay.md")
     options = parser.parse_args()
     arrivals, inputs, outputs = azure(options.shared)
     ids = chains(inputs)
@@ -223,72 +347,45 @@ def main() -> int:
     print(f"prefix tree of {len(inputs):,} calls, {forest.total_blocks:,} blocks: {built_s * 1000:.0f} ms CPU\n")
     print("| workload | calls | steps | CPU ms | spread ms | steps/s | calls/s | preemptions |")
     print("|---|---|---|---|---|---|---|---|")
-    gates: list[tuple[str, float, float]] = []
+    report = Report()
 
     fleet = h100(plain)
     tight = replace(fleet, rules=replace(fleet.rules, kv_tokens=16384 * BLOCK, max_sequences=256))
-    result, alone = timed(lambda: simulate(plain, tight), options.repeats)
-    row("Azure conv, one replica", result, alone)
-
-    linked = closed(replace(plain, session_start_s=plain.session_start_s / 3))
-    full = h100(
-        linked,
-        **{"replicas": 2, "speculative_tokens": 3, "offload_gib": 64.0, "gateway_workers": 4, "round_trip_s": 0.02},
+    report.add("Azure conversations, one replica", lambda: simulate(plain, tight), options.repeats)
+    linked, full = every_feature(plain)
+    found = report.add(
+        "the same three times as dense, every feature on",
+        lambda: simulate(linked, full, use_priorities=True, seed=1),
+        options.repeats,
     )
-    full = replace(
-        full,
-        rules=replace(full.rules, kv_tokens=20_000, max_sequences=256),
-        background=Background(0.5, plain.input_tokens, plain.output_tokens),
-    )
-    result, seconds = timed(lambda: simulate(linked, full, use_priorities=True, seed=1), options.repeats)
-    steps, calls = row("Azure conv, every feature on", result, seconds)
-    gates += [("every feature on, steps/s", steps, 1e6), ("every feature on, calls/s", calls, 150e3)]
-    full_s = statistics.median(seconds)
-
+    report.gates += [
+        ("every feature on, steps/s", found.steps_per_s, 1e6),
+        ("every feature on, calls/s", found.calls_per_s, 150e3),
+    ]
     split = replace(full, replicas=1, decode_replicas=1, decode_rules=full.rules)
-    result, seconds = timed(lambda: simulate(linked, split, use_priorities=True, seed=1), options.repeats)
-    row("the same, prefill and decode apart", result, seconds)
-
+    report.add(
+        "and prefill and decode apart", lambda: simulate(linked, split, use_priorities=True, seed=1), options.repeats
+    )
     if (options.shared / "data/sessions/kv-cache-tester").is_dir():
         agent = agents(options.shared)
-        assert agent is not None
-        result, seconds = timed(lambda: simulate(agent, h100(agent), concurrency=8), options.repeats)
-        steps, _ = row("kv-cache-tester, closed loop", result, seconds)
-        gates.append(("kv-cache-tester, steps/s", steps, 500e3))
-
+        found = report.add(
+            "coding agents (kv-cache-tester), closed loop",
+            lambda: simulate(agent, h100(agent), concurrency=8),
+            options.repeats,
+        )
+        report.gates.append(("kv-cache-tester, steps/s", found.steps_per_s, 500e3))
+    if options.peer:
+        compare(report, plain, ids, lambda: simulate(plain, tight), options.repeats)
     if not options.quick:
-        many = tiled(plain, 52)
-        result, seconds = timed(lambda: simulate(many, tight), 1)
-        row("Azure conv, 52 times", result, seconds)
-        gates.append((f"{many.calls:,} calls, seconds (at most)", -seconds[0], -10.0))
-        peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-        gates.append(("peak memory of this process, GiB (at most)", -peak_gib, -1.0))
-        del many
-        count, wall_s = sweep_seconds(plain, 200)
-        print(f"\nsweep: {count} deployments x {plain.calls:,} calls in {wall_s:.1f} s wall, 2 at a time")
-        gates.append(("sweep of 200 deployments, seconds (at most)", -wall_s, -60.0))
-
+        measure_many(report, plain, tight)
     reuse = mooncake_reuse(options.shared)
     print(f"\nMooncake conversation trace, block reuse with an infinite cache: {reuse:.4f}")
-    if options.peer_python:
-        found = peer_seconds(options.peer_python, plain, ids, 16384, options.repeats)
-        again, alone_again = timed(lambda: simulate(plain, tight), options.repeats)
-        best = [min(entry["cpu_s"], entry["own_wall_s"]) for entry in found]
-        middle, ours = statistics.median(best), statistics.median(alone + alone_again)
-        print(
-            f"peer: ai-dynamo-runtime mocker {middle:.2f} s ({min(best):.2f}-{max(best):.2f}), "
-            f"{plain.calls / middle:,.0f} calls/s, reuse {found[0]['reuse']:.3f}; ours {ours * 1000:.1f} ms, reuse "
-            f"{again.hit_tokens.sum() / plain.input_tokens.sum():.3f}: {middle / ours:.0f} times as fast, "
-            f"{middle / full_s:.0f} times with every feature on"
-        )
-        gates += [
-            ("times the peer, same features", middle / ours, 10.0),
-            ("times the peer, all on", middle / full_s, 10.0),
-        ]
     print("Vidur, measured 2026-11-23 on such a machine: 3,200-6,100 steps/s and 430-1,400 calls/s\n")
-    for name, value, least in gates:
+    for name, value, least in report.gates:
         print(f"{'met   ' if value >= least else 'MISSED'} {name}: {abs(value):,.2f} (gate {abs(least):,.0f})")
-    return 0 if all(value >= least for _, value, least in gates) else 1
+    if options.write:
+        report.write(ROOT / "docs" / "replay.md")
+    return 0 if all(value >= least for _, value, least in report.gates) else 1
 
 
 if __name__ == "__main__":
