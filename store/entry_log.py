@@ -112,14 +112,16 @@ class EntryLog:
             self._unlink_all()  # left of an attempt that failed
             own = self._begin(segment_id)
             ends = {}
-            for seq, entry in entries:
-                parts = (log_records.encode_head(seq, entry), entry.body)
-                log_records.write_all(own.fd, parts, own.size)
-                own.size += sum(len(part) for part in parts)
-                ends[seq] = own.base + own.size
-            os.fchmod(own.fd, _SEALED)
-            os.fsync(own.fd)
-            os.close(own.fd)
+            try:
+                for seq, entry in entries:
+                    parts = (log_records.encode_head(seq, entry), entry.body)
+                    log_records.write_all(own.fd, parts, own.size)
+                    own.size += sum(len(part) for part in parts)
+                    ends[seq] = own.base + own.size
+                os.fchmod(own.fd, _SEALED)
+                os.fsync(own.fd)
+            finally:
+                os.close(own.fd)
         return ends
 
     def _own_segment(self) -> _OwnSegment:
