@@ -212,6 +212,27 @@ def test_entries_of_the_first_version_keep_their_names_and_places(path: Path) ->
     journal.close()
 
 
+def test_what_comes_after_a_loss_of_power_is_not_taken_for_what_a_reader_saw_before_it(path: Path) -> None:
+    journal = Journal(path)
+    journal.append([entry(b"flushed")])
+    (segment,) = log_files(path)
+    flushed_bytes = segment.stat().st_size
+    journal.append([entry(b"seen, not yet flushed"), entry(b"nor this")])
+    seen = read_all(journal)
+    journal.advance(STORE_CONSUMER, seen[1])
+    journal.close()
+    os.truncate(segment, flushed_bytes)
+    after = Journal(path)
+    assert read_all(after) == []
+    after.append([entry(b"sent again"), entry(b"new")])
+    found = read_all(after)
+    assert [one.body for one in found] == [b"sent again", b"new"]
+    assert not {one.entry_id for one in found} & {one.entry_id for one in seen}
+    after.advance(STORE_CONSUMER, found[1])
+    assert after.backlog(STORE_CONSUMER) == Backlog(0, 0, None)
+    after.close()
+
+
 def test_what_append_returned_from_survives_a_kill(path: Path) -> None:
     program = (
         "import sys, os, signal\n"
