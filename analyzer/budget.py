@@ -24,6 +24,26 @@ Value = float | None
 
 
 @dataclass(slots=True, frozen=True)
+class LeftOut:
+    """What a figure leaves out, as the sum of some numbers of the document and in words."""
+
+    paths: tuple[tuple[str, ...], ...] = ()
+    noun: str = "call"
+    words: str = ""
+
+    def said(self, document: Document) -> str:
+        """Return it as ``2 calls not wholly priced``; nothing where nothing is left out."""
+        number = sum(int(_path(*path)(document) or 0) for path in self.paths)
+        return f"{counted(number, self.noun)} {self.words}" if number else ""
+
+
+NOTHING = LeftOut()
+UNPRICED_CALLS = LeftOut((("totals", "unpriced"), ("totals", "partial")), words="not wholly priced")
+UNPRICED_RUNS = LeftOut((("fanout", "unpriced_runs"), ("fanout", "partly_priced_runs")), "run", "not wholly priced")
+UNSTATED_INPUT = LeftOut((("totals", "meters_open", "input_fresh"),), words="without stated input")
+
+
+@dataclass(slots=True, frozen=True)
 class Figure:
     """One figure of an audit that a budget can bound.
 
@@ -31,6 +51,7 @@ class Figure:
         unit: usd, count, tokens, share or ratio.
         lower_is_better: which way is worse.
         command: what shows the calls behind it.
+        left_out: what its value is told without.
     """
 
     name: str
@@ -39,8 +60,7 @@ class Figure:
     value: Callable[[Document], Value]
     lower_is_better: bool = True
     command: str = "inferometer audit"
-    left_out: Callable[[Document], int] = lambda _: 0
-    """How many calls or runs without a price its value leaves out."""
+    left_out: LeftOut = NOTHING
 
 
 def _path(*keys: str) -> Callable[[Document], Value]:
@@ -75,20 +95,8 @@ def _waste(document: Document) -> Value:
     return max((float(found["cost_usd"] or 0) for found in document["waste"]), default=0.0) / float(cost)
 
 
-def _count(*paths: tuple[str, str]) -> Callable[[Document], int]:
-    def value(document: Document) -> int:
-        return sum(int(_path(*path)(document) or 0) for path in paths)
-
-    return value
-
-
-NOTHING = _count()
-UNPRICED_CALLS = _count(("totals", "unpriced"))
-UNPRICED_RUNS = _count(("fanout", "unpriced_runs"), ("fanout", "partly_priced_runs"))
-
-
 def _quantiles(
-    name: str, title: str, unit: str, key: str, command: str, left_out: Callable[[Document], int] = NOTHING
+    name: str, title: str, unit: str, key: str, command: str, left_out: LeftOut = NOTHING
 ) -> tuple[Figure, ...]:
     words = {"p50": "median", "p90": "90th percentile", "p99": "99th percentile", "mean": "mean", "max": "most"}
     return tuple(
@@ -128,7 +136,7 @@ FIGURES: dict[str, Figure] = {
             "cost of a success",
             "usd",
             _path("outcomes", "cost_usd_per_success"),
-            left_out=_count(("outcomes", "unpriced")),
+            left_out=LeftOut((("outcomes", "unpriced"),), words="not wholly priced"),
         ),
         *_quantiles(
             "cost_usd_per_run",
@@ -138,14 +146,27 @@ FIGURES: dict[str, Figure] = {
             "inferometer runs --sort cost",
             UNPRICED_RUNS,
         ),
-        *_quantiles("inferences_per_run", "model calls per run", "count", "inferences_per_run", "inferometer runs"),
-        *_quantiles("tool_calls_per_run", "tool calls per run", "count", "tool_calls_per_run", "inferometer runs"),
+        *_quantiles(
+            "inferences_per_run",
+            "model calls per run",
+            "count",
+            "inferences_per_run",
+            "inferometer runs --sort inferences",
+        ),
+        *_quantiles(
+            "tool_calls_per_run",
+            "tool calls per run",
+            "count",
+            "tool_calls_per_run",
+            "inferometer runs --sort tools",
+        ),
         *_quantiles(
             "input_tokens_per_run",
             "input tokens per run",
             "tokens",
             "input_tokens_per_run",
             "inferometer runs --sort tokens",
+            UNSTATED_INPUT,
         ),
         *_quantiles("amplification", "tokens processed per user token", "ratio", "amplification", "inferometer runs"),
         *_quantiles("context_resend", "times the context is sent again", "ratio", "context_resend", "inferometer runs"),
@@ -257,13 +278,10 @@ def check(limits: list[Limit], document: Document, baseline: Document | None) ->
 
 
 def _marked(verdict: Verdict, document: Document) -> Verdict:
-    """Return a verdict that says what its value leaves out, for within a budget it is only as far as prices go."""
-    left_out = verdict.limit.figure.left_out(document)
-    if not left_out or verdict.value is None:
+    """Return a verdict that says what its value leaves out, for within a budget it is only as far as that goes."""
+    words = verdict.limit.figure.left_out.said(document)
+    if not words or verdict.value is None:
         return verdict
-    words = f"{counted(left_out, 'call')} without a price left out"
-    if verdict.limit.figure.left_out is UNPRICED_RUNS:
-        words = f"{counted(left_out, 'run')} not wholly priced"
     return replace(verdict, message=f"{verdict.message}; {words}")
 
 

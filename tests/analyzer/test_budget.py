@@ -125,13 +125,19 @@ def test_within_a_budget_is_said_only_as_far_as_calls_have_a_price(tmp_path: Pat
     run = work.run()
     work.call(run, input_fresh=100_000, output=0)
     work.call(run, model="unlisted", input_fresh=100_000, output=0)
+    work.call(run, input_fresh=100_000)
+    work.call(run, output=5)
     document = build_audit(work.dataset(), Knowledge(), generated_at=datetime(2026, 6, 2, tzinfo=UTC))
     path = tmp_path / "budget.toml"
-    path.write_text("[limits]\ncost_usd_max = 5\ncost_usd_per_run_p99_max = 5\ninferences_per_run_p50_max = 5\n")
+    path.write_text(
+        "[limits]\ncost_usd_max = 5\ncost_usd_per_run_p99_max = 5\n"
+        "inferences_per_run_p50_max = 5\ninput_tokens_per_run_p50_max = 900_000\n"
+    )
     messages = [verdict.message for verdict in check(load_budget(path), document, None)]
-    assert messages[0].endswith("within the budget of $5.00; 1 call without a price left out")
+    assert messages[0].endswith("within the budget of $5.00; 3 calls not wholly priced")
     assert messages[1].endswith("within the budget of $5.00; 1 run not wholly priced")
     assert messages[2].endswith("within the budget of 5")
+    assert messages[3].endswith("; 1 call without stated input")
 
 
 def test_cost_a_day_is_that_of_calls_with_a_date() -> None:

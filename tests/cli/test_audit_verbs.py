@@ -287,7 +287,7 @@ def test_a_build_in_a_repository_breaks_on_a_regression_and_passes_once_it_is_al
     assert broken.stdout.splitlines() == [
         "ok      cost of a run, 99th percentile is $0.0482, within the budget of $1.00",
         "BROKEN  model calls per run, median went from 2 to 4 (+100.0 %), more than the 10 % allowed",
-        f"        see: inferometer runs --store {store}",
+        f"        see: inferometer runs --sort inferences --store {store}",
         "1 of 2 budgets are broken.",
     ]
     budget.write_text("[regression]\ninferences_per_run_p50_pct = 100\n")
