@@ -110,6 +110,16 @@ static void check_chain(const struct found *found, uint32_t block, size_t first)
     chain_release(&parts);
 }
 
+/* The first safe cut from `at` on is what it is called: looking from the other end finds none between. */
+static void check_next_cut(struct source_text text, size_t at)
+{
+    size_t cut = next_safe_cut(text, at);
+    require(cut >= at && cut <= text.length, "place of a cut");
+    text.length = cut < text.length ? cut + 1 : cut;
+    size_t last = last_safe_cut(text);
+    require(last < at || last == cut, "first cut");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3)
@@ -141,6 +151,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct encoder *encoder = encoders[family][0];
     require(count_source(encoder, v, before, SIZE_MAX - 1) + count_source(encoder, v, after, SIZE_MAX - 1) ==
                 first.count, "cut");
+    for (size_t at = 1; at < text.length; at += 1 + at / 8)
+        check_next_cut(text, at);
     for (unsigned again = 0; again < 2; again++)
         require(count_remembered(&memos[family], encoder, v, text) == first.count, "remembered count");
     check_chain(&first, 1 + data[1] / 3, data[0]);
