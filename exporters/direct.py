@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource as SdkResource
@@ -36,6 +37,11 @@ class StoreSpanExporter(SpanExporter):
         self._store: Store | None = None
         self._resources: dict[int, tuple[SdkResource, Resource]] = {}
         self._shutdown = False
+
+    def prepare(self) -> None:
+        """Load what writing needs; the store itself is opened, and made, by the first batch."""
+        import_module("inferometer.ingest.commit")
+        import_module("inferometer.ingest.normalise")
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Write SDK spans."""

@@ -20,9 +20,12 @@ from inferometer.tracer import recording
 from inferometer.tracer.activity import Activity, Plan, detach
 from inferometer.tracer.completion import describe_tool_call
 from inferometer.tracer.guard import report
+from inferometer.tracer.pipeline import hurry, take_time
 from inferometer.tracer.propagation import extract, inject
 
 METHOD = "tools/call"
+_STDIO_SERVERS = ("mcp.server.stdio", "mcp.server.fastmcp.server", "mcp.server.mcpserver.server")
+"""Modules under whose name of it ``stdio_server`` is called."""
 
 
 class McpIntegration(Integration):
@@ -35,6 +38,9 @@ class McpIntegration(Integration):
 
     def hook(self, module: Any, patches: Patches) -> bool | None:
         """Patch the client's session, and the server on which both of the SDK's ways to write one rest."""
+        for place in _STDIO_SERVERS:
+            patches.when_imported(place, _patch_stdio)
+        patches.on_undo(take_time)
         if self._version().startswith("1."):
             patches.wrap(module.ClientSession, "send_request", _hook_send_request)
             patches.when_imported("mcp.server.lowlevel.server", _patch_server)
@@ -44,6 +50,20 @@ class McpIntegration(Integration):
 def integration() -> Integration:
     """Return the hook."""
     return McpIntegration()
+
+
+def _patch_stdio(module: Any, patches: Patches) -> None:
+    patches.wrap(module, "stdio_server", _hook_stdio_server)
+
+
+def _hook_stdio_server(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A client ends a server that it started two seconds after the last answer, whatever that is still at."""
+
+    def stdio_server(*args: Any, **kwargs: Any) -> Any:
+        hurry()
+        return original(*args, **kwargs)
+
+    return stdio_server
 
 
 def _hook_send_request(original: Callable[..., Any]) -> Callable[..., Any]:

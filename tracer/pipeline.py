@@ -27,6 +27,8 @@ INTERVAL_S = 1.0
 EXIT_TIMEOUT_S = 10.0
 """Longest that a process waits at its end for what has not been exported."""
 THREAD_NAME = "inferometer-export"
+GATHERING_S = 0.02
+"""How long spans are gathered where the process is in a hurry."""
 
 Finished = LeanSpan | ReadableSpan
 _SUPPRESS = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
@@ -45,6 +47,9 @@ class Pipeline:
         observe: told attributes, identity and duration (ns) of each lean span, on the export thread, for metrics.
         on_loss: called when a batch did not reach its destination.
     """
+
+    is_hurried = False
+    """Whether whoever started this process may end it at any moment: then no span waits for the interval."""
 
     def __init__(
         self,
@@ -91,7 +96,7 @@ class Pipeline:
         queue.append(span)
         if self._thread is None:
             self._start()
-        elif len(queue) == self._batch_spans:
+        if len(queue) == self._batch_spans or self.is_hurried:
             self._wake.set()
 
     def _drop_oldest(self) -> None:
@@ -103,6 +108,11 @@ class Pipeline:
             self.dropped += 1
         if self.dropped & (self.dropped - 1) == 0:
             report("export queue", "full: the oldest spans are dropped and counted")
+
+    def begin(self) -> None:
+        """Start the export thread, or have it look again at how it is to work."""
+        self._start()
+        self._wake.set()
 
     def _start(self) -> None:
         with self._lock:
@@ -118,9 +128,25 @@ class Pipeline:
 
     def _run(self) -> None:
         while not self._closed:
+            if self.is_hurried and self._exporter is None:
+                self._prepare()
             self._wake.wait(self._interval_s)
             self._wake.clear()
+            if self.is_hurried and not self._closed:
+                time.sleep(GATHERING_S)
             self._drain()
+
+    def _prepare(self) -> None:
+        """Load what the first batch would wait for."""
+        token = otel_context.attach(otel_context.set_value(_SUPPRESS, True))
+        try:
+            with self._export_lock:
+                self._exporter = self._exporter or self._make_exporter()
+                getattr(self._exporter, "prepare", bool)()
+        except Exception as error:
+            report("exporter", error)
+        finally:
+            otel_context.detach(token)
 
     def _drain(self) -> None:
         with self._export_lock:
@@ -247,6 +273,18 @@ class Pipeline:
         self._exporter = None
         self.exported = self.dropped = self.failed = 0
         _finish_with_worker_process(self)
+
+
+def hurry() -> None:
+    """Have every pipeline of this process export a span as soon as it has ended, and be ready for it."""
+    Pipeline.is_hurried = True
+    for pipeline in list(_pipelines):
+        pipeline.begin()
+
+
+def take_time() -> None:
+    """Undo `hurry`."""
+    Pipeline.is_hurried = False
 
 
 class PipelineProcessor(SpanProcessor):

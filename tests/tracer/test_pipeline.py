@@ -26,7 +26,7 @@ from inferometer.exporters.setup import statistics
 from inferometer.schema.selection import Selection
 from inferometer.store import open_store
 from inferometer.tracer import guard
-from inferometer.tracer.pipeline import Pipeline
+from inferometer.tracer.pipeline import Pipeline, hurry, take_time
 from inferometer.tracer.span import LeanSpan, Limits
 
 
@@ -306,3 +306,35 @@ def test_first_run_with_a_new_store_says_nothing_in_the_programs_log(tmp_path: P
     output, errors = process.communicate()
     assert (process.returncode, output, errors) == (0, "", "")
     assert _runs(tmp_path / "store.sqlite") == ["invoke_agent short"]
+
+
+def test_hurried_process_exports_a_span_as_soon_as_it_has_ended() -> None:
+    """Whoever started the process may end it before the interval has passed, or before an exporter is made."""
+    exporter, made = InMemorySpanExporter(), threading.Event()
+    inferometer.configure(exporter=exporter, interval_s=3600)
+    try:
+        with inferometer.step("waits for its interval"):
+            pass
+        time.sleep(0.1)
+        assert exporter.get_finished_spans() == ()
+        hurry()
+        for number in range(2):
+            deadline = time.monotonic() + 20
+            while len(exporter.get_finished_spans()) <= number and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert len(exporter.get_finished_spans()) == number + 1
+            with inferometer.step("does not wait"):
+                pass
+        inferometer.shutdown()
+
+        def make() -> SpanExporter:
+            made.set()
+            return InMemorySpanExporter()
+
+        ready = Pipeline(make, Resource.get_empty(), InstrumentationScope("test"), interval_s=3600)
+        hurry()
+        assert made.wait(20)
+        ready.close()
+    finally:
+        take_time()
+        inferometer.shutdown()
