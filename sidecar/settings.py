@@ -64,7 +64,10 @@ class Address:
         if text == "off":
             return None
         host, colon, port = text.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host or "[" in host:
+            host = ""  # an address of IPv6 needs its brackets
         if not colon or not host or not port.isdecimal() or int(port) > 65535:
             raise UserError(f"{option} {text!r} is not HOST:PORT, such as {DEFAULT_HTTP}, nor off")
         return cls(host, int(port))

@@ -41,7 +41,10 @@ def test_only_this_machines_own_addresses_are_loopback(host: str, is_loopback: b
         ({"http": "localhost:4317"}, "a port of its own"),
         ({"http": "0.0.0.0:4317", "insecure": True}, "a port of its own"),
         ({"http": "off", "grpc": "off"}, "nothing would be received"),
-        ({"http": "127.0.0.1:70000"}, "not HOST:PORT"),
+        *(
+            ({"http": text}, "not HOST:PORT")
+            for text in ("127.0.0.1:70000", "::1:4318", "[::1:4318", "[::1]", "[]:1", ":4318", "localhost")
+        ),
         ({"token": "with a space"}, "no header carries"),
         ({"token": "with-a-line-end\n"}, "no header carries"),
         ({"token": "señor-token"}, "no header carries"),
