@@ -45,11 +45,13 @@ def test_every_question_of_the_readme_is_answered_on_the_samples(
     (tmp_path / "budget.toml").write_text(budget)
     assert run(["import", "samples"]) == 0
     asked = (ROOT / "README.md").read_text().partition("\n## Ask\n")[2].partition("\n## ")[0]
-    questions = re.findall(r"^\$ inferometer (.+)$", asked, re.MULTILINE)
+    questions = re.findall(r"^\$ inferometer (.+)\n((?:[^$`].*\n)*)", asked, re.MULTILINE)
     assert len(questions) >= 7
-    for question in questions:
-        assert run(shlex.split(question)) == 0, capsys.readouterr().err
-        assert capsys.readouterr().out
+    for question, shown in questions:
+        assert run(shlex.split(question, comments=True)) == 0, capsys.readouterr().err
+        answered = capsys.readouterr().out
+        assert answered
+        assert [line for line in shown.splitlines() if line.strip() != "..." and line not in answered] == []
 
 
 def test_readme_names_its_two_commands() -> None:
