@@ -62,6 +62,7 @@ class Forwarder:
         self._journal_path = journal
         self._limit_bytes = min(forward.max_backlog_bytes, settings.max_journal_bytes // 2)
         self._is_away = False
+        self._is_wiped = False
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"inferometer-{forward.consumer}", daemon=True)
 
@@ -80,39 +81,41 @@ class Forwarder:
     def _work(self) -> None:
         journal = Journal(self._journal_path)
         try:
-            wait_s, is_wiped = FIRST_WAIT_S, False
+            wait_s = FIRST_WAIT_S
             while True:
-                try:
-                    moved, asked_s = self._step(journal)
-                except StoreError as error:
-                    log.warning("the journal cannot be read", extra={"consumer": self._label, "error": str(error)})
-                    moved, asked_s = False, 0.0
-                except Exception:
-                    # without this thread nothing would ever be passed on again
-                    log.exception("a request cannot be passed on just now", extra={"consumer": self._label})
-                    moved, asked_s = False, 0.0
+                moved, asked_s = self._try_step(journal)
                 if moved:
-                    wait_s, is_wiped = FIRST_WAIT_S, False
-                elif asked_s is None:
-                    if not is_wiped:
-                        journal.wipe()
-                        is_wiped = True
-                    if self._is_stopping.wait(IDLE_WAIT_S):
-                        return
-                else:
-                    if self._is_stopping.is_set() or self._is_stopping.wait(
-                        max(min(asked_s, MAX_ASKED_S), wait_s * random.uniform(0.8, 1.2))
-                    ):
+                    wait_s = FIRST_WAIT_S
+                if asked_s is not None:
+                    pause_s = max(min(asked_s, MAX_ASKED_S), wait_s * random.uniform(0.8, 1.2))
+                    if self._is_stopping.is_set() or self._is_stopping.wait(pause_s):
                         return
                     wait_s = min(wait_s * 1.5, MAX_WAIT_S)
+                elif not moved and self._is_stopping.wait(IDLE_WAIT_S):
+                    return
         finally:
             self._sender.close()
             journal.close()
+
+    def _try_step(self, journal: Journal) -> tuple[bool, float | None]:
+        """Make a step whatever happens: without this thread nothing would ever be passed on again."""
+        try:
+            return self._step(journal)
+        except StoreError as error:
+            log.warning("the journal cannot be read", extra={"consumer": self._label, "error": str(error)})
+        except Exception:
+            log.exception("a request cannot be passed on just now", extra={"consumer": self._label})
+        return False, 0.0
 
     def _step(self, journal: Journal) -> tuple[bool, float | None]:
         """Send one group; return (moved on, seconds to wait as asked for, None where there is nothing to send)."""
         self._measure(journal)
         entries = journal.read(self._forward.consumer, max_items=1_000_000_000, max_bytes=GROUP_BYTES)
+        if entries:
+            self._is_wiped = False
+        elif not self._is_wiped:
+            journal.wipe()
+            self._is_wiped = True
         last: Entry | None = None
         try:
             for entry in entries:

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import http.server
 import json
+import logging
 import socket
 import sqlite3
 import threading
@@ -19,6 +20,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from inferometer.sidecar import forwarder as module
+from inferometer.sidecar.counters import Counters
+from inferometer.sidecar.forwarder import Forwarder, register_forwards
+from inferometer.sidecar.sender import Delivery, Parcel
+from inferometer.sidecar.settings import Forward, Settings
+from inferometer.store.journal import Journal, NewEntry
 from inferometer.testing.otlp_requests import build_request, ids_of, stored_ids
 from inferometer.testing.sidecar_process import Start
 
@@ -196,9 +203,47 @@ def test_content_is_stripped_for_destinations_where_asked(start: Start) -> None:
     assert b"gen_ai.usage.input_tokens" in body
 
 
-def test_forwarding_to_itself_is_refused() -> None:
-    from inferometer.schema.errors import UserError
-    from inferometer.sidecar.settings import Forward, Settings
+class Moody:
+    """A sender that answers what it is told to, and takes everything after that."""
 
-    with pytest.raises(UserError, match="this sidecar itself"):
-        Settings(forward=(Forward("http://localhost:4318"),))
+    def __init__(self, *moods: Delivery | Exception) -> None:
+        self._moods = list(moods)
+        self.sent: list[bytes] = []
+
+    def send(self, parcel: Parcel) -> Delivery:
+        mood = self._moods.pop(0) if self._moods else Delivery(True)
+        if isinstance(mood, Exception):
+            raise mood
+        if mood.is_taken:
+            self.sent.append(parcel.body)
+        return mood
+
+    def close(self) -> None:
+        pass
+
+
+def test_nothing_that_a_destination_does_ends_its_forwarder(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor does it wait for ever where it is asked to; an outage is told once, and so is its end."""
+    ages = Delivery(False, retry_after_s=float("inf"), reason="HTTP 503")
+    sender = Moody(ValueError("whatever"), ages, ages, Delivery(False, retry_after_s=-1e9, reason="UNAVAILABLE"))
+    monkeypatch.setattr(module, "open_sender", lambda _: sender)
+    for name in ("FIRST_WAIT_S", "MAX_WAIT_S", "MAX_ASKED_S", "IDLE_WAIT_S"):
+        monkeypatch.setattr(module, name, 0.01)
+    settings = Settings(forward=(Forward("http://collector:4318"),))
+    register_forwards(journal, settings.forward)
+    bodies = [build_request().SerializeToString() for _ in range(3)]
+    journal.append([NewEntry("traces", "protobuf", "identity", 1, body, 1) for body in bodies])
+    forwarder = Forwarder(settings.forward[0], settings, journal.path, Counters())
+    with caplog.at_level(logging.INFO, "inferometer.sidecar"):
+        forwarder.start()
+        deadline = time.monotonic() + 30
+        while len(sender.sent) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        forwarder.stop()
+        forwarder.join(30)
+    assert sender.sent == bodies
+    assert caplog.messages.count("a request cannot be passed on just now") == 1
+    assert caplog.messages.count("destination takes nothing; trying again") == 1
+    assert caplog.messages.count("destination answers again") == 1
