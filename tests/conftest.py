@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -23,6 +24,10 @@ if find_spec("hypothesis") is not None:  # a framework's own environment has non
     # that a machine is busy is no failure of what is tested
     settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell starts what runs in the background deaf to Ctrl-C, and all that it starts: tests interrupt what they start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REQUIRED = frozenset(filter(None, os.environ.get("INFEROMETER_REQUIRE", "").split(",")))
 
