@@ -58,3 +58,15 @@ def test_readme_names_its_two_commands() -> None:
     text = (ROOT / "README.md").read_text()
     assert "$ make demo" in text
     assert "$ make test" in text
+
+
+def test_readme_shows_what_the_demo_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = re.findall(r"^```text\n(traced .*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert run(["demo"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:-1] == shown[0].splitlines()[:-1]
+    assert printed[-1].startswith("report: ")
+    assert "/audit.html" in printed[-1]

@@ -90,6 +90,7 @@ def headline(audit: dict[str, Any]) -> dict[str, Any]:
         "inferences_per_run_p50": per_run.get("p50"),
         "inferences_per_run_max": per_run.get("max"),
         "cache_read_share": audit["prefix"]["cache_read_share"],
+        "cache_read_calls": audit["prefix"]["cache_read_calls"],
         "waste": len(audit["waste"]),
         "recommendations": len(audit["recommendations"]),
         "scenarios": len(audit["scenarios"]),
@@ -107,7 +108,8 @@ def describe(figures: dict[str, Any]) -> list[str]:
         f"{_dollars(figures['cost_usd'])} at list price",
         f"calls per run: {known(figures['inferences_per_run_p50'], '{:g}')} in the median, "
         f"{known(figures['inferences_per_run_max'], '{:g}')} at most",
-        f"input read from caches: {known(figures['cache_read_share'], '{:.0%}')}",
+        f"input read from caches: {known(figures['cache_read_share'], '{:.0%}')}, "
+        f"by the {counted(figures['cache_read_calls'], 'call')} that say",
         f"{counted(figures['waste'], 'kind of waste', 'kinds of waste')}, "
         f"{counted(figures['recommendations'], 'recommendation')}, "
         f"{counted(figures['scenarios'], 'replay')} on other hardware",
