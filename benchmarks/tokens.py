@@ -252,14 +252,14 @@ def measure_threads(messages: list[str], rounds: int, gates: Gates) -> None:
     gates.at_least("two threads, share of a plain loop's gain", counting / plainly, 0.85)
 
 
-def measure_sessions(shared: Path, tiktoken: Peer, gates: Gates) -> None:
+def measure_sessions(shared: Path, tiktoken: Peer, rounds: int, gates: Gates) -> None:
     """Prompts of recorded agent sessions in order, with the memo, beside tiktoken on each whole prompt."""
     prompts = read_prompts(shared)
     if not prompts:
         gates.leave_out("sessions with the memo, of tiktoken", NO_SHARED)
         return
     ratios = []
-    for _ in range(3):
+    for _ in range(3 * rounds):
         remembered = compiled.load(describe(NAME))
         remembered.count_remembered("x")
         begun = cpu_s()
@@ -332,7 +332,7 @@ def main() -> None:
     measure_adversarial(peers, gates)
     measure_hashes(texts, options.rounds, gates)
     measure_threads(make_messages(texts), options.rounds, gates)
-    measure_sessions(options.shared, peers["tiktoken"], gates)
+    measure_sessions(options.shared, peers["tiktoken"], options.rounds, gates)
     measure_memory(gates)
     print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
     gates.print()
