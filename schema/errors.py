@@ -41,20 +41,30 @@ class UserError(InferometerError):
     """A mistake that the user can mend; its text says what, which value, and what to do."""
 
 
+FEW = 15
+"""Known names that a message has room for."""
+
+
 class UnknownNameError(UserError):
     """A name that is not known.
 
     Args:
         kind: what was asked for, such as ``hardware profile``.
         name: the name as given.
-        known: all known names; the nearest three are shown.
+        known: all known names; the nearest three are shown, and all where they are few and none is near.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         lowered = {candidate.lower(): candidate for candidate in names}
         near = [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.3)]
-        hint = f"; nearest known: {', '.join(near or names[:3])}" if names else "; none is known"
+        is_close = bool(difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6))
+        if not names:
+            hint = "; none is known"
+        elif len(names) <= FEW and not is_close:
+            hint = f"; known: {', '.join(names)}"
+        else:
+            hint = f"; nearest known: {', '.join(near or names[:3])}"
         super().__init__(f"unknown {kind} {name!r}{hint}")
         self.kind = kind
         self.name = name

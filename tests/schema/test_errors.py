@@ -30,6 +30,13 @@ def test_unknown_name_shows_the_nearest_first() -> None:
     assert "\n" not in str(error)
 
 
+def test_unknown_name_that_is_near_none_of_few_shows_them_all() -> None:
+    said = str(errors.UnknownNameError("grouping", "foo", ["model", "agent", "tool", "day"]))
+    assert said == "unknown grouping 'foo'; known: agent, day, model, tool"
+    many = str(errors.UnknownNameError("grouping", "foo", [f"name-{number}" for number in range(99)]))
+    assert "nearest known: name-0, name-1, name-10" in many
+
+
 def test_unknown_name_without_any_known_says_so() -> None:
     assert "none is known" in str(errors.UnknownNameError("run", "abc", []))
 

@@ -7,7 +7,10 @@ import click
 from inferometer.cli.options import json_option, prices_option, print_json, selection_options, store_option
 from inferometer.schema.selection import Selection
 
-BY_HELP = "model, provider, agent, tool, run, session, user, purpose, service, day or attribute:KEY."
+BY_HELP = (
+    "model, provider, agent, tool (whose results a call was the first to read), run, session, user, purpose, service, "
+    "day or attribute:KEY."
+)
 
 
 @click.command("cost")

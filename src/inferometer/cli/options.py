@@ -68,10 +68,20 @@ def store_option(command: Command) -> Command:
 
 
 _SELECTION = (
-    click.option("--since", type=Moment(), help="Only what began at or after this time."),
+    click.option(
+        "--since",
+        type=Moment(),
+        help="Only what began at or after this time: a date such as 2026-11-23 or 2026-11-23T14:00 (UTC), or an age "
+        "such as 90m, 24h or 7d.",
+    ),
     click.option("--until", type=Moment(), help="Only what began before this time."),
     click.option(
-        "--where", multiple=True, callback=_parse_where, metavar="KEY=VALUE", help="Only runs where KEY is VALUE."
+        "--where",
+        multiple=True,
+        callback=_parse_where,
+        metavar="KEY=VALUE",
+        help="Only runs where KEY (model, provider, agent, run, session, user, purpose, service, dialect, source or "
+        "tag.NAME) is VALUE; all that are given hold.",
     ),
 )
 
