@@ -11,7 +11,7 @@ from typing import Any
 
 from inferometer.analyzer.estimation import Interval, SampledSum
 from inferometer.analyzer.grouping import Grouping, grouping
-from inferometer.analyzer.open_meters import is_open
+from inferometer.analyzer.open_meters import is_open, is_unsplit
 from inferometer.analyzer.price_findings import PriceFinding, PriceWitness
 from inferometer.analyzer.tool_fees import tool_fees
 from inferometer.profiles.prices import Priced, PriceList
@@ -38,7 +38,8 @@ class Group:
     Money is US dollars, meters tokens; None is unknown, because no call of the group says. ``meters_open`` counts the
     calls that leave a meter open: above 0, its tokens are a lower bound. ``cost_usd`` is by list price,
     ``effective_cost_usd`` after contract, commitments and credits; charges are in neither. ``partial`` counts priced
-    calls with a meter that is unknown or has no price, ``observed`` records before weighting.
+    calls with a meter that is unknown or has no price, ``unsplit`` those that do not say what came from a cache and are
+    priced as if nothing had, ``observed`` records before weighting.
     """
 
     key: str | None
@@ -57,6 +58,7 @@ class Group:
     unpriced: int = 0
     estimated: int = 0
     partial: int = 0
+    unsplit: int = 0
     observed: int = 0
     interval: dict[str, Interval] | None = None
 
@@ -138,6 +140,8 @@ class Tally:
             self.contracted_usd[priced.coverage] = self.contracted_usd.get(priced.coverage, _ZERO) + contracted
             if priced.partial:
                 self._counts["partial"] += factor
+            if is_unsplit(call, priced.card):
+                self._counts["unsplit"] += factor
         if call.recorded_cost_usd is not None:
             self._counts["recorded"] += factor
             group.recorded_cost_usd = (group.recorded_cost_usd or _ZERO) + call.recorded_cost_usd * factor
@@ -180,7 +184,7 @@ class Tally:
         group.runs = round(sum(self._runs.values()))
         group.meters = {name: _whole(self._tokens.get(name)) for name in METERS}
         group.meters_open = {name: round(self._open.get(name, 0)) for name in METERS}
-        for name in ("unpriced", "estimated", "partial", "recorded", "charges", "charges_unpriced"):
+        for name in ("unpriced", "estimated", "partial", "unsplit", "recorded", "charges", "charges_unpriced"):
             setattr(group, name, round(self._counts[name]))
         if not group.observed:
             # the sum over nothing is known

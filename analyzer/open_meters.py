@@ -25,6 +25,17 @@ def is_open(call: Inference, meter: str, card: RateCard | None) -> bool:
     return call.operation in _WRITING and call.meters.output != 0
 
 
+def is_unsplit(call: Inference, card: RateCard | None) -> bool:
+    """Return whether a priced call does not say what came from a cache, so that its cost is an estimate."""
+    meters = call.meters
+    return (
+        meters.cache_read is None
+        and bool(meters.input_fresh)
+        and card is not None
+        and is_open(call, "cache_read", card)
+    )
+
+
 def has_open_usage(call: Inference) -> bool:
     """Return whether a call's tokens in or out are unknown."""
     meters = call.meters

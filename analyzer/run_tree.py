@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from inferometer.analyzer.doubles import possible_doubles
+from inferometer.analyzer.open_meters import is_unsplit
 from inferometer.analyzer.runs import RunSummary
 from inferometer.profiles.prices import Priced, PriceList
 from inferometer.schema.records import Span, ToolCall
@@ -54,6 +55,14 @@ class Node:
         """Billable calls at and below this span of whose cost a part or all is unknown."""
         counted = (node.priced for node in self.walk() if node.is_counted)
         return sum(priced is None or priced.list_cost_usd is None or priced.partial for priced in counted)
+
+    @property
+    def unsplit(self) -> int:
+        """Billable calls at and below this span that do not say what came from a cache."""
+        counted = ((node.inference, node.priced) for node in self.walk() if node.is_counted)
+        return sum(
+            row is not None and priced is not None and is_unsplit(row.inference, priced.card) for row, priced in counted
+        )
 
     def walk(self) -> list[Node]:
         """Return this node and all below it, parents first."""

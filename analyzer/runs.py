@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from inferometer.analyzer.open_meters import has_open_usage
+from inferometer.analyzer.open_meters import has_open_usage, is_unsplit
 from inferometer.profiles.prices import Priced, PriceList
 from inferometer.schema.errors import UnknownNameError
 from inferometer.schema.records import Run
@@ -27,7 +27,8 @@ class RunSummary:
 
     A sum is None where it has calls and none of them says it: no usage is known, or no call is priced. Calls
     whose tokens in or out are unknown (``usage_open``), that have no price (``unpriced``), or one for a part of them
-    (``partial``), make the sums lower bounds. Where ``is_summed`` is false, nothing was added up.
+    (``partial``), make the sums lower bounds; those that do not say what came from a cache (``unsplit``) are priced as
+    if nothing had. Where ``is_summed`` is false, nothing was added up.
     """
 
     run: Run
@@ -39,6 +40,7 @@ class RunSummary:
     cost_usd: Decimal | None = _ZERO
     unpriced: int = 0
     partial: int = 0
+    unsplit: int = 0
     usage_open: int = 0
     models: list[str] = field(default_factory=list)
     is_summed: bool = True
@@ -70,6 +72,7 @@ class RunSummary:
             self.unpriced += 1
         else:
             self.partial += priced.partial
+            self.unsplit += is_unsplit(row.inference, priced.card)
             self.cost_usd = (self.cost_usd or _ZERO) + priced.list_cost_usd
         if row.inference.model and row.inference.model not in self.models:
             self.models.append(row.inference.model)
@@ -105,6 +108,7 @@ class RunSummary:
             "cost_usd": self.cost_usd,
             "unpriced": self.unpriced,
             "partial": self.partial,
+            "unsplit": self.unsplit,
             "usage_open": self.usage_open,
             "models": self.models,
             "weight": run.weight,

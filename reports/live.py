@@ -17,7 +17,7 @@ from inferometer.analyzer.runs import RunSummary, sum_runs
 from inferometer.profiles.prices import PriceList
 from inferometer.reports.environment import environment
 from inferometer.reports.live_words import Figure, duration, moment, run_state, unpriced_note
-from inferometer.reports.numbers import bounded, count, least, percent_width, tokens, usd
+from inferometer.reports.numbers import bound, bounded, count, percent_width, tokens, usd
 from inferometer.schema.meters import DISJOINT_METERS
 from inferometer.schema.selection import Selection
 from inferometer.schema.wording import counted
@@ -264,12 +264,12 @@ def _shares(sums: Sums) -> list[Share]:
 
 
 def _cost(group: Group) -> str:
-    return bounded(group.cost_usd, group.unpriced + group.partial)
+    return bounded(group.cost_usd, group.unpriced + group.partial, group.unsplit)
 
 
 def _tokens(group: Group) -> str:
     known = [count for name in DISJOINT_METERS if (count := group.meters[name]) is not None]
-    return least(
+    return bound(
         tokens(sum(known) if known else None), sum(group.meters_open[name] for name in ("input_fresh", "output"))
     )
 
@@ -290,8 +290,8 @@ def _run_line(summary: RunSummary) -> RunLine:
         started=moment(run.start_ns),
         duration=duration(summary.duration_ns),
         calls=count(summary.inferences) if shown else OPEN_TO_SEE,
-        tokens=least(tokens(summary.tokens), summary.usage_open) if shown else "",
-        cost=bounded(summary.cost_usd, summary.unpriced + summary.partial) if shown else "",
+        tokens=bound(tokens(summary.tokens), summary.usage_open) if shown else "",
+        cost=bounded(summary.cost_usd, summary.unpriced + summary.partial, summary.unsplit) if shown else "",
         status=run_state(run),
     )
 

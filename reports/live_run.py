@@ -58,7 +58,7 @@ def build_run_page(tree: RunTree) -> RunPage:
         figures=[
             Figure(
                 "Cost",
-                bounded(summary.cost_usd, summary.unpriced + summary.partial),
+                bounded(summary.cost_usd, summary.unpriced + summary.partial, summary.unsplit),
                 unpriced_note(summary.unpriced),
             ),
             Figure("Duration", duration(summary.duration_ns)),

@@ -29,16 +29,28 @@ def usd(amount: Number | str | None) -> str:
     return f"{sign}${size:.2g}" if size >= Decimal("0.0001") else f"{sign}under $0.0001"
 
 
-def bounded(amount: Number | str | None, unpriced: int) -> str:
-    """Return dollars of calls of which some may have no price: a lower bound where some have none."""
+def bounded(amount: Number | str | None, unpriced: int, assumed: int = 0) -> str:
+    """Return dollars of calls: ``≥`` where some have no price, ``≈`` where one was assumed for some."""
     if amount is None:
         return NOT_PRICED if unpriced else UNKNOWN
-    return least(usd(amount), unpriced)
+    return estimated(usd(amount), unpriced, assumed)
 
 
-def least(text: str, left_out: float | None) -> str:
-    """Return a sum as a lower bound, marked, where anything is left out of it; an unknown stays one."""
-    return f"≥{GAP}{text}" if left_out and text not in {UNKNOWN, NOT_PRICED} else text
+def estimated(text: str, left_out: float, assumed: float) -> str:
+    """Return a sum, marked ``≈`` where a part of it is assumed, else as `bound` does."""
+    return bound(text, left_out or assumed, assumed)
+
+
+def bound(text: str, left_out: float, over: float = 0) -> str:
+    """Return a sum, marked where it is no exact one; an unknown stays one.
+
+    Args:
+        text: the sum.
+        left_out: how many parts of it are not in it: it is a lower bound, ``≥``.
+        over: how many parts of it may be less: it is an upper bound, ``≤``; with `left_out` neither, ``≈``.
+    """
+    mark = ("≈" if over else "≥") if left_out else "≤" if over else ""
+    return f"{mark}{GAP}{text}" if mark and text not in {UNKNOWN, NOT_PRICED} else text
 
 
 def count(number: Number | None) -> str:

@@ -16,7 +16,7 @@ from inferometer.analyzer.accounting import METERS, Accounting, Group
 from inferometer.analyzer.run_tree import Node, RunTree
 from inferometer.analyzer.runs import RunSummary
 from inferometer.reports.console import open_console
-from inferometer.reports.numbers import least
+from inferometer.reports.numbers import bound, estimated
 from inferometer.schema.moments import is_date
 from inferometer.schema.records import SpanKind, Status
 from inferometer.schema.wording import counted
@@ -110,8 +110,10 @@ def print_accounting(accounting: Accounting, console: Console | None = None) -> 
 
     def row(group: Group, name: Text, style: str = "") -> None:
         cells = [show_count(group.inferences), show_count(group.runs)]
-        cells += [least(show_tokens(group.meters[name], console.width), group.meters_open[name]) for name in meters]
-        cells.append(least(show_money(group.cost_usd), group.unpriced + group.partial))
+        for meter in meters:
+            over = group.meters_open["cache_read"] if meter == "input_fresh" else 0
+            cells.append(bound(show_tokens(group.meters[meter], console.width), group.meters_open[meter], over))
+        cells.append(estimated(show_money(group.cost_usd), group.unpriced + group.partial, group.unsplit))
         if contracted:
             cells += [show_money(group.contracted_cost_usd), show_money(group.effective_cost_usd)]
         if shows_recorded:
@@ -142,7 +144,7 @@ def _accounting_notes(accounting: Accounting) -> Iterable[str]:
         yield f"{counted(total.partial, 'priced call')} with a meter that is unknown or has no price"
     for name, title in zip(METERS, _METER_TITLES, strict=True):
         if total.meters[name] and total.meters_open[name]:
-            yield f"{title}: at least, for {counted(total.meters_open[name], 'call')} may have some and do not say"
+            yield f"{title}: {counted(total.meters_open[name], 'call')} may hold more without saying so"
     for reason, calls in accounting.unpriced_reasons.items():
         yield f"unpriced, {counted(calls, 'call')}: {reason}"
     for note, calls in accounting.price_notes.items():
@@ -179,8 +181,8 @@ def print_runs(summaries: Sequence[RunSummary], of: int, console: Console | None
             show_duration(summary.duration_ns),
             show_count(summary.inferences),
             show_count(summary.tool_calls),
-            least(show_tokens(summary.tokens, console.width), summary.usage_open),
-            least(show_money(summary.cost_usd), summary.unpriced + summary.partial),
+            bound(show_tokens(summary.tokens, console.width), summary.usage_open),
+            estimated(show_money(summary.cost_usd), summary.unpriced + summary.partial, summary.unsplit),
         )
     console.print(table)
     left = f"{len(summaries):,} of {counted(of, 'run')}" if len(summaries) < of else counted(of, "run")
@@ -195,8 +197,8 @@ def print_tree(tree: RunTree, *, why: bool = False, console: Console | None = No
     title.stylize("bold")
     title.append(
         f"  run {summary.run.run_id}  {show_time(summary.run.start_ns)}  {show_duration(summary.duration_ns)}  "
-        f"{counted(summary.inferences, 'call')}  {least(show_count(summary.tokens), summary.usage_open)} tokens  "
-        f"{least(show_money(summary.cost_usd), summary.unpriced + summary.partial)}",
+        f"{counted(summary.inferences, 'call')}  {bound(show_count(summary.tokens), summary.usage_open)} tokens  "
+        f"{estimated(show_money(summary.cost_usd), summary.unpriced + summary.partial, summary.unsplit)}",
         "default not bold",
     )
     top = Tree(title, guide_style="dim")
@@ -232,9 +234,11 @@ def _label(node: Node) -> Text:
         if not call.billable:
             label.append("  not counted", "dim")
         elif node.priced is not None:
-            label.append(f"  {least(show_money(node.priced.list_cost_usd), node.priced.partial)}", "bold")
+            label.append(
+                f"  {estimated(show_money(node.priced.list_cost_usd), node.priced.partial, node.unsplit)}", "bold"
+            )
     elif node.children and (cost := node.cost_usd()) is not None:
-        label.append(f"  {least(show_money(cost), node.left_out)}", "default")
+        label.append(f"  {estimated(show_money(cost), node.left_out, node.unsplit)}", "default")
     label.append(f"  {show_duration(node.duration_ns)}", "dim")
     if span.status is Status.ERROR or (node.tool_call is not None and node.tool_call.error):
         label.append("  failed ", "red").append_text(plain(span.error_type or "", 40))

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from inferometer.reports.console import open_console
-from inferometer.reports.numbers import least
+from inferometer.reports.numbers import bound
 from inferometer.reports.terminal import UNKNOWN, show_count, show_money
 from inferometer.schema.wording import counted
 
@@ -56,7 +56,7 @@ def _costs(answer: dict[str, Any]) -> str:
     said = [f"{show_money(cost['mid'])} {basis or ''} ({show_money(cost['low'])} to {show_money(cost['high'])})"]
     others = {name: usd for name, usd in answer["cost_usd_by_basis"].items() if name != basis and usd is not None}
     said += [f"{show_money(usd)} {name.replace('_', ' ')}" for name, usd in others.items()]
-    return f"{', '.join(said)}; recorded {least(show_money(recorded['cost_usd']), recorded['unpriced'])}"
+    return f"{', '.join(said)}; recorded {bound(show_money(recorded['cost_usd']), recorded['unpriced'])}"
 
 
 def print_replay(answer: dict[str, Any]) -> None:

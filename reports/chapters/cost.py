@@ -12,13 +12,14 @@ from inferometer.reports.charts.cost_over_time import cost_over_time
 from inferometer.reports.commands import Commands
 from inferometer.reports.contexts import Block, Cell, Chapter, Chart, Column, Note, Table, Why
 from inferometer.reports.evidence import Links, shortened
-from inferometer.reports.numbers import GAP, UNKNOWN, bounded, count, least, percent_width, share, tokens, usd
+from inferometer.reports.numbers import GAP, UNKNOWN, bound, bounded, count, percent_width, share, tokens, usd
 from inferometer.schema.wording import counted
 
 LIST_METHOD = (
     "Every billable call once, its tokens split into disjoint meters and each priced by the list of the day of the "
     "call, less what a contract takes off. Reasoning is part of output and is not added to it. A sum that leaves out "
-    "calls without a price, or tokens that calls do not state, is a lower bound and marked ≥."
+    "calls without a price, or tokens that calls do not state, is a lower bound and marked ≥. Calls that do not say "
+    "what came from a cache are priced as if nothing had: an estimate, marked ≈, and their fresh input is marked ≤."
 )
 COSTLIEST = "table-costliest-calls"
 TAG_VALUES = 20
@@ -114,27 +115,28 @@ def _row(group: dict[str, Any], total: Decimal, is_whole: bool) -> list[Cell]:
     cost = group["contracted_cost_usd"]
     return [
         Cell(shortened(str(group["key"]))),
-        *money(cost, group["unpriced"] + group["partial"], total),
+        *money(cost, group["unpriced"] + group["partial"], total, group["unsplit"]),
         *([] if is_whole else [Cell(count(group["unpriced"]) if group["unpriced"] else "", sort=group["unpriced"])]),
         Cell(count(group["inferences"]), sort=group["inferences"]),
         Cell(count(group["runs"]), sort=group["runs"]),
-        *(_tokens(meters[name], left_open[name]) for name in ("input_fresh", "cache_read")),
+        _tokens(meters["input_fresh"], left_open["input_fresh"], left_open["cache_read"]),
+        _tokens(meters["cache_read"], left_open["cache_read"]),
         _tokens(sum(writes) if writes else None, left_open["cache_write_5m"] + left_open["cache_write_1h"]),
         _tokens(meters["output"], left_open["output"]),
     ]
 
 
-def money(cost: Any, left_out: int, total: Decimal) -> list[Cell]:
+def money(cost: Any, left_out: int, total: Decimal, assumed: int = 0) -> list[Cell]:
     """Return an amount and its share of a total as cells."""
     part = float(Decimal(str(cost)) / total) if cost is not None and total else None
     return [
-        Cell(bounded(cost, left_out), sort=float(cost or 0)),
+        Cell(bounded(cost, left_out, assumed), sort=float(cost or 0)),
         Cell("" if part is None else share(part), sort=part or 0.0, bar=None if part is None else percent_width(part)),
     ]
 
 
-def _tokens(number: int | None, left_open: int = 0) -> Cell:
-    return Cell(least(tokens(number), left_open), sort=float(number or 0))
+def _tokens(number: int | None, left_open: int = 0, over: int = 0) -> Cell:
+    return Cell(bound(tokens(number), left_open, over), sort=float(number or 0))
 
 
 def _meters(document: Document, commands: Commands) -> list[Block]:
@@ -153,21 +155,22 @@ def _meters(document: Document, commands: Commands) -> list[Block]:
         Column("Cost", True),
         Column("Share", True),
     ]
-    rows = [_meter(meter, total, is_whole) for meter in meters]
+    assumed = {"input_fresh": document["totals"]["unsplit"]}
+    rows = [_meter(meter, total, is_whole, assumed.get(meter["meter"], 0)) for meter in meters]
     table = Table("by-meter", "Cost by kind of token", columns, rows, why)
     return [table] if split is None else [split, table]
 
 
-def _meter(meter: dict[str, Any], total: Decimal, is_whole: bool) -> list[Cell]:
+def _meter(meter: dict[str, Any], total: Decimal, is_whole: bool, assumed: int) -> list[Cell]:
     cost, priced = meter["cost_usd"], meter["priced_tokens"]
     rate = Decimal(str(cost)) / priced * 1_000_000 if cost is not None and priced else None
     left_out = meter["tokens"] - priced
     return [
         Cell(METER_NAMES[meter["meter"]]),
-        _tokens(meter["tokens"], meter["open"]) if meter["tokens"] else Cell("", sort=0.0),
+        _tokens(meter["tokens"], meter["open"], assumed) if meter["tokens"] else Cell("", sort=0.0),
         *([] if is_whole else [Cell(tokens(left_out) if left_out else "", sort=left_out)]),
         Cell("" if rate is None else usd(rate), sort=float(rate or 0)),
-        *money(cost, meter["unpriced"], total),
+        *money(cost, meter["unpriced"], total, assumed),
     ]
 
 

@@ -102,7 +102,7 @@ def _cost(document: Document) -> str:
     amount = spent(document)
     if amount is None:
         return f"{calls}. None of them has a price, so what they cost is unknown; the record chapter says why."
-    least = "at least " if left_out(document) else ""
+    least = "about " if totals["unsplit"] else "at least " if left_out(document) else ""
     return f"{calls} cost {least}{usd(amount)}{_over(document)}."
 
 
@@ -174,7 +174,11 @@ def _spend(document: Document) -> Figure:
     if totals["charges_unpriced"]:
         notes.append(f"{counted(totals['charges_unpriced'], 'fee')} without a price")
     return Figure(
-        "Spend", bounded(spent(document), missing), "; ".join(notes), "bad" if missing else "plain", "table-by-model"
+        "Spend",
+        bounded(spent(document), missing, totals["unsplit"]),
+        "; ".join(notes),
+        "bad" if missing else "plain",
+        "table-by-model",
     )
 
 
@@ -341,6 +345,9 @@ def _warnings(document: Document) -> list[str]:
     if coverage["absent"]:
         of = f"{count(coverage['absent'])} of {counted(coverage['inferences'], 'call')}"
         found.append(f"{of} carry no usage: their cost is unknown, not zero.")
+    if document["totals"]["unsplit"]:
+        of = f"{count(document['totals']['unsplit'])} of {counted(coverage['inferences'], 'call')}"
+        found.append(f"{of} do not say how much of their input came from a cache: all of it is priced as fresh.")
     if document["price_findings"]:
         calls = sum(finding["calls"] for finding in document["price_findings"])
         verb = "carries" if calls == 1 else "carry"
