@@ -174,7 +174,9 @@ def test_the_check_of_a_row_finds_what_is_wrong_with_it(store: Store, prices: Pr
 
 
 def test_a_row_lies_in_the_month_in_which_its_charge_begins(store: Store, prices: PriceList) -> None:
-    for row in exported(store, prices)[0]:
+    rows = exported(store, prices)[0]
+    assert rows
+    for row in rows:
         assert (row["BillingPeriodStart"], row["BillingPeriodEnd"]) == ("2025-11-01T00:00:00Z", "2025-12-01T00:00:00Z")
         end = datetime.fromisoformat(row["ChargePeriodEnd"])
         assert end <= datetime(2025, 12, 1, 0, 0, 1, tzinfo=UTC)
