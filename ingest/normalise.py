@@ -22,6 +22,7 @@ from inferometer.ingest.usage import USAGE_FIELDS, usage_of
 from inferometer.ingest.users import current_key, user_of
 from inferometer.ingest.values import as_money, as_name, as_number, as_truth, as_whole, as_wholes
 from inferometer.schema import attributes as ours
+from inferometer.schema.meters import Meters
 from inferometer.schema.records import (
     Attempt,
     Composition,
@@ -243,6 +244,10 @@ def _inference(
     if not _RARE.isdisjoint(fields):
         _add_rare(call, fields)
     call.usage_source = _usage_source(call, fields)
+    if raw.attributes.get(ours.FROM_CACHE) is True:
+        # whoever asked for it once was told its usage then
+        call.meters, call.usage_source, call.recorded_cost_usd = Meters(), UsageSource.ABSENT, None
+        call.billable, call.reasons = False, ["answered out of a cache of the program: no call was made"]
     return call
 
 

@@ -6,8 +6,11 @@ retries, and its answer holds the provider's own. What goes through LiteLLM inst
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
+
+from opentelemetry import trace
 
 from inferometer.integrations.base import Integration, Patches
 from inferometer.integrations.litellm import provider_of
@@ -17,10 +20,12 @@ from inferometer.schema import attributes as names
 from inferometer.schema.usage.body import BodyUsage
 from inferometer.schema.usage.endpoints import READERS
 from inferometer.schema.usage.shapes import interface_of
+from inferometer.tracer import recording
 from inferometer.tracer.calls import Answer, InferenceCall, Request, begin
 from inferometer.tracer.guard import report
 
 ENGINES = "dspy.clients.engines.lm15_engine"
+_CALLS = ("LLM", "EMBEDDING")
 _PARAMETERS = {
     "max_tokens": names.REQUEST_MAX_TOKENS,
     "temperature": names.REQUEST_TEMPERATURE,
@@ -44,6 +49,7 @@ class DspyIntegration(OpenInferenceIntegration):
     def hook(self, module: Any, patches: Patches) -> bool | None:
         """Patch the engines when DSPy first makes a call, and put the instrumentor in place."""
         patches.when_imported(ENGINES, _patch_engines)
+        patches.when_imported("dspy.clients.cache", _patch_cache)
         self.put_in_place(patches)
         return True
 
@@ -58,6 +64,24 @@ def _patch_engines(module: Any, patches: Patches) -> None:
     patches.wrap(module.LM15Engine, "stream", streamed(_begin_streamed, EventAccumulator))
     patches.wrap(module.AsyncLM15Engine, "complete", whole_async(_begin, _observe))
     patches.wrap(module.AsyncLM15Engine, "stream", streamed_async(_begin_streamed, EventAccumulator))
+
+
+def _patch_cache(module: Any, patches: Patches) -> None:
+    patches.wrap(module.Cache, "get", _hook_get)
+
+
+def _hook_get(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark the span that stands for a model call where the cache has answered it."""
+
+    def get(*args: Any, **kwargs: Any) -> Any:
+        found = original(*args, **kwargs)
+        if found is not None:
+            span = trace.get_current_span()
+            if recording.span_attributes(span).get("openinference.span.kind") in _CALLS:
+                span.set_attribute(names.FROM_CACHE, True)
+        return found
+
+    return get
 
 
 def _begin(engine: Any, request: Any, stream: bool = False) -> InferenceCall | None:

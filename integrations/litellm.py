@@ -11,6 +11,7 @@ from inferometer.integrations.openai_bodies import CHAT, EMBEDDINGS, ChatAccumul
 from inferometer.integrations.streams import AsyncStreamWatch, Hidden, StreamProxy, StreamWatch
 from inferometer.schema import attributes as names
 from inferometer.tracer.calls import Answer, InferenceCall, Request, begin
+from inferometer.tracer.exchange import from_cache
 from inferometer.tracer.guard import report
 
 _FUNCTIONS = {
@@ -179,18 +180,23 @@ def _observe(
         if hasattr(response, "completion_stream"):
             return StreamProxy(response, watch(call, _Accumulator(response), hidden))
         answer = read_body(EMBEDDINGS if operation == "embeddings" else CHAT, response)
-        answer.attributes = {**(answer.attributes or {}), **_cost(response)}
-        call.finish(answer)
+        call.finish(_with_hidden(answer, response))
     except Exception as error:
         report("litellm response", error)
         call.finish(Answer())
     return response
 
 
-def _cost(response: Any) -> dict[str, Any]:
-    hidden = getattr(response, "_hidden_params", None) or {}
-    cost = hidden.get("response_cost") if isinstance(hidden, dict) else None
-    return {names.RECORDED_COST_USD: str(cost)} if isinstance(cost, (int, float)) else {}
+def _with_hidden(answer: Answer, response: Any, *, streamed: bool = False) -> Answer:
+    """Return an answer with what LiteLLM says beside it: its cost, or that its cache gave it."""
+    hidden = getattr(response, "_hidden_params", None)
+    hidden = hidden if isinstance(hidden, dict) else {}
+    if hidden.get("cache_hit") is True:
+        return from_cache(answer)
+    cost = hidden.get("response_cost")
+    if isinstance(cost, (int, float)) and (cost > 0 or not streamed):
+        answer.attributes = {**(answer.attributes or {}), names.RECORDED_COST_USD: str(cost)}
+    return answer
 
 
 class _Accumulator(ChatAccumulator):
@@ -199,6 +205,5 @@ class _Accumulator(ChatAccumulator):
         self._response = response
 
     def answer(self) -> Answer:
-        answer = super().answer()
-        answer.attributes = {**(answer.attributes or {}), **_cost(self._response)}
-        return answer
+        # of a stream, the cost is 0.0 until LiteLLM has added it up, which is later than this
+        return _with_hidden(super().answer(), self._response, streamed=True)

@@ -86,6 +86,7 @@ USAGE_CACHE_WRITE_5M = "inferometer.usage.cache_write_5m.input_tokens"  # int, p
 USAGE_CACHE_WRITE_1H = "inferometer.usage.cache_write_1h.input_tokens"  # int, part of cache_write
 SERVICE_TIER = "inferometer.service_tier"  # str: as the response names it, else the request
 BATCH = "inferometer.batch"  # bool: sent through a batch interface
+FROM_CACHE = "inferometer.from_cache"  # bool: answered out of a cache of the program; no call was made
 ABORTED = "inferometer.aborted"  # bool: the caller closed the stream before its end
 CHARGE_SKUS = "inferometer.charge.skus"  # str[]: what the provider bills beside tokens, such as web_search
 CHARGE_QUANTITIES = "inferometer.charge.quantities"  # int[], beside the skus

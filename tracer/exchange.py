@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from inferometer.schema import attributes as names
 from inferometer.schema.meters import Meters
 from inferometer.schema.records import UsageSource
 from inferometer.schema.usage.body import Fee
@@ -110,6 +111,17 @@ class Answer:
         self.text = text
         self.attributes = attributes
         self.fees = fees
+
+
+def from_cache(answer: Answer) -> Answer:
+    """Return an answer that a cache of the program gave again: nobody was called, so nothing was used or is owed."""
+    return Answer(
+        Meters(input_fresh=0, output=0),
+        model=answer.model,
+        finish_reasons=answer.finish_reasons,
+        output=answer.output,
+        attributes={names.FROM_CACHE: True},
+    )
 
 
 LateAnswer = Answer | Callable[[], Answer] | None

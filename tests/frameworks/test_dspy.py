@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+import inferometer
 from inferometer.integrations.openinference import OpenInferenceIntegration
+from inferometer.store import open_store
 from inferometer.testing.model_stub import ModelStub, Reply
 
 pytest.importorskip("dspy")
@@ -80,3 +82,31 @@ def test_stream_and_cache_by_the_engine_alone(
     assert whole.attributes["gen_ai.usage.input_tokens"] == streamed.attributes["gen_ai.usage.input_tokens"] == 70
     assert streamed.attributes["gen_ai.request.stream"] is True
     assert streamed.attributes["inferometer.chunks"] > 1
+
+
+def test_answer_out_of_the_cache_is_no_call(stub: ModelStub, tmp_path: Path) -> None:
+    """OpenInference tells of it as of any call, without usage: that is none of an unknown size, but none at all."""
+    pytest.importorskip("openinference.instrumentation.dspy")
+    import dspy
+
+    dspy.configure_cache(disk_cache_dir=str(tmp_path / "cache"))
+    stub.script(Reply("[[ ## answer ## ]]\none two\n\n[[ ## completed ## ]]\n", input_tokens=70, output_tokens=5))
+    database = str(tmp_path / "store.db")
+    inferometer.configure(store=database, set_global_provider=True)
+    inferometer.instrument("dspy", "litellm")
+    try:
+        with dspy.context(lm=dspy.LM("openai/gpt-4o", api_base=stub.openai_url, api_key="x")):
+            for _ in range(2):
+                with inferometer.agent("clerk"):
+                    assert dspy.Predict("question -> answer")(question="Why?").answer == "one two"
+        assert inferometer.flush()
+    finally:
+        inferometer.uninstrument()
+        inferometer.shutdown()
+    with open_store(database) as store:
+        (called,) = store.inferences()
+        cached = [
+            row.inference for row in store.inferences(billable_only=False) if "cache" in str(row.inference.reasons)
+        ]
+    assert called.inference.meters.input_total == 70
+    assert [call.billable for call in cached] == [False]

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+import inferometer
+from inferometer.testing import record
 from inferometer.testing.model_stub import Failure, ModelStub, Reply
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it asks the network for prices when it is imported
@@ -38,6 +40,7 @@ def test_openai(trace: Callable[..., Any], stub: ModelStub, hooks: tuple[str, ..
     assert plain.attributes["gen_ai.request.model"] == "gpt-4o"
     assert float(plain.attributes["inferometer.recorded_cost_usd"]) > 0
     assert streamed.attributes["inferometer.chunks"] >= 2
+    assert "inferometer.recorded_cost_usd" not in streamed.attributes  # LiteLLM says 0.0 while it streams
     assert plain.attributes["inferometer.attempt.statuses"] == (200,)
 
 
@@ -71,3 +74,29 @@ def test_embedding(trace: Callable[..., Any], stub: ModelStub) -> None:
 
     (span,) = trace(scenario, "litellm", package="litellm", metered=False)
     assert span.attributes["gen_ai.usage.input_tokens"] == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_answer_out_of_its_cache_is_no_call(stub: ModelStub, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    """LiteLLM gives usage and cost of the first time again and says so beside them; its cache needs its proxy."""
+    complete = litellm.completion
+
+    def again(**kwargs: Any) -> Any:
+        response = complete(**kwargs)
+        response._hidden_params["cache_hit"] = True
+        return response
+
+    monkeypatch.setattr(litellm, "completion", again)
+    stub.script(Reply("one two", input_tokens=50, output_tokens=9))
+    with record() as recorded:
+        inferometer.instrument("litellm")
+        try:
+            answer = litellm.completion(**_openai(stub), stream=stream)
+            if stream:
+                list(answer)
+        finally:
+            inferometer.uninstrument()
+        (span,) = recorded.spans
+    assert span.attributes["inferometer.from_cache"] is True
+    assert span.attributes["gen_ai.usage.input_tokens"] == span.attributes["gen_ai.usage.output_tokens"] == 0
+    assert "inferometer.recorded_cost_usd" not in span.attributes

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from inferometer.ingest.logs import logs_of_json
 from inferometer.ingest.normalise import normalise
 from inferometer.ingest.raw import RawSpan
+from inferometer.ingest.reprocess import raw_of
 from inferometer.ingest.resolve import resolve
 from inferometer.schema.records import Decisions, DependencyKind
 from inferometer.testing.raw_spans import SECOND, START, TRACE, agent, chat, raw, span_id
@@ -173,3 +176,17 @@ def test_log_record_of_a_request_is_folded_into_its_span() -> None:
     both.extend(logs)
     decisions = resolve(both, NOW)
     assert billed(decisions) == {1}
+
+
+@pytest.mark.parametrize("scope", ["inferometer", "openinference.instrumentation.dspy"])
+def test_answer_out_of_a_programs_cache_is_not_billed(scope: str) -> None:
+    said = {"inferometer.from_cache": True, "openinference.span.kind": "LLM", "llm.token_count.prompt": 7}
+    span = chat(2, 1)
+    span.scope = scope
+    span.attributes |= said
+    batch = normalise([agent(1), span, chat(3, 1)])
+    (cached,) = [call for call in batch.inferences if call.span_id == span_id(2)]
+    assert not cached.meters.is_known
+    assert cached.reasons == ["answered out of a cache of the program: no call was made"]
+    assert billed(resolve(batch, NOW)) == {3}
+    assert normalise([*map(raw_of, batch.spans)]).inferences[0].billable is False
