@@ -32,7 +32,7 @@ class Encoding:
 
     Special tokens in a text are ordinary text. Surrogate pairs in a str count as the character they stand for, lone
     surrogates and bytes that are not UTF-8 as U+FFFD. Methods may be called from several threads; long texts are
-    counted without the GIL.
+    counted and encoded without the GIL, but for `count_remembered`.
     """
 
     is_estimate = False
