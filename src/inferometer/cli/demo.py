@@ -87,6 +87,7 @@ def headline(audit: dict[str, Any]) -> dict[str, Any]:
         "runs": totals["runs"],
         "inferences": totals["inferences"],
         "cost_usd": totals["cost_usd"],
+        "cost_assumed_calls": totals["unsplit"],
         "inferences_per_run_p50": per_run.get("p50"),
         "inferences_per_run_max": per_run.get("max"),
         "cache_read_share": audit["prefix"]["cache_read_share"],
@@ -105,7 +106,7 @@ def describe(figures: dict[str, Any]) -> list[str]:
 
     return [
         f"{counted(figures['inferences'], 'model call')} in {counted(figures['runs'], 'run')}, "
-        f"{_dollars(figures['cost_usd'])} at list price",
+        f"{'about ' if figures['cost_assumed_calls'] else ''}{_dollars(figures['cost_usd'])} at list price",
         f"calls per run: {known(figures['inferences_per_run_p50'], '{:g}')} in the median, "
         f"{known(figures['inferences_per_run_max'], '{:g}')} at most",
         f"input read from caches: {known(figures['cache_read_share'], '{:.0%}')}, "
