@@ -9,8 +9,9 @@ Members of `StepTerms` and `Loops` are float64 arrays here, one element a point.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from inferometer.analyzer.stepterms import StepTerms
 
 Floats = NDArray[np.float64]
+Join = Callable[[Floats, Floats, Floats], Floats]
+"""What one step takes of (seconds of reading weights, seconds of computing with them, its tokens)."""
 
 ROUNDS = 8
 """Of the fixed point between the share of time spent decoding and the step time; it halves the error each round."""
@@ -62,7 +65,14 @@ def stack(terms: Sequence[StepTerms]) -> StepTerms:
     return StepTerms(*cast("Any", np.array([astuple(each) for each in terms], dtype=np.float64).T))
 
 
-def steps_seconds(terms: StepTerms, decodes: Floats, kv_tokens: Floats, prefill: Floats, pairs: Floats) -> Floats:
+def add(reading_s: Floats, computing_s: Floats, tokens: Floats) -> Floats:
+    """Return reading and computing one after the other, as engines' steps behave; `tools/forms.py` tries others."""
+    return reading_s + computing_s
+
+
+def steps_seconds(
+    terms: StepTerms, decodes: Floats, kv_tokens: Floats, prefill: Floats, pairs: Floats, join: Join = add
+) -> Floats:
     """Return the seconds of one step at each point; the arithmetic of `stepterms.seconds_of`, over arrays.
 
     Args:
@@ -71,16 +81,18 @@ def steps_seconds(terms: StepTerms, decodes: Floats, kv_tokens: Floats, prefill:
         kv_tokens: sum of their context lengths.
         prefill: prompt tokens of the step.
         pairs: (query, key) pairs of these.
+        join: how reading weights and computing with them make one time.
     """
     tokens = decodes + prefill
     sequences = decodes + (prefill > 0)
     share = 1.0 / terms.microbatches
     rank = share / terms.attention_groups
-    seconds = terms.weight_seconds + tokens * rank * terms.gemm_seconds_per_token
+    seconds = join(cast("Floats", terms.weight_seconds), tokens * rank * terms.gemm_seconds_per_token, tokens)
     coverage = -np.expm1(tokens * share * terms.expert_log_miss)
     busiest = 1.0 + terms.expert_imbalance * coverage
-    seconds = seconds + coverage * terms.expert_weight_seconds
-    seconds = seconds + tokens * share * terms.expert_seconds_per_token * busiest
+    seconds = seconds + join(
+        coverage * terms.expert_weight_seconds, tokens * share * terms.expert_seconds_per_token * busiest, tokens
+    )
     seconds = seconds + pairs * rank * terms.pair_seconds
     seconds = seconds + kv_tokens * rank * np.maximum(terms.kv_seconds_per_token, terms.kv_compute_seconds_per_token)
     seen = np.minimum(kv_tokens * rank, decodes * rank * terms.window_tokens)
@@ -92,7 +104,7 @@ def steps_seconds(terms: StepTerms, decodes: Floats, kv_tokens: Floats, prefill:
     return cast("Floats", total)
 
 
-def settle(terms: StepTerms, loops: Loops) -> Latencies:
+def settle(terms: StepTerms, loops: Loops, join: Join = add) -> Latencies:
     """Return the stationary TTFT and TPOT of every point.
 
     With P the time one prompt adds to the others' steps and d a decode-only step, a request of n tokens out decodes for
@@ -106,12 +118,13 @@ def settle(terms: StepTerms, loops: Loops) -> Latencies:
     chunks = np.ceil(loops.input_tokens / loops.chunk_tokens)
     chunk, pairs = loops.input_tokens / chunks, loops.input_tokens**2 / 2.0 / chunks
     nothing = np.zeros_like(running)
-    alone = chunks * steps_seconds(terms, nothing, nothing, chunk, pairs)
+    step = partial(steps_seconds, terms, join=join)
+    alone = chunks * step(nothing, nothing, chunk, pairs)
     decoding = running
     for _ in range(ROUNDS):
         kv_tokens = decoding * context
-        decode = steps_seconds(terms, decoding, kv_tokens, nothing, nothing)
-        beside = chunks * steps_seconds(terms, decoding, kv_tokens, chunk, pairs)
+        decode = step(decoding, kv_tokens, nothing, nothing)
+        beside = chunks * step(decoding, kv_tokens, chunk, pairs)
         added = np.where(loops.prefill_first, alone, beside - chunks * decode)
         own = np.where(loops.prefill_first, alone, beside)
         decode_total = loops.output_tokens * decode + others * added

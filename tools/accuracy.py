@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from closed_loops import Loop, add_loops
 from disaggregated import Trends
 from fitting import Data
+from forms import add_forms
 from ground_truth import FOLDS, LOOP, REQUEST, THROUGHPUT
 from holdout import Band, Study, bands_of_pairs, cross_bands, fitting_stretch, main_ratio, ratios
 from open_loop import OpenLoop
@@ -24,12 +26,20 @@ TAIL = 10.0
 """Two over alpha, alpha = 0.2: what leaving an 80 % interval costs in the interval score."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What other tools found, shown where it was given: a peer's predictions, the nested choice of the step's form."""
+
+    peer: Path | None
+    forms: Path | None
+
+
 def write_accuracy(
     data: Data,
     study: Study,
     bands: dict[str, Band],
     left_out: Counter[str],
-    peer: Path | None,
+    beside: Beside,
     as_of: date,
     loops: list[OpenLoop],
     trends: Trends,
@@ -45,7 +55,9 @@ def write_accuracy(
     _unseen(page, data, study, bands)
     _disaggregated(page, trends)
     add_ranking(page, data, study)
-    add_peers(page, data, study, peer)
+    if beside.forms:
+        add_forms(page, beside.forms)
+    add_peers(page, data, study, beside.peer)
     _open_loops(page, data, study, loops)
     add_loops(page, closed)
     _machines(page, machines)

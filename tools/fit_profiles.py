@@ -1,9 +1,10 @@
 """Fit the engines' constants to measured rows and write profiles/engines/*.calibration.toml and docs/accuracy.md.
 
-    python tools/fit_profiles.py [--peer FILE.csv]
+    python tools/fit_profiles.py [--peer FILE.csv] [--forms FILE.json]
 
 Reads nothing but ``../shared/groundtruth`` and the other profiles. Prices and predictions never enter. ``--peer`` is
-the output of ``tools/compare_aiconfigurator.py``, shown beside our own errors.
+the output of ``tools/compare_aiconfigurator.py``, ``--forms`` that of ``tools/forms.py``; both are shown beside our own
+errors.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from accuracy import write_accuracy
+from accuracy import Beside, write_accuracy
 from closed_loops import compare_loops
 from disaggregated import Trends, fit_trends, read_disaggregated
 from fitting import Data, Estimate, fit, gather
@@ -238,6 +239,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--ground-truth", type=Path, default=ROOT.parent / "shared" / "groundtruth")
     parser.add_argument("--peer", type=Path, help="predictions of a peer, by row of silicon_serving.csv")
+    parser.add_argument("--forms", type=Path, help="the nested choice of the step's form")
     parser.add_argument("--peer-points", type=Path, help="write the rows to ask a peer about, and stop")
     parser.add_argument("--as-of", type=date.fromisoformat, default=date.today())
     options = parser.parse_args()
@@ -262,7 +264,8 @@ def main() -> None:
     print(f"wrote {path.relative_to(ROOT)}")
     page = ROOT / "docs" / "accuracy.md"
     bands, closed = class_bands(data, result), compare_loops(data, estimate)
-    text = write_accuracy(data, result, bands, left_out, options.peer, options.as_of, loops, trends, machines, closed)
+    beside = Beside(options.peer, options.forms)
+    text = write_accuracy(data, result, bands, left_out, beside, options.as_of, loops, trends, machines, closed)
     page.write_text(text, encoding="utf-8")
     print(f"wrote {page.relative_to(ROOT)}")
 

@@ -9,12 +9,12 @@ Residuals are logarithms, weighed as of a Student t with four degrees of freedom
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from ground_truth import Observation
 
-from inferometer.analyzer.closedloop import Loops, settle
+from inferometer.analyzer.closedloop import Join, Loops, add, settle
 from inferometer.analyzer.stepterms import Demand, Peaks, StepTerms, demand, peaks, terms_of
 from inferometer.analyzer.steptime import corrected, replica_memory
 from inferometer.profiles.engines import (
@@ -90,6 +90,8 @@ class Data:
     of_pair: np.ndarray
     of_model: np.ndarray
     of_version: np.ndarray
+    join: Join = field(default=add)
+    """How reading weights and computing with them make one time."""
 
     def array(self, name: str) -> np.ndarray:
         """Return one member of every observation."""
@@ -258,7 +260,7 @@ def terms_and_loops(
 def predict(data: Data, estimate: Estimate, rows: np.ndarray, known: str = "version") -> Predicted:
     """Return what an estimate says of `rows`, using what is ``known``: version, model (any version), pair or engine."""
     terms, loops = terms_and_loops(data, estimate, rows, known)
-    solved = settle(terms, loops)
+    solved = settle(terms, loops, data.join)
     saturated = loops.users >= EFFECTIVELY_UNLIMITED / 1e6
     cycle = np.where(
         saturated, solved.cycle_seconds, solved.ttft_seconds + (loops.output_tokens - 1) * solved.tpot_seconds
@@ -267,9 +269,18 @@ def predict(data: Data, estimate: Estimate, rows: np.ndarray, known: str = "vers
     return Predicted(solved.ttft_seconds, solved.tpot_seconds, busy * loops.output_tokens / cycle)
 
 
-def _residuals(data: Data, estimate: Estimate, rows: np.ndarray) -> np.ndarray:
+def loss_of(data: Data, estimate: Estimate, rows: np.ndarray, known: str = "version") -> float:
+    """Return the weighted misfit of `rows`, as the fit minimises it: minus the log of their Student t densities."""
+    return _loss(_residuals(data, estimate, rows, known), np.tile(data.array("weight")[rows], 2))
+
+
+def _loss(residuals: np.ndarray, weights: np.ndarray) -> float:
+    return float((weights * (FREEDOM + 1) / 2 * np.log1p(residuals**2 / FREEDOM)).sum())
+
+
+def _residuals(data: Data, estimate: Estimate, rows: np.ndarray, known: str = "version") -> np.ndarray:
     """Return residuals in units of their spread: TPOT or rate first, then TTFT (0 where a row has none)."""
-    said = predict(data, estimate, rows)
+    said = predict(data, estimate, rows, known)
     has_rate = np.isfinite(data.array("output_tokens_per_s")[rows])
     with np.errstate(invalid="ignore"):
         main = np.where(
@@ -288,8 +299,7 @@ def fit(data: Data, rows: np.ndarray, rounds: int = 40) -> Estimate:
     flat, damping = estimate.flat(), 1e-2
 
     def objective(vector: np.ndarray) -> float:
-        r = _residuals(data, estimate.like(vector), rows)
-        return float((weights * (FREEDOM + 1) / 2 * np.log1p(r**2 / FREEDOM)).sum() + (vector**2).sum() / 2)
+        return _loss(_residuals(data, estimate.like(vector), rows), weights) + float((vector**2).sum()) / 2
 
     value = objective(flat)
     for _ in range(rounds):

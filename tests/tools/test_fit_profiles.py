@@ -105,3 +105,45 @@ def test_users_in_step_wait_longer_than_drawn_ones(tools: Any, observations: lis
     assert loops
     gaps = [each.ttft["engine, equal lengths"] - each.ttft["engine"] for each in loops]
     assert np.median(gaps) > 0.3
+
+
+def test_form_is_chosen_without_the_rows_that_judge_it(
+    tools: Any, observations: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import forms
+
+    data, _ = tools[1].gather(observations[::40])
+    groups = np.arange(len(data.observations)) % 3
+    taught: list[set[int]] = []
+    judged: list[tuple[set[int], int]] = []
+
+    def fit(data: Any, rows: Any) -> Any:
+        taught.append(set(groups[rows].tolist()))
+        return tools[1].Estimate.zero(data)
+
+    def loss_of(data: Any, estimate: Any, rows: Any, known: str) -> float:
+        (inner,) = set(groups[rows].tolist())
+        judged.append((taught[-1], inner))
+        return 1.0
+
+    monkeypatch.setattr(forms, "fit", fit)
+    monkeypatch.setattr(forms, "loss_of", loss_of)
+    found = forms.inner_misfits(data, forms.Nesting("thirds", groups, "version"))
+    assert set(found) == {0, 1, 2}
+    assert all(misfits == dict.fromkeys(forms.FORMS, 2.0) for misfits in found.values())
+    # of three groups one teaches, one judges, and the third, which is outer, is seen by neither
+    assert all(len(seen) == 1 and inner not in seen for seen, inner in judged)
+    assert {(next(iter(seen)), inner) for seen, inner in judged} == {
+        (a, b) for a in range(3) for b in range(3) if a != b
+    }
+
+
+def test_forms_meet_where_they_are_the_same(tools: Any) -> None:
+    import forms
+
+    reading, computing, tokens = np.array([1.0, 0.0]), np.array([2.0, 3.0]), np.array([64.0, 1.0])
+    assert forms.power(1.0)(reading, computing, tokens) == pytest.approx(
+        forms.FORMS[forms.TAKEN](reading, computing, tokens)
+    )
+    assert forms.power(4.0)(reading, computing, tokens) == pytest.approx([17**0.25, 3.0])
+    assert forms.power(1.0, 64.0)(reading, computing, tokens)[0] == pytest.approx(1.0 + 2.0 * 2)
