@@ -99,10 +99,7 @@ def configure(
     Raises:
         UserError: for an option that cannot be obeyed.
     """
-    if sum(option is not None for option in (exporter, store, endpoint)) > 1:
-        raise UserError("configure takes one of exporter, store and endpoint")
-    if exporter is not None and not callable(getattr(exporter, "export", None)):
-        raise UserError(f"exporter must be an OpenTelemetry SpanExporter, not {type(exporter).__name__}")
+    _check(exporter, store, endpoint)
     if queue_spans < 1 or batch_spans < 1 or interval_s <= 0:
         raise UserError("queue_spans, batch_spans and interval_s must be positive")
     privacy = Privacy(capture, redact, content_bytes, plain_users)
@@ -111,13 +108,12 @@ def configure(
         if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
             logger.info("inferometer: OTEL_SDK_DISABLED is set, nothing is recorded")
             return
-        version = _version()
         price = prices or _installed_prices()
-        observe = Metrics(price, version).observe
+        observe = Metrics(price, _version()).observe
         pipeline = Pipeline(
             _destination(exporter, store, endpoint),
             _resource(service, resource),
-            InstrumentationScope(SCOPE, version, SCHEMA_URL),
+            InstrumentationScope(SCOPE, _version(), SCHEMA_URL),
             queue_spans=queue_spans,
             batch_spans=batch_spans,
             interval_s=interval_s,
@@ -125,26 +121,42 @@ def configure(
             on_loss=prefix_memory.clear,
         )
         prefix_memory.clear()
-        chosen = sampler or sampler_from_environment()
-        own_provider = _place_provider(pipeline, chosen) if set_global_provider else None
-        activate(
-            Recording(
-                pipeline,
-                privacy=privacy,
-                sampler=chosen,
-                limits=Limits.from_environment(),
-                price=price,
-                version=version,
-                observe=observe,
-                baggage_tags=frozenset(tags),
-                propagate_to=tuple(propagate_to),
-                own_provider=own_provider,
-                on_provider=lambda provider: _listen_to(provider, pipeline),
-            )
+        _record(
+            pipeline,
+            sampler or sampler_from_environment(),
+            set_global_provider,
+            privacy=privacy,
+            price=price,
+            observe=observe,
+            baggage_tags=frozenset(tags),
+            propagate_to=tuple(propagate_to),
         )
-        _state.pipeline = pipeline
         if flush_on_sigterm:
             _chain_sigterm()
+
+
+def _check(exporter: SpanExporter | None, store: str | None, endpoint: str | None) -> None:
+    if sum(option is not None for option in (exporter, store, endpoint)) > 1:
+        raise UserError("configure takes one of exporter, store and endpoint")
+    if exporter is not None and not callable(getattr(exporter, "export", None)):
+        raise UserError(f"exporter must be an OpenTelemetry SpanExporter, not {type(exporter).__name__}")
+
+
+def _record(pipeline: Pipeline, sampler: Sampler, set_global_provider: bool, **said: Any) -> None:
+    """Put a recording in force; `said` goes to it as it is."""
+    own_provider = _place_provider(pipeline, sampler) if set_global_provider else None
+    activate(
+        Recording(
+            pipeline,
+            sampler=sampler,
+            limits=Limits.from_environment(),
+            version=_version(),
+            own_provider=own_provider,
+            on_provider=lambda provider: _listen_to(provider, pipeline),
+            **said,
+        )
+    )
+    _state.pipeline = pipeline
 
 
 class _State:

@@ -43,7 +43,7 @@ class LangChainIntegration(Integration):
     def hook(self, module: Any, patches: Patches) -> bool | None:
         """Have a handler of ours added to every callback manager; uninstrumenting leaves it out again."""
         callbacks = import_module("langchain_core.callbacks")
-        handler = _handler_class(callbacks.BaseCallbackHandler)()
+        handler = type("Handler", (_Listener, callbacks.BaseCallbackHandler), {})()
 
         def make(original: Any) -> Any:
             def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
@@ -62,104 +62,111 @@ def integration() -> Integration:
     return LangChainIntegration()
 
 
-def _handler_class(base: type) -> Any:
-    class Handler(base):  # type: ignore[misc]
-        """Listens to runs; it runs inline, so that what it makes current is current for what runs next."""
-
-        run_inline = True
-        raise_error = True  # a budget must be heard; all else is caught before it gets there
-
-        def __init__(self) -> None:
-            self._open = OpenSpans()
-            self._arguments: dict[UUID, Any] = {}
-
-        def stop(self) -> None:
-            self._open.close()
-            self._arguments.clear()
-
-        def on_chain_start(
-            self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **more: Any
-        ) -> None:
-            node = (more.get("metadata") or {}).get("langgraph_node")
-            name = str(more.get("name") or (serialized or {}).get("name") or "chain")
-            if parent_run_id is None:
-                thread = (more.get("metadata") or {}).get("thread_id")
-                self._open.start(run_id, "agent", name, {names.CONVERSATION_ID: str(thread)} if thread else None)
-            elif node is not None and name == node:
-                self._open.start(run_id, "step", name)
-
-        def on_chain_end(self, outputs: Any, *, run_id: UUID, **more: Any) -> None:
-            self._open.end(run_id)
-
-        def on_chain_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
-            self._open.end(run_id, _failure(error))
-
-        def on_tool_start(
-            self, serialized: Any, input_str: str, *, run_id: UUID, inputs: Any = None, **more: Any
-        ) -> None:
-            name = str(more.get("name") or (serialized or {}).get("name") or "tool")
-            self._arguments[run_id] = inputs if inputs is not None else input_str
-            attributes: dict[str, Any] = {names.TOOL_TYPE: "function"}
-            if (call_id := more.get("tool_call_id")) is not None:
-                attributes[names.TOOL_CALL_ID] = str(call_id)
-            self._open.start(run_id, "tool", name, attributes)
-
-        def on_tool_end(self, output: Any, *, run_id: UUID, **more: Any) -> None:
-            content = field(output, "content")
-            self._open.end_tool(run_id, self._arguments.pop(run_id, None), output if content is None else content)
-
-        def on_tool_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
-            self._open.end_tool(run_id, self._arguments.pop(run_id, None), None, error)
-
-        def on_retriever_start(self, serialized: Any, query: str, *, run_id: UUID, **more: Any) -> None:
-            self._open.start(run_id, "retrieval", str(more.get("name") or "retriever"))
-
-        def on_retriever_end(self, documents: Any, *, run_id: UUID, **more: Any) -> None:
-            self._open.end(run_id)
-
-        def on_retriever_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
-            self._open.end(run_id, error)
-
-        def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **more: Any) -> None:
-            self._start_call(run_id, "chat", messages[0] if messages else None, more)
-
-        def on_llm_start(self, serialized: Any, prompts: Any, *, run_id: UUID, **more: Any) -> None:
-            self._start_call(run_id, "text_completion", prompts[0] if prompts else None, more)
-
-        def _start_call(self, run_id: UUID, operation: str, messages: Any, more: dict[str, Any]) -> None:
-            self._open.start_call(run_id, _request_of(operation, messages, more))
-
-        def on_llm_new_token(self, token: Any, *, run_id: UUID, **more: Any) -> None:
-            call = self._open.call(run_id)
-            if call is not None and call.is_open:
-                call.chunk()
-
-        def on_llm_end(self, response: Any, *, run_id: UUID, **more: Any) -> None:
-            try:
-                answer = _answer_of(response)
-            except Exception as error:
-                report("langchain answer", error)
-                answer = Answer()
-            self._open.end_call(run_id, answer)
-
-        def on_llm_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
-            self._open.end_call(run_id, Answer(), error)
-
-    for event in [name for name in vars(Handler) if name.startswith("on_")]:
-        setattr(Handler, event, _guarded(event, getattr(Handler, event)))
-    return Handler
-
-
-def _guarded(event: str, handle: Any) -> Any:
+def _guarded(handle: Any) -> Any:
     def guarded(self: Any, *args: Any, **kwargs: Any) -> None:
         try:
             handle(self, *args, **kwargs)
         except BudgetExceeded:
             raise
         except Exception as error:
-            report(f"langchain {event}", error)
+            report(f"langchain {handle.__name__}", error)
 
     return guarded
+
+
+class _Listener:
+    """Listens to runs; it runs inline, so that what it makes current is current for what runs next."""
+
+    run_inline = True
+    raise_error = True  # a budget must be heard; all else is caught before it gets there
+
+    def __init__(self) -> None:
+        self._open = OpenSpans()
+        self._arguments: dict[UUID, Any] = {}
+
+    def stop(self) -> None:
+        self._open.close()
+        self._arguments.clear()
+
+    @_guarded
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **more: Any
+    ) -> None:
+        node = (more.get("metadata") or {}).get("langgraph_node")
+        name = str(more.get("name") or (serialized or {}).get("name") or "chain")
+        if parent_run_id is None:
+            thread = (more.get("metadata") or {}).get("thread_id")
+            self._open.start(run_id, "agent", name, {names.CONVERSATION_ID: str(thread)} if thread else None)
+        elif node is not None and name == node:
+            self._open.start(run_id, "step", name)
+
+    @_guarded
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **more: Any) -> None:
+        self._open.end(run_id)
+
+    @_guarded
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        self._open.end(run_id, _failure(error))
+
+    @_guarded
+    def on_tool_start(self, serialized: Any, input_str: str, *, run_id: UUID, inputs: Any = None, **more: Any) -> None:
+        name = str(more.get("name") or (serialized or {}).get("name") or "tool")
+        self._arguments[run_id] = inputs if inputs is not None else input_str
+        attributes: dict[str, Any] = {names.TOOL_TYPE: "function"}
+        if (call_id := more.get("tool_call_id")) is not None:
+            attributes[names.TOOL_CALL_ID] = str(call_id)
+        self._open.start(run_id, "tool", name, attributes)
+
+    @_guarded
+    def on_tool_end(self, output: Any, *, run_id: UUID, **more: Any) -> None:
+        content = field(output, "content")
+        self._open.end_tool(run_id, self._arguments.pop(run_id, None), output if content is None else content)
+
+    @_guarded
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        self._open.end_tool(run_id, self._arguments.pop(run_id, None), None, error)
+
+    @_guarded
+    def on_retriever_start(self, serialized: Any, query: str, *, run_id: UUID, **more: Any) -> None:
+        self._open.start(run_id, "retrieval", str(more.get("name") or "retriever"))
+
+    @_guarded
+    def on_retriever_end(self, documents: Any, *, run_id: UUID, **more: Any) -> None:
+        self._open.end(run_id)
+
+    @_guarded
+    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        self._open.end(run_id, error)
+
+    @_guarded
+    def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **more: Any) -> None:
+        self._start_call(run_id, "chat", messages[0] if messages else None, more)
+
+    @_guarded
+    def on_llm_start(self, serialized: Any, prompts: Any, *, run_id: UUID, **more: Any) -> None:
+        self._start_call(run_id, "text_completion", prompts[0] if prompts else None, more)
+
+    def _start_call(self, run_id: UUID, operation: str, messages: Any, more: dict[str, Any]) -> None:
+        self._open.start_call(run_id, _request_of(operation, messages, more))
+
+    @_guarded
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **more: Any) -> None:
+        call = self._open.call(run_id)
+        if call is not None and call.is_open:
+            call.chunk()
+
+    @_guarded
+    def on_llm_end(self, response: Any, *, run_id: UUID, **more: Any) -> None:
+        try:
+            answer = _answer_of(response)
+        except Exception as error:
+            report("langchain answer", error)
+            answer = Answer()
+        self._open.end_call(run_id, answer)
+
+    @_guarded
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        self._open.end_call(run_id, Answer(), error)
 
 
 def _failure(error: BaseException) -> BaseException | None:
