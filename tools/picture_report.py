@@ -49,8 +49,8 @@ growth_per_month_high = 0.1
 """
 PICTURES = {
     # name: (theme, size, selector of what is pictured and height at most; the top of the page where None)
-    "audit-summary": ("light", SCREEN, None, 800),
-    "audit-dark": ("dark", SCREEN, None, 800),
+    "audit-summary": ("light", SCREEN, None, 820),
+    "audit-dark": ("dark", SCREEN, None, 820),
     "audit-phone": ("light", PHONE, None, 1500),
     "audit-actions": ("light", SCREEN, "#actions", 1000),
     "audit-cost": ("light", SCREEN, "#cost", 1100),

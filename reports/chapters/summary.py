@@ -7,7 +7,19 @@ from decimal import Decimal
 from typing import Any
 
 from inferometer.reports.contexts import Answer, Figure, Part, Split, Step, Summary, Why
-from inferometer.reports.numbers import GAP, UNKNOWN, bounded, count, days, percent_width, share, times, tokens, usd
+from inferometer.reports.numbers import (
+    GAP,
+    UNKNOWN,
+    bound,
+    bounded,
+    count,
+    days,
+    percent_width,
+    share,
+    times,
+    tokens,
+    usd,
+)
 from inferometer.schema.wording import counted
 
 METER_NAMES = {
@@ -284,9 +296,7 @@ def meter_split(document: Document, why: Why | None = None) -> Split | None:
                 METER_NAMES[meter["meter"]],
                 percent_width(float(Decimal(str(meter["cost_usd"])) / total)),
                 f"c{order.index(meter['meter']) + 1}",
-                f"{usd(meter['cost_usd'])} for {tokens(meter['priced_tokens'])} tokens"
-                if meter["priced_tokens"]
-                else usd(meter["cost_usd"]),
+                _part(meter, document["totals"]["unsplit"] if meter["meter"] == "input_fresh" else 0),
                 share(Decimal(str(meter["cost_usd"])) / total),
             )
             for meter in meters
@@ -294,6 +304,13 @@ def meter_split(document: Document, why: Why | None = None) -> Split | None:
         f"{tokens(left_out)} more tokens have no price." if left_out else "",
         why,
     )
+
+
+def _part(meter: Mapping[str, Any], assumed: int) -> str:
+    cost = bounded(meter["cost_usd"], 0, assumed)
+    if not meter["priced_tokens"]:
+        return cost
+    return f"{cost} for {bound(tokens(meter['priced_tokens']), meter['open'], assumed)} tokens"
 
 
 def _steps(document: Document) -> list[Step]:
