@@ -21,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import venv
 from collections.abc import Callable
@@ -45,6 +46,7 @@ ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- written by benchmarks/replay.py --write -->", "<!-- end of what benchmarks/replay.py wrote -->"
 BLOCK = 64
 PEER_PACKAGE = "ai-dynamo-runtime==1.6.1"
+VIDUR = "Vidur, measured on 2026-11-23 on two such processors: 3,200 to 6,100 steps/s and 430 to 1,400 calls/s."
 PEER_VENV = ROOT / ".venvs" / "peer-mocker"
 PEER = """
 import json, sys, time
@@ -273,7 +275,7 @@ class Report:
             steps, calls = each.result.total("steps"), len(each.result.status)
             rates = f"{each.steps_per_s / 1e6:.1f} million | {each.calls_per_s / 1e3:,.0f} thousand"
             lines.append(f"| {each.name} | {calls:,} | {steps:,.0f} | {rates} |")
-        lines += ["", *self.sentences]
+        lines += ["", *textwrap.wrap(" ".join(self.sentences), 120, break_on_hyphens=False)]
         page.write_text("\n".join([head + BEGIN, *lines, END + tail]), encoding="utf-8")
         print(f"\nwrote {page}")
 
@@ -380,7 +382,8 @@ def main() -> int:
         measure_many(report, plain, tight)
     reuse = mooncake_reuse(options.shared)
     print(f"\nMooncake conversation trace, block reuse with an infinite cache: {reuse:.4f}")
-    print("Vidur, measured 2026-11-23 on such a machine: 3,200-6,100 steps/s and 430-1,400 calls/s\n")
+    report.say(VIDUR)
+    print()
     for name, value, least in report.gates:
         print(f"{'met   ' if value >= least else 'MISSED'} {name}: {abs(value):,.2f} (gate {abs(least):,.0f})")
     if options.write:
