@@ -16,6 +16,7 @@ from inferometer.schema import attributes as names
 from inferometer.schema.errors import BudgetExceeded
 from inferometer.schema.meters import Meters
 from inferometer.tracer.calls import Answer, Request
+from inferometer.tracer.exchange import from_cache
 from inferometer.tracer.guard import report
 
 _PROVIDERS = {
@@ -199,7 +200,7 @@ def _answer_of(response: Any) -> Answer:
     said = field(message, "response_metadata") or field(generation, "generation_info") or {}
     usage = field(message, "usage_metadata")
     finish = said.get("finish_reason") or said.get("stop_reason")
-    return Answer(
+    answer = Answer(
         meters_of(usage),
         raw_usage=usage,
         response_id=said.get("id") or field(message, "id"),
@@ -208,6 +209,8 @@ def _answer_of(response: Any) -> Answer:
         service_tier=said.get("service_tier"),
         output=field(message, "content") or field(generation, "text"),
     )
+    # an answer of LangChain's cache tells its usage again, and that it costs nothing; providers tell no cost
+    return from_cache(answer) if usage and usage.get("total_cost") == 0 else answer
 
 
 def meters_of(usage: Any) -> Meters | None:

@@ -16,7 +16,8 @@ from langgraph.prebuilt import create_react_agent
 
 import inferometer
 from inferometer.schema.errors import BudgetExceeded
-from inferometer.testing.model_stub import ModelStub
+from inferometer.testing import record
+from inferometer.testing.model_stub import ModelStub, Reply
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 QUESTION = {"messages": [("user", "Xyzzy-4711: what is the plan?")]}
@@ -85,3 +86,22 @@ def test_budget_stops_the_graph(stub: ModelStub) -> None:
     finally:
         inferometer.uninstrument()
     assert len(stub.served) == 1
+
+
+def test_answer_out_of_the_cache_is_no_call(stub: ModelStub) -> None:
+    """LangChain tells of it as of any call, with the usage of the first time."""
+    from langchain_core.caches import InMemoryCache
+
+    stub.script(Reply("one two", input_tokens=50, output_tokens=9))
+    model = ChatOpenAI(model="gpt-4o", base_url=stub.openai_url, api_key="x", cache=InMemoryCache())
+    with record() as recorded:
+        inferometer.instrument("langchain", "openai")
+        try:
+            answers = [model.invoke("Xyzzy-4711: what is the plan?").content for _ in range(2)]
+        finally:
+            inferometer.uninstrument()
+        called, cached = [span.attributes for span in recorded.spans]
+    assert answers == ["one two"] * 2
+    tokens = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
+    assert [[call[key] for key in tokens] for call in (called, cached)] == [[50, 9], [0, 0]]
+    assert ("inferometer.from_cache" in called, cached["inferometer.from_cache"]) == (False, True)
