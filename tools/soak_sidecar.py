@@ -49,9 +49,8 @@ def send_until_gone(sidecar: Running, acknowledged: Ids) -> list[threading.Threa
 
 def kill_normaliser(sidecar: Running) -> None:
     """End the normaliser alone."""
-    for task in Path(f"/proc/{sidecar.process.pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)
+    for child in sidecar.children():
+        os.kill(child, signal.SIGKILL)
 
 
 def read_ids(folder: Path, url: str | None) -> list[tuple[bytes, bytes]]:

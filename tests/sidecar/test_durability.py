@@ -43,15 +43,8 @@ def send_until_refused(sidecar: Running, acknowledged: Ids, senders: int = 4) ->
 
 def normaliser_of(sidecar: Running) -> int:
     """Return the process id of a sidecar's only child, waiting for it to be started."""
-    found: list[str] = []
-
-    def is_started() -> bool:
-        tasks = Path(f"/proc/{sidecar.process.pid}/task").iterdir()
-        found[:] = [child for task in tasks for child in (task / "children").read_text().split()]
-        return len(found) == 1
-
-    sidecar.wait_for(is_started, "a normaliser")
-    return int(found[0])
+    sidecar.wait_for(lambda: len(sidecar.children()) == 1, "a normaliser")
+    return sidecar.children()[0]
 
 
 @pytest.mark.parametrize("round_number", range(3))
@@ -78,12 +71,10 @@ def test_a_kill_between_the_rows_and_the_deletion_of_the_entry_stores_nothing_tw
 ) -> None:
     sidecar = start()
     requests = [build_request(5) for _ in range(3)]
-    with contextlib.closing(sqlite3.connect(sidecar.store, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")  # keeps the normaliser from emptying the journal
+    with sidecar.another_writer():
         for request in requests:
             assert sidecar.post(request.SerializeToString()).status == 200
         copy_journal(tmp_path, tmp_path / "kept")
-        other.execute("ROLLBACK")
     sidecar.wait_until_stored()
     assert sidecar.stop() == 0
     # the state such a kill leaves: the store has the entries' ids and rows, the journal still has the entries
@@ -120,12 +111,10 @@ def test_the_normaliser_ends_when_the_sidecar_is_killed(start: Start) -> None:
 def test_acknowledgements_go_on_while_another_holds_the_store(start: Start) -> None:
     sidecar = start()
     requests = [build_request(2) for _ in range(5)]
-    with contextlib.closing(sqlite3.connect(sidecar.store, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with sidecar.another_writer():
         for request in requests:
             assert sidecar.post(request.SerializeToString()).status == 200
         assert stored_ids(sidecar.store) == []
-        other.execute("ROLLBACK")
     sidecar.wait_until_stored()
     assert set(stored_ids(sidecar.store)) == set().union(*map(ids_of, requests))
     assert sidecar.stop() == 0
@@ -134,8 +123,7 @@ def test_acknowledgements_go_on_while_another_holds_the_store(start: Start) -> N
 def test_a_full_journal_puts_senders_off_and_recovers(start: Start) -> None:
     sidecar = start("--max-journal-bytes", "100k")
     request = build_request(1, content="x" * 20_000)
-    with contextlib.closing(sqlite3.connect(sidecar.store, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with sidecar.another_writer():
         statuses = []
         for _ in range(40):
             answer = sidecar.post(build_request(1, content="x" * 20_000).SerializeToString())
@@ -147,7 +135,6 @@ def test_a_full_journal_puts_senders_off_and_recovers(start: Start) -> None:
             time.sleep(0.06)
         assert statuses[-1] == 503
         assert statuses.count(200) < 10
-        other.execute("ROLLBACK")
     sidecar.wait_until_stored()
     sidecar.wait_for(lambda: sidecar.post(request.SerializeToString()).status == 200)
     assert sidecar.stop() == 0
@@ -165,8 +152,7 @@ def test_a_disk_that_cannot_take_more_is_answered_503_and_nothing_acknowledged_i
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     acknowledged: Ids = set()
     refused = 0
-    with contextlib.closing(sqlite3.connect(sidecar.store, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")  # keeps the normaliser from emptying the journal
+    with sidecar.another_writer():
         for _ in range(60):
             request = build_request(4, content="y" * 50_000)
             answer = sidecar.post(request.SerializeToString())
@@ -175,7 +161,6 @@ def test_a_disk_that_cannot_take_more_is_answered_503_and_nothing_acknowledged_i
             else:
                 assert answer.status == 503
                 refused += 1
-        other.execute("ROLLBACK")
     assert refused
     assert acknowledged
     sidecar.kill()
@@ -212,15 +197,13 @@ def test_a_small_disk_that_fills_up_refuses_and_recovers_without_loss(start: Sta
     sidecar = start(folder=small_disk)
     acknowledged: Ids = set()
     statuses = []
-    with contextlib.closing(sqlite3.connect(sidecar.store, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")  # keeps the normaliser from emptying the journal
+    with sidecar.another_writer():
         for _ in range(400):
             request = build_request(4, content="z" * 30_000)
             answer = sidecar.post(request.SerializeToString())
             statuses.append(answer.status)
             if answer.status == 200:
                 acknowledged |= ids_of(request)
-        other.execute("ROLLBACK")
     assert set(statuses) == {200, 503}
     sidecar.wait_for(lambda: sidecar.metric("journal_entries") == 0, "room again")
     sidecar.wait_for(lambda: sidecar.post(build_request(1).SerializeToString()).status == 200, "recovery")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -23,12 +22,6 @@ from inferometer.testing.sidecar_process import Running, Start
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
-
-
-@contextlib.contextmanager
-def calling(sidecar: Running) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(f"127.0.0.1:{sidecar.grpc_port}") as channel:
-        yield channel
 
 
 def http_exporter(sidecar: Running, compression: Compression) -> SpanExporter:
@@ -76,7 +69,7 @@ def test_grpc_answers_success_partial_success_and_refusals(start: Start) -> None
 
     sidecar = start("--token", "a-long-enough-token", "--max-request-bytes", "1MiB")
     authorization = (("authorization", "Bearer a-long-enough-token"),)
-    with calling(sidecar) as channel:
+    with sidecar.grpc_channel() as channel:
         export = channel.unary_unary(TRACES)
         request = build_request(3)
         assert export(request.SerializeToString(), metadata=authorization, timeout=20) == b""
@@ -109,7 +102,7 @@ def test_back_pressure_over_grpc_is_unavailable_with_retry_info(start: Start) ->
     from google.rpc.status_pb2 import Status
 
     sidecar = start("--min-free-disk-bytes", "900T")
-    with calling(sidecar) as channel, pytest.raises(grpc.RpcError) as caught:
+    with sidecar.grpc_channel() as channel, pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary(TRACES)(build_request().SerializeToString(), timeout=20)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     status = Status.FromString(dict(caught.value.trailing_metadata())["grpc-status-details-bin"])
@@ -142,7 +135,7 @@ def test_logs_and_metrics_are_taken_over_both_transports(start: Start) -> None:
     logs, metrics = build_logs().SerializeToString(), build_metrics().SerializeToString()
     assert sidecar.post(logs, "/v1/logs").status == 200
     assert sidecar.post(metrics, "/v1/metrics").status == 200
-    with calling(sidecar) as channel:
+    with sidecar.grpc_channel() as channel:
         assert channel.unary_unary(LOGS)(logs, timeout=20) == b""
         assert channel.unary_unary(METRICS)(metrics, timeout=20) == b""
     sidecar.wait_until_stored()

@@ -12,17 +12,11 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from inferometer.testing.otlp_requests import build_request, ids_of, stored_ids
-from inferometer.testing.sidecar_process import Running, Start
+from inferometer.testing.sidecar_process import Start
 
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 TOKEN = "a-long-enough-token"
 AUTHORIZATION = (("authorization", f"Bearer {TOKEN}"),)
-
-
-@contextlib.contextmanager
-def calling(sidecar: Running) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(f"127.0.0.1:{sidecar.grpc_port}") as channel:
-        yield channel
 
 
 @pytest.fixture
@@ -49,7 +43,7 @@ def refusal_of(call: grpc.Future) -> tuple[grpc.StatusCode, int]:
 
 def test_a_stranger_is_turned_away_before_its_message_is_read(start: Start, never: threading.Event) -> None:
     sidecar = start("--token", TOKEN)
-    with calling(sidecar) as channel:
+    with sidecar.grpc_channel() as channel:
         begin = time.monotonic()
         call = channel.stream_unary(TRACES).future(held_back(never), timeout=60)
         assert refusal_of(call) == (grpc.StatusCode.UNAUTHENTICATED, 16)
@@ -64,7 +58,7 @@ def test_a_message_that_does_not_come_is_not_waited_for_without_end(start: Start
     # one message is read at a time: four times what may be in flight is what one may be
     bounds = ("--max-request-bytes", "4MiB", "--max-in-flight-bytes", "1MiB")
     sidecar = start("--read-timeout", "2", *bounds)
-    with calling(sidecar) as channel:
+    with sidecar.grpc_channel() as channel:
         begin = time.monotonic()
         slow = channel.stream_unary(TRACES).future(held_back(never), timeout=60)
         time.sleep(0.5)
@@ -125,7 +119,7 @@ def test_more_connections_than_are_allowed_are_closed(start: Start) -> None:
 
 def test_a_call_without_a_message_is_refused(start: Start) -> None:
     sidecar = start()
-    with calling(sidecar) as channel:
+    with sidecar.grpc_channel() as channel:
         call = channel.stream_unary(TRACES).future(iter(()), timeout=20)
         assert refusal_of(call) == (grpc.StatusCode.INVALID_ARGUMENT, 3)
     assert sidecar.stop() == 0
@@ -133,7 +127,7 @@ def test_a_call_without_a_message_is_refused(start: Start) -> None:
 
 def test_senders_that_give_up_leave_nothing_behind(start: Start, never: threading.Event) -> None:
     sidecar = start("--max-request-bytes", "4MiB", "--max-in-flight-bytes", "1MiB")
-    with calling(sidecar) as channel:
+    with sidecar.grpc_channel() as channel:
         for _ in range(5):
             call = channel.stream_unary(TRACES).future(held_back(never), timeout=60)
             time.sleep(0.05)

@@ -29,9 +29,7 @@ def entry(request: object) -> NewEntry:
 
 
 def pids_of(sidecar: Running) -> list[int]:
-    pid = sidecar.process.pid
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [pid, *(int(child) for task in tasks for child in (task / "children").read_text().split())]
+    return [sidecar.process.pid, *sidecar.children()]
 
 
 def rss_mb(sidecar: Running) -> float:

@@ -189,7 +189,7 @@ def test_bombs_and_broken_compression_are_refused_without_being_unfolded(sidecar
 
 def test_a_grpc_bomb_is_refused_without_being_unfolded(sidecar: Running) -> None:
     bomb = gzip.compress(bytes(200 * LIMIT), 9)
-    with grpc.insecure_channel(f"127.0.0.1:{sidecar.grpc_port}") as channel:
+    with sidecar.grpc_channel() as channel:
         export = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
         with pytest.raises(grpc.RpcError) as caught:
             export(bomb, timeout=20)

@@ -51,13 +51,11 @@ def test_dropped_before_the_journal_content_reaches_no_file_even_when_killed(sta
     with socket.create_server(("127.0.0.1", 0)) as silent:  # a destination that never answers, so that all must wait
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         sidecar = start("--content", "drop-before-journal", "--forward", url)
-        with contextlib.closing(sqlite3.connect(sidecar.store, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with sidecar.another_writer():
             for _ in range(5):
                 assert sidecar.post(secret_request()).status == 200
                 assert files_with_secret(tmp_path) == []
             sidecar.kill()
-            other.execute("ROLLBACK")
         assert files_with_secret(tmp_path) == []
         again = start("--content", "drop-before-journal", "--forward", url, "--drain-timeout", "1")
         again.wait_for(lambda: len(stored_ids(again.store)) == 15)
@@ -88,11 +86,9 @@ def test_refused_requests_leave_no_content_behind(start: Start, tmp_path: Path, 
 
 def test_every_file_is_for_its_owner_alone(start: Start, tmp_path: Path) -> None:
     sidecar = start()
-    with contextlib.closing(sqlite3.connect(sidecar.store, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with sidecar.another_writer():
         assert sidecar.post(build_request().SerializeToString()).status == 200
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.rglob("*")}
-        other.execute("ROLLBACK")
     assert {"store.sqlite", "store.sqlite.journal", "store.sqlite.journal-wal", f"{0:020}.log"} <= set(modes)
     assert modes.pop("store.sqlite.journal.d") == 0o700
     assert set(modes.values()) == {0o600}

@@ -7,12 +7,14 @@ import http.client
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from inferometer.store.journal import STORE_CONSUMER, Journal
 
@@ -77,6 +79,27 @@ class Running:
             assert self.process.poll() is None, "the sidecar ended"
             time.sleep(0.05)
 
+    @contextlib.contextmanager
+    def another_writer(self) -> Iterator[None]:
+        """Hold the store's lock, so that the normaliser can write nothing meanwhile."""
+        with contextlib.closing(sqlite3.connect(self.store, isolation_level=None, timeout=30)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def grpc_channel(self) -> Iterator[Any]:
+        """Open a gRPC channel to it."""
+        import grpc  # type: ignore[import-untyped]
+
+        with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel:
+            yield channel
+
+    def children(self) -> list[int]:
+        """Return the processes that it started: its normaliser, where there is one just now."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
     def wait_until_stored(self) -> None:
         """Return when the normaliser has passed all that was journalled."""
         with contextlib.closing(Journal(self.folder / "store.sqlite.journal")) as journal:
@@ -126,5 +149,5 @@ def start_sidecar(folder: Path, *options: str, environment: dict[str, str] | Non
         process.stderr.close()
         raise RuntimeError(f"the sidecar did not start: {lines}")
     grpc_port = re.search(r"gRPC on \S*:(\d+)", line)
-    http_port = re.search(r"https?://\S*?:(\d+)", line)
+    http_port = re.search(r"https?://\S*:(\d+);", line)
     return Running(process, folder, int(grpc_port[1]) if grpc_port else 0, int(http_port[1]) if http_port else 0, lines)
