@@ -20,7 +20,7 @@ Written by `tools/write_data_table.py`; `tests/ingest/test_data_table.py` holds 
 
 Calls are billed ones. Tokens of input hold cached ones, tokens of output hold reasoning. Their usage is told by the
 provider, counted or estimated from the text, or absent. Not understood are empty files, tables beside the data, and
-answers that hold no tokens: transcriptions, files, skills, errors.
+answers of no model call: transcriptions, files, skills, errors.
 
 | folder | files | not understood | runs | calls | tool calls | input | output | told | counted | absent |
 |---|---|---|---|---|---|---|---|---|---|---|

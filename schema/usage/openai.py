@@ -1,7 +1,7 @@
-"""OpenAI's chat completions, completions and embeddings, and the many that speak alike.
+"""OpenAI's chat completions, completions and embeddings, and the many that speak alike, ranks among them.
 
-Azure, Groq, DeepSeek, xAI, OpenRouter, Together, Mistral, Cerebras, Moonshot, Perplexity, Hugging Face, vLLM. Input
-holds cached tokens. Output holds reasoning, except where the total says that it stands beside (xAI).
+Azure, Groq, DeepSeek, xAI, OpenRouter, Together, Mistral, Cerebras, Moonshot, Perplexity, Hugging Face, vLLM, Voyage
+AI. Input holds cached tokens. Output holds reasoning, except where the total says that it stands beside (xAI).
 
 Source: platform.openai.com/docs/api-reference, api-docs.deepseek.com, openrouter.ai/docs; recorded bodies 2023 to 2026.
 """
@@ -83,10 +83,8 @@ def read_body(answer: Mapping[str, Any]) -> BodyUsage:
         body.finish_reason = body.finish_reason or text_of(choice.get("finish_reason"))
         _read_message(mapping_of(choice.get("message")), body)
         _add_text(choice.get("text"), body)
-    if answer.get("object") == "list" and "data" in answer:
-        body.operation = Operation.EMBEDDING
-        if body.meters.output is None and body.meters.is_known:
-            body.meters.output = 0
+    if (answer.get("object") == "list" and "data" in answer) or answer.get("object") == "rerank":
+        _read_vectors(answer, count_of(usage.get("total_tokens")), body)
     elif answer.get("object") == "text_completion":
         body.operation = Operation.COMPLETION
     return body
@@ -115,6 +113,17 @@ def read_stream(events: Iterable[Mapping[str, Any]]) -> BodyUsage:
     body.finish_reason, body.is_complete, body.operation = head.finish_reason, head.is_complete, head.operation
     body.texts = ["".join(parts) for parts in texts.values()]
     return body
+
+
+def _read_vectors(answer: Mapping[str, Any], total: int | None, body: BodyUsage) -> None:
+    """Read embeddings or ranks: they make no tokens, so a total that stands alone (Voyage AI) went in."""
+    entries = answer.get("data", answer.get("results"))
+    first = mapping_of(entries[0]) if isinstance(entries, list) and entries else {}
+    body.operation = Operation.RERANK if "relevance_score" in first else Operation.EMBEDDING
+    if body.meters.input_fresh is None:
+        body.meters.input_fresh = total
+    if body.meters.output is None and body.meters.is_known:
+        body.meters.output = 0
 
 
 def _read_head(answer: Mapping[str, Any], body: BodyUsage) -> None:

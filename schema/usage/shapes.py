@@ -35,7 +35,7 @@ def interface_of(answer: Mapping[str, Any]) -> str | None:
         return "cohere"
     if "done" in answer and "model" in answer:
         return "ollama"
-    if shape == "list" and "data" in answer and usage:
+    if (shape == "rerank" or (shape == "list" and "data" in answer)) and usage:
         return "openai"
     if "inputTextTokenCount" in answer or "generation_token_count" in answer:
         return "bedrock"
