@@ -114,3 +114,17 @@ def test_archive_tells_when_a_call_began_and_ended(
     [row] = store.inferences()
     assert row.placement.start_ns == 1_767_225_600_500_000_000
     assert row.placement.duration_ns == (None if took_ms is None else 1_500_250_000)
+
+
+@pytest.mark.parametrize("text", ["\u00e9", "=", "x", "{}"])
+def test_body_that_is_no_base64_costs_an_archive_no_other_call(
+    tmp_path: Path, store: Store, load: Load, text: str
+) -> None:
+    request = {"method": "POST", "url": f"{API}/chat/completions", "postData": {"text": "{}"}}
+    answer = {"model": "gpt-4o", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}
+    contents = [{"encoding": "base64", "text": text}, {"mimeType": "application/json", "text": json.dumps(answer)}]
+    entries = [{"request": request, "response": {"status": 200, "content": content}} for content in contents]
+    path = tmp_path / "archive.har"
+    path.write_text(json.dumps({"log": {"version": "1.2", "entries": entries}}, ensure_ascii=False))
+    assert load(path).failed == []
+    assert {row.inference.meters.output for row in store.inferences()} == {None, 2}
