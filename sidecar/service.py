@@ -36,6 +36,7 @@ from inferometer.store import Store, open_store
 from inferometer.store.journal import STORE_CONSUMER, Journal
 from inferometer.store.journal_lock import JournalLock
 from inferometer.store.location import locate, user_data_directory
+from inferometer.tokens.key import load_key
 
 GAUGE_INTERVAL_S = 1.0
 GRPC_GRACE_S = 5.0
@@ -159,6 +160,11 @@ class Sidecar:
         self._max_connections = make_room(settings.max_connections)
         if self._max_connections < settings.max_connections:
             log.warning("few files may be open; fewer connections are taken", extra={"each": self._max_connections})
+        if not load_key().kept:
+            log.warning(
+                "the key of hashes cannot be kept: after a restart users and prefixes have other hashes;"
+                " set INFEROMETER_HASH_KEY, or XDG_DATA_HOME to a folder that can be written"
+            )
         self._observer = Observer(store, journal, self.counters, settings.budget)
         self._forwarders = [Forwarder(one, settings, journal.path, self.counters) for one in settings.forward]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -95,6 +96,16 @@ def test_a_port_in_use_is_one_line_that_proposes_another_and_writes_nothing(tmp_
             assert done.stderr.count("\n") == 1
             assert f"{option} 127.0.0.1:{port}: the port is in use" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_that_cannot_be_kept_is_told(start: Start) -> None:
+    said = "the key of hashes cannot be kept"
+    kept = start()
+    kept.stop()
+    assert not any(said in line for line in kept.lines)
+    lost = start(environment={"XDG_DATA_HOME": os.devnull})
+    lost.stop()
+    assert sum(said in line for line in lost.lines) == 1
 
 
 def test_a_second_sidecar_on_one_journal_is_refused(start: Start, tmp_path: Path) -> None:
