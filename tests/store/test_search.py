@@ -14,6 +14,7 @@ from inferometer.ingest.commit import commit
 from inferometer.profiles.prices import load_prices
 from inferometer.schema.ids import derived_span_id, derived_trace_id
 from inferometer.schema.records import Inference, RecordBatch, Span, SpanKind
+from inferometer.schema.selection import Selection
 from inferometer.store import Store, open_store, search
 
 START_NS = 1_763_600_000 * 1_000_000_000
@@ -60,6 +61,22 @@ def test_a_search_finds_the_latest_of_what_a_look_at_every_run_finds(store: Stor
     found = store.search_runs(text, 8)
     assert [run.run_id for run in found.runs] == every[:8]
     assert (found.is_cut, found.since_ns) == (len(every) > 8, None)
+
+
+@pytest.mark.postgres
+def test_a_search_finds_the_same_in_postgresql(
+    store: Store, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, 30)
+    with open_store(postgres_url) as other:
+        fill(other, 30)
+        for spans in (search.SEARCHED_SPANS, 40):
+            monkeypatch.setattr(search, "SEARCHED_SPANS", spans)
+            for text in ("job 3", "JOB", "GPT", "%", "nobody", "s5"):
+                assert other.search_runs(text, 8) == store.search_runs(text, 8), (spans, text)
+        known = [run.run_id for run in store.latest_runs(Selection(), 5)]
+        assert [run.run_id for run in other.latest_runs(Selection(), 5)] == known
+        assert other.count_run_spans(known) == store.count_run_spans(known)
 
 
 def test_beyond_what_a_look_may_read_it_says_how_far_it_looked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
