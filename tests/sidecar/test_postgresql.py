@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from inferometer.testing.otlp_requests import build_request, ids_of
 from inferometer.testing.postgresql import Server
@@ -87,3 +89,35 @@ def test_a_server_that_is_restarted_under_load_costs_nothing(
     found = stored(postgres_url)
     assert len(found) == len(set(found))
     assert acknowledged <= set(found)
+
+
+def test_a_store_that_shuts_the_sidecar_out_costs_nothing_and_tells_no_password(
+    start: Start, tmp_path: Path, postgres_url: str
+) -> None:
+    """As when a password is changed: requests are taken all the same, and stored once the sidecar may write again."""
+    import psycopg
+    from psycopg.sql import SQL, Identifier
+
+    acknowledged: Ids = set()
+    role = f"agent_{os.getpid()}"
+    url = make_url(postgres_url).set(username=role, password="planted-secret")
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        server.execute(SQL("CREATE ROLE {} LOGIN PASSWORD 'planted-secret'").format(Identifier(role)))
+        server.execute(SQL("GRANT ALL ON SCHEMA public TO {}").format(Identifier(role)))
+        sidecar = start(*options(url.render_as_string(hide_password=False), tmp_path))
+        for allowed in ("LOGIN", "NOLOGIN", "LOGIN"):
+            server.execute(SQL("ALTER ROLE {} " + allowed).format(Identifier(role)))
+            server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (role,))
+            request = build_request(4)
+            assert sidecar.post(request.SerializeToString()).status == 200
+            acknowledged |= ids_of(request)
+            if allowed == "NOLOGIN":
+                sidecar.wait_for(lambda: sidecar.metric("store_failures_total") > 0, "a failure to store")
+        sidecar.wait_until_stored()
+        assert sidecar.metric("quarantined_total") == 0
+        assert sidecar.stop() == 0
+        server.execute(SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(Identifier(role)))
+        server.execute(SQL("DROP OWNED BY {}").format(Identifier(role)))
+        server.execute(SQL("DROP ROLE {}").format(Identifier(role)))
+    assert sorted(stored(postgres_url)) == sorted(acknowledged)
+    assert not any("planted-secret" in line for line in sidecar.lines)
