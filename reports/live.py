@@ -16,7 +16,7 @@ from inferometer.analyzer.day import DAY_NS, MINUTE_NS, DayBook, Sums
 from inferometer.analyzer.runs import RunSummary, sum_runs
 from inferometer.profiles.prices import PriceList
 from inferometer.reports.environment import environment
-from inferometer.reports.live_words import Figure, duration, moment, run_state, unpriced_note
+from inferometer.reports.live_words import Figure, cost_note, duration, moment, run_state
 from inferometer.reports.numbers import bound, bounded, count, percent_width, tokens, usd
 from inferometer.schema.meters import DISJOINT_METERS
 from inferometer.schema.selection import Selection
@@ -186,7 +186,7 @@ def build_live_page(
         updated=f"{now:%H:%M:%S} UTC",
         day=f"{now:%-d %B %Y}",
         figures=[
-            Figure("Spent today", _cost(total), unpriced_note(total.unpriced)),
+            Figure("Spent today", _cost(total), cost_note(total.unpriced, total.unsplit)),
             Figure("Runs", count(today.run_count), f"{today.open_runs:,} open"),
             Figure("Model calls", count(total.inferences)),
             Figure("Tokens", _tokens(total), "in and out"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from inferometer.analyzer.run_tree import Node, RunTree
 from inferometer.reports.environment import environment
-from inferometer.reports.live_words import Figure, duration, moment, run_state, unpriced_note
+from inferometer.reports.live_words import Figure, cost_note, duration, moment, run_state
 from inferometer.reports.numbers import bounded, count, tokens, usd
 from inferometer.schema.records import SpanKind
 
@@ -59,7 +59,7 @@ def build_run_page(tree: RunTree) -> RunPage:
             Figure(
                 "Cost",
                 bounded(summary.cost_usd, summary.unpriced + summary.partial, summary.unsplit),
-                unpriced_note(summary.unpriced),
+                cost_note(summary.unpriced, summary.unsplit),
             ),
             Figure("Duration", duration(summary.duration_ns)),
             Figure("Model calls", count(summary.inferences)),

@@ -20,9 +20,12 @@ class Figure:
     note: str = ""
 
 
-def unpriced_note(unpriced: int) -> str:
-    """Return how many calls a sum of dollars leaves out; nothing where it leaves out none."""
-    return f"{counted(unpriced, 'call')} without a price" if unpriced else ""
+def cost_note(unpriced: int, unsplit: int) -> str:
+    """Return why a sum of dollars is marked: calls left out, calls priced as if nothing came from a cache."""
+    parts = [f"{counted(unpriced, 'call')} without a price"] if unpriced else []
+    if unsplit:
+        parts.append(f"{counted(unsplit, 'call')} priced as if nothing came from a cache")
+    return "; ".join(parts)
 
 
 def run_state(run: Run) -> str:

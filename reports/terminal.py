@@ -26,6 +26,7 @@ NOTHING = (
     "nothing here yet: `inferometer import PATH` reads traces, inferometer.instrument() hooks a program's clients; "
     "or widen --since, --until and --where"
 )
+COLUMN_GAP = 2
 WIDE = 120
 """Columns from which a line has room for full numbers; what is no terminal has it too."""
 
@@ -100,15 +101,12 @@ def print_accounting(accounting: Accounting, console: Console | None = None) -> 
     total = accounting.total
     shows_charges, shows_recorded = bool(total.charges), bool(total.recorded)
     contracted = any(group.effective_cost_usd != group.cost_usd for group in (*accounting.groups, total))
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(accounting.by.removeprefix("attribute:"), min_width=16, overflow="fold")
     meters = [name for name in METERS if total.meters[name]]
     titles = [title for name, title in zip(METERS, _METER_TITLES, strict=True) if name in meters]
     extra = [*(["contracted", "effective"] if contracted else []), *(["recorded"] if shows_recorded else [])]
-    for title in ("calls", "runs", *titles, "cost", *extra, *(["charges"] if shows_charges else []), "unpriced"):
-        table.add_column(title, justify="right", no_wrap=True)
+    titles = ["calls", "runs", *titles, "cost", *extra, *(["charges"] if shows_charges else []), "unpriced"]
 
-    def row(group: Group, name: Text, style: str = "") -> None:
+    def row(group: Group) -> list[str]:
         cells = [show_count(group.inferences), show_count(group.runs)]
         for meter in meters:
             over = group.meters_open["cache_read"] if meter == "input_fresh" else 0
@@ -121,13 +119,40 @@ def print_accounting(accounting: Accounting, console: Console | None = None) -> 
         if shows_charges:
             cells.append(show_money(group.charges_usd))
         cells.append(show_count(group.unpriced) if group.unpriced else "")
-        table.add_row(name, *cells, style=style)
+        return cells
 
-    for group in accounting.groups:
-        row(group, plain(UNKNOWN if group.key is None else group.key, 60))
-    row(total, Text("total"), "bold")
+    groups = [*accounting.groups, total]
+    rows = [row(group) for group in groups]
+    kept = _fitting(titles, rows, console.width - KEY_WIDTH)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(accounting.by.removeprefix("attribute:"), min_width=KEY_WIDTH, overflow="fold")
+    for place in kept:
+        table.add_column(titles[place], justify="right", no_wrap=True)
+    for group, cells in zip(groups, rows, strict=True):
+        name = Text("total") if group is total else plain(UNKNOWN if group.key is None else group.key, 60)
+        table.add_row(name, *(cells[place] for place in kept), style="bold" if group is total else "")
     console.print(table)
+    left_out = [title for place, title in enumerate(titles) if place not in kept and title != "unpriced"]
+    _print_lines(console, [f"for want of width without: {', '.join(left_out)}"] if left_out else [])
     _print_lines(console, _accounting_notes(accounting))
+
+
+KEY_WIDTH = 16
+"""Columns that the name of a row has at least."""
+
+_LEFT_OUT = ("reasoning", "runs", "write 1h", "write 5m", "cache read", "fresh in", "output", "calls")
+"""Titles in the order in which a narrow terminal goes without them; money is never left out, and nothing is cut."""
+
+
+def _fitting(titles: list[str], rows: list[list[str]], width: int) -> list[int]:
+    """Return the places of the columns that have room; one without any figure needs none."""
+    widths = [max(map(len, column)) + COLUMN_GAP for column in zip(titles, *rows, strict=True)]
+    kept = [place for place, title in enumerate(titles) if title != "unpriced" or any(row[place] for row in rows)]
+    for title in _LEFT_OUT:
+        if sum(widths[place] for place in kept) <= width:
+            break
+        kept = [place for place in kept if titles[place] != title]
+    return kept
 
 
 def _accounting_notes(accounting: Accounting) -> Iterable[str]:

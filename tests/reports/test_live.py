@@ -65,6 +65,16 @@ def test_sums_that_leave_out_tokens_or_prices_are_marked(store: Store) -> None:
     assert tokens.value == f"≥{GAP}3.0{GAP}M"
 
 
+def test_a_cost_that_had_to_assume_something_is_about_and_says_why(store: Store) -> None:
+    add_run(store, "silent", Meters(input_fresh=1_000_000, output=0))
+    page = looked(store)
+    assert (page.figures[0].value, page.figures[0].note) == (
+        f"≈{GAP}$2.50",
+        "1 call priced as if nothing came from a cache",
+    )
+    assert page.runs[0].cost == page.models[0].cost == f"≈{GAP}$2.50"
+
+
 def test_a_search_says_how_many_it_found(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         add_run(store, f"job {number}", Meters(input_fresh=1, output=1), start_ns=NOW_NS + number)
