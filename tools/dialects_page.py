@@ -25,7 +25,8 @@ FORMATS = """
 `inferometer import` tells them from the file; `--format` names one. All of them plain, gzip or zstd, from a file, a
 folder or the standard input. None of them is held whole, so that memory does not grow with the file, but three: one
 answer of a provider, a cassette in YAML (about seven times its size), and a database that is packed or comes by the
-standard input. Of a session that is one document, the calls are held, and the text only where tokens are counted from it.
+standard input. Of a session that is one document, the calls are held, and the text only where tokens are counted from
+it.
 
 | format | reads |
 |---|---|

@@ -87,13 +87,7 @@ def command(
             changed_files(followed, marks)  # before they are read: what is added meanwhile is read at the first look
         with _progress_bar() as progress:
             report = load(store, found, names, progress=progress)
-        if as_json:
-            print_json(document(report))
-        elif report.files or not report.failed:
-            _print(report)
-        for failure in report.failed:
-            if failure.named or report.is_failure:
-                click.echo(f"error: {failure.path}: {failure.reason}", err=True)
+        _tell(report, as_json)
         if watch:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             with suppress(KeyboardInterrupt):
@@ -101,6 +95,16 @@ def command(
                     if added.spans:
                         _print(added)
     return USER_MISTAKE if report.is_failure else 0
+
+
+def _tell(report: ImportReport, as_json: bool) -> None:
+    if as_json:
+        print_json(document(report))
+    elif report.files or not report.failed:
+        _print(report)
+    for failure in report.failed:
+        if failure.named or report.is_failure:
+            click.echo(f"error: {failure.path}: {failure.reason}", err=True)
 
 
 def document(report: ImportReport) -> dict[str, object]:
