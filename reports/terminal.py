@@ -123,7 +123,7 @@ def print_accounting(accounting: Accounting, console: Console | None = None) -> 
 
     groups = [*accounting.groups, total]
     rows = [row(group) for group in groups]
-    kept = _fitting(titles, rows, console.width - KEY_WIDTH)
+    kept = _fitting(titles, rows, console.width - KEY_WIDTH, _LEFT_OUT)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column(accounting.by.removeprefix("attribute:"), min_width=KEY_WIDTH, overflow="fold")
     for place in kept:
@@ -141,14 +141,15 @@ KEY_WIDTH = 16
 """Columns that the name of a row has at least."""
 
 _LEFT_OUT = ("reasoning", "runs", "write 1h", "write 5m", "cache read", "fresh in", "output", "calls")
+_RUNS_LEFT_OUT = ("tools", "duration", "calls", "start (UTC)", "tokens")
 """Titles in the order in which a narrow terminal goes without them; money is never left out, and nothing is cut."""
 
 
-def _fitting(titles: list[str], rows: list[list[str]], width: int) -> list[int]:
+def _fitting(titles: list[str], rows: list[list[str]], width: int, left_out: Sequence[str]) -> list[int]:
     """Return the places of the columns that have room; one without any figure needs none."""
     widths = [max(map(len, column)) + COLUMN_GAP for column in zip(titles, *rows, strict=True)]
     kept = [place for place, title in enumerate(titles) if title != "unpriced" or any(row[place] for row in rows)]
-    for title in _LEFT_OUT:
+    for title in left_out:
         if sum(widths[place] for place in kept) <= width:
             break
         kept = [place for place in kept if titles[place] != title]
@@ -186,29 +187,32 @@ def _accounting_notes(accounting: Accounting) -> Iterable[str]:
 def print_runs(summaries: Sequence[RunSummary], of: int, console: Console | None = None) -> None:
     """Print a list of runs; ``of`` is how many there are."""
     console = console or open_console()
+    titles = ["start (UTC)", "duration", "calls", "tools", "tokens", "cost"]
+    rows = [
+        [
+            show_time(summary.run.start_ns),
+            show_duration(summary.duration_ns),
+            show_count(summary.inferences),
+            show_count(summary.tool_calls),
+            bound(show_tokens(summary.tokens, console.width), summary.usage_open),
+            estimated(show_money(summary.cost_usd), summary.unpriced + summary.partial, summary.unsplit),
+        ]
+        for summary in summaries
+    ]
+    kept = _fitting(titles, rows, console.width - 2 * KEY_WIDTH - COLUMN_GAP, _RUNS_LEFT_OUT)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("run", no_wrap=True)
-    table.add_column("start (UTC)", no_wrap=True)
-    table.add_column("name", overflow="fold")
-    for title in ("duration", "calls", "tools", "tokens", "cost"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for summary in summaries:
+    table.add_column("name", min_width=KEY_WIDTH, overflow="fold")
+    for place in kept:
+        table.add_column(titles[place], justify="right" if place else "left", no_wrap=True)
+    for summary, cells in zip(summaries, rows, strict=True):
         run = summary.run
         name = plain(run.agent_name or run.name, 48)
         if run.status is Status.ERROR:
             name.append(" failed", "red")
         if run.is_open:
             name.append(" open", "yellow")
-        table.add_row(
-            run.run_id,
-            show_time(run.start_ns),
-            name,
-            show_duration(summary.duration_ns),
-            show_count(summary.inferences),
-            show_count(summary.tool_calls),
-            bound(show_tokens(summary.tokens, console.width), summary.usage_open),
-            estimated(show_money(summary.cost_usd), summary.unpriced + summary.partial, summary.unsplit),
-        )
+        table.add_row(run.run_id, name, *(cells[place] for place in kept))
     console.print(table)
     left = f"{len(summaries):,} of {counted(of, 'run')}" if len(summaries) < of else counted(of, "run")
     _print_lines(console, [left] if of else [left, NOTHING])
