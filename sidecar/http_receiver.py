@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, MutableMapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,6 +31,7 @@ SIGNAL_OF_PATH = {"/v1/traces": "traces", "/v1/logs": "logs", "/v1/metrics": "me
 CONTENT_TYPES = {"application/x-protobuf": PROTOBUF, "application/json": JSON}
 _TYPE_OF = {encoding: content_type.encode() for content_type, encoding in CONTENT_TYPES.items()}
 _DISCARD_FACTOR = 4
+_FIRST_ROOM_BYTES = 64 * 1024
 
 log = logging.getLogger("inferometer.sidecar")
 
@@ -109,12 +110,14 @@ class HttpReceiver:
         if declared is not None and declared > limit:
             await self._discard(receive, declared)
             raise Refusal.too_large(limit)
-        with self._intake.admit(declared if declared is not None else 64 * 1024):
-            body = await self._read(receive, limit)
+        with ExitStack() as reserved:
+            body = await self._read(receive, limit, declared, reserved)
             acceptance = await self._intake.accept(signal, encoding, compression, body)
         return 200, encode_acceptance(signal, acceptance, encoding), []
 
-    async def _read(self, receive: Receive, limit: int) -> bytes:
+    async def _read(self, receive: Receive, limit: int, declared: int | None, reserved: ExitStack) -> bytes:
+        room = declared if declared is not None else _FIRST_ROOM_BYTES
+        reserved.enter_context(self._intake.admit(room))
         pieces: list[bytes] = []
         total = 0
         more = True
@@ -123,6 +126,10 @@ class HttpReceiver:
                 message = await _next(receive)
                 pieces.append(message.get("body", b""))
                 total += len(pieces[-1])
+                if room < total <= limit:
+                    # of a body that did not say its size, as much again as has come
+                    reserved.enter_context(self._intake.admit(total, room))
+                    room += total
                 more = message.get("more_body", False)
         if total > limit:
             if more:
@@ -192,7 +199,9 @@ async def _answer(
     *,
     with_body: bool = True,
 ) -> None:
-    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), *extra]
+    # RFC 9110 section 8.6: 204 says nothing about a body
+    said = [] if status == 204 else [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    headers = [*said, *extra]
     if status in {408, 413}:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -62,13 +62,17 @@ class Intake:
         return self._in_flight_bytes
 
     @contextmanager
-    def admit(self, size_bytes: int) -> Iterator[None]:
+    def admit(self, size_bytes: int, own_bytes: int = 0) -> Iterator[None]:
         """Reserve memory for a request while it is worked on.
+
+        Args:
+            size_bytes: how much.
+            own_bytes: what the same request has reserved already; a request that is alone is never too much.
 
         Raises:
             Refusal: too much is being worked on, the journal or its disk is full, or we are stopping.
         """
-        if refusal := self._why_not(size_bytes):
+        if refusal := self._why_not(size_bytes, own_bytes):
             raise refusal
         self._in_flight_bytes += size_bytes
         try:
@@ -76,10 +80,11 @@ class Intake:
         finally:
             self._in_flight_bytes -= size_bytes
 
-    def _why_not(self, size_bytes: int) -> Refusal | None:
+    def _why_not(self, size_bytes: int, own_bytes: int) -> Refusal | None:
         if self.is_closing:
             return Refusal.unavailable("stopping", "the sidecar is stopping")
-        if self._in_flight_bytes and self._in_flight_bytes + size_bytes > self.settings.max_in_flight_bytes:
+        is_alone = self._in_flight_bytes <= own_bytes
+        if not is_alone and self._in_flight_bytes + size_bytes > self.settings.max_in_flight_bytes:
             return Refusal.unavailable("busy", "too many requests at once")
         now = time.monotonic()
         self._unchecked_bytes += size_bytes
