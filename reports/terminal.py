@@ -137,11 +137,11 @@ def print_accounting(accounting: Accounting, console: Console | None = None) -> 
     _print_lines(console, _accounting_notes(accounting))
 
 
-KEY_WIDTH = 16
-"""Columns that the name of a row has at least."""
+KEY_WIDTH, RUN_WIDTH, NAME_WIDTH = 16, 16, 12
+"""Columns that a group's key, a run's id and a run's name have at least."""
 
 _LEFT_OUT = ("reasoning", "runs", "write 1h", "write 5m", "cache read", "fresh in", "output", "calls")
-_RUNS_LEFT_OUT = ("tools", "duration", "calls", "start (UTC)", "tokens")
+_RUNS_LEFT_OUT = ("tools", "duration", "start (UTC)", "calls", "tokens")
 """Titles in the order in which a narrow terminal goes without them; money is never left out, and nothing is cut."""
 
 
@@ -199,10 +199,10 @@ def print_runs(summaries: Sequence[RunSummary], of: int, console: Console | None
         ]
         for summary in summaries
     ]
-    kept = _fitting(titles, rows, console.width - 2 * KEY_WIDTH - COLUMN_GAP, _RUNS_LEFT_OUT)
+    kept = _fitting(titles, rows, console.width - RUN_WIDTH - COLUMN_GAP - NAME_WIDTH, _RUNS_LEFT_OUT)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("run", no_wrap=True)
-    table.add_column("name", min_width=KEY_WIDTH, overflow="fold")
+    table.add_column("name", min_width=NAME_WIDTH, overflow="fold")
     for place in kept:
         table.add_column(titles[place], justify="right" if place else "left", no_wrap=True)
     for summary, cells in zip(summaries, rows, strict=True):
