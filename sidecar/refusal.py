@@ -47,6 +47,11 @@ class Refusal(InferometerError):  # noqa: N818 - an answer of the protocol rathe
         )
 
     @classmethod
+    def too_manifold(cls, limit: int) -> Refusal:
+        """Say that the body has more values than may be read at once, however few its bytes are."""
+        return cls(413, RESOURCE_EXHAUSTED, "too_large", f"over {limit} JSON values; send smaller batches")
+
+    @classmethod
     def unsupported(cls, message: str) -> Refusal:
         """Say that the content type or encoding is not one of ours."""
         return cls(415, UNIMPLEMENTED, "unsupported", message)

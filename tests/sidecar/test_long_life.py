@@ -32,11 +32,6 @@ def pids_of(sidecar: Running) -> list[int]:
     return [sidecar.process.pid, *sidecar.children()]
 
 
-def rss_mb(sidecar: Running) -> float:
-    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids_of(sidecar))
-    return pages * 4096 / 2**20
-
-
 def open_files(sidecar: Running) -> int:
     return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids_of(sidecar))
 
@@ -105,7 +100,7 @@ def test_memory_files_and_log_stay_flat_under_load(start: Start) -> None:
                     span.span_id = sent.to_bytes(8, "big")
                 assert sidecar.post(body.SerializeToString()).status == 200
         sidecar.wait_until_stored()
-        memory.append(rss_mb(sidecar))
+        memory.append(sidecar.rss_mb)
         files.append(open_files(sidecar))
         logs.append(Path(f"{sidecar.store}.journal-wal").stat().st_size)
     assert len(stored_ids(sidecar.store)) == sent

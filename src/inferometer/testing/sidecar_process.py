@@ -100,6 +100,13 @@ class Running:
         tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
         return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
+    @property
+    def rss_mb(self) -> float:
+        """Resident memory of it and what it started, in MiB; read from /proc."""
+        pids = [self.process.pid, *self.children()]
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
     def wait_until_stored(self) -> None:
         """Return when the normaliser has passed all that was journalled."""
         with contextlib.closing(Journal(self.folder / "store.sqlite.journal")) as journal:
