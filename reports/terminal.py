@@ -184,8 +184,10 @@ def _accounting_notes(accounting: Accounting) -> Iterable[str]:
         yield f"{finding.model}: {finding.reason}"
 
 
-def print_runs(summaries: Sequence[RunSummary], of: int, console: Console | None = None) -> None:
-    """Print a list of runs; ``of`` is how many there are."""
+def print_runs(
+    summaries: Sequence[RunSummary], of: int, console: Console | None = None, *, search: str | None = None
+) -> None:
+    """Print a list of runs; ``of`` is how many there are, ``search`` the text they were searched for."""
     console = console or open_console()
     titles = ["start (UTC)", "duration", "calls", "tools", "tokens", "cost"]
     rows = [
@@ -215,7 +217,8 @@ def print_runs(summaries: Sequence[RunSummary], of: int, console: Console | None
         table.add_row(run.run_id, name, *(cells[place] for place in kept))
     console.print(table)
     left = f"{len(summaries):,} of {counted(of, 'run')}" if len(summaries) < of else counted(of, "run")
-    _print_lines(console, [left] if of else [left, NOTHING])
+    nothing = NOTHING if search is None else f"no run's id, name, agent, session, user or model holds {search!r}"
+    _print_lines(console, [left] if of else [left, nothing])
 
 
 def print_tree(tree: RunTree, *, why: bool = False, console: Console | None = None) -> None:

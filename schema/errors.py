@@ -52,20 +52,21 @@ class UnknownNameError(UserError):
         kind: what was asked for, such as ``hardware profile``.
         name: the name as given.
         known: all known names; the nearest three are shown, and all where they are few and none is near.
+        hint: what to do where there is no list of names to show.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "none is known") -> None:
         names = sorted(known)
         lowered = {candidate.lower(): candidate for candidate in names}
         near = [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.3)]
         is_close = bool(difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6))
         if not names:
-            hint = "; none is known"
+            shown = hint
         elif len(names) <= FEW and not is_close:
-            hint = f"; known: {', '.join(names)}"
+            shown = f"known: {', '.join(names)}"
         else:
-            hint = f"; nearest known: {', '.join(near or names[:3])}"
-        super().__init__(f"unknown {kind} {name!r}{hint}")
+            shown = f"nearest known: {', '.join(near or names[:3])}"
+        super().__init__(f"unknown {kind} {name!r}; {shown}")
         self.kind = kind
         self.name = name
         self.near = near

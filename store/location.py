@@ -22,6 +22,8 @@ NONE_YET = (
     "makes it, and `inferometer demo` shows what comes of it"
 )
 
+NO_FILE = "names no file, and a store has to outlive the command; give a path such as traces.sqlite"
+
 PAGE_BYTES = 8192
 """Of new stores; half as many pages as SQLite's own choice would make take a third less time to commit."""
 
@@ -50,6 +52,8 @@ def locate(url: str | None) -> URL:
         StoreError: the URL cannot be read, or no writer knows its database.
     """
     text = url or os.environ.get("INFEROMETER_STORE") or str(user_data_directory() / "store.sqlite")
+    if text == ":memory:":
+        raise StoreError(text, NO_FILE)
     if "://" not in text:
         return URL.create("sqlite", database=str(Path(text).expanduser().absolute()))
     try:
@@ -62,7 +66,7 @@ def locate(url: str | None) -> URL:
     if kind != "sqlite":
         raise StoreError(name_of(parsed), f"no writer for {kind!r}; use an SQLite file or a postgresql:// URL")
     if not parsed.database or parsed.database == ":memory:":
-        raise StoreError(name_of(parsed), "names no file; give a path such as sqlite:////home/me/traces.sqlite")
+        raise StoreError(text, NO_FILE)
     return parsed.set(drivername="sqlite", database=str(Path(parsed.database).expanduser().absolute()))
 
 

@@ -26,6 +26,8 @@ Form = Literal["NFC", "NFKC"]
 
 DEFAULT_BLOCK_TOKENS = 64
 
+_NO_VOCABULARY = "none is known; count its text with one that is near, such as --encoding o200k_base"
+
 
 class Encoding:
     """One vocabulary, ready to count.
@@ -169,7 +171,7 @@ def encoding_for_model(model: str) -> Encoding | ClaudeEncoding:
         version = claude_version(model)
         if version is not None:
             return ClaudeEncoding(version)
-        raise UnknownNameError("vocabulary of model", model, ())
+        raise UnknownNameError("vocabulary of model", model, (), hint=_NO_VOCABULARY)
     return encoding(name)
 
 

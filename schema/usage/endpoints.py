@@ -63,6 +63,7 @@ _PATHS: tuple[tuple[str, str, Operation], ...] = (
     (r"/v[12]/(chat|generate)$", "cohere", Operation.CHAT),
     (r"/v[12]/embed$", "cohere", Operation.EMBEDDING),
     (r"/v[12]/rerank$", "cohere", Operation.RERANK),
+    (r"/rerank$", "openai", Operation.RERANK),
     (r"/api/(chat|generate)$", "ollama", Operation.CHAT),
     (r"/api/(embed|embeddings)$", "ollama", Operation.EMBEDDING),
 )
@@ -112,13 +113,13 @@ def endpoint_of(url: str) -> Endpoint | None:
     except ValueError:
         return None
     path = parts.path.rstrip("/")
-    found = next(((kind, operation) for pattern, kind, operation in _PATHS if re.search(pattern, path)), None)
+    provider = next((name for pattern, name in _HOSTS if re.search(pattern, host)), None)
+    is_cohere = provider in {"cohere", "azure.ai.inference"}
+    known = ((kind, what) for pattern, kind, what in _PATHS if re.search(pattern, path))
+    found = next(((kind, what) for kind, what in known if kind != "cohere" or is_cohere), None)
     if found is None:
         return None
     interface, operation = found
-    provider = next((name for pattern, name in _HOSTS if re.search(pattern, host)), None)
-    if interface == "cohere" and provider not in {"cohere", "azure.ai.inference"}:
-        return None
     model = next((unquote(named[1]) for pattern in _MODELS if (named := pattern.search(parts.path))), None)
     is_stream = "stream" in path.rpartition("/")[2].lower()
     return Endpoint(provider or host or "unknown", interface, operation, model, is_stream)

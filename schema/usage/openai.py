@@ -83,7 +83,7 @@ def read_body(answer: Mapping[str, Any]) -> BodyUsage:
         body.finish_reason = body.finish_reason or text_of(choice.get("finish_reason"))
         _read_message(mapping_of(choice.get("message")), body)
         _add_text(choice.get("text"), body)
-    if (answer.get("object") == "list" and "data" in answer) or answer.get("object") == "rerank":
+    if (answer.get("object") == "list" and "data" in answer) or "results" in answer:
         _read_vectors(answer, count_of(usage.get("total_tokens")), body)
     elif answer.get("object") == "text_completion":
         body.operation = Operation.COMPLETION

@@ -240,6 +240,11 @@ def test_an_empty_store_says_what_to_do_first(words: list[str], said: str, tmp_p
     document(*words, "--store", path)
 
 
+def test_a_search_that_finds_no_run_says_so(store_path: str) -> None:
+    printed = " ".join(invoke("runs", "--store", store_path, "--search", "no such text").output.split())
+    assert printed.endswith("0 runs no run's id, name, agent, session, user or model holds 'no such text'")
+
+
 @pytest.mark.postgres
 def test_a_database_that_is_no_store_yet_gets_no_tables(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["cost", "--store", postgres_url]) == 2

@@ -118,6 +118,28 @@ def test_signals_end_the_program_as_they_would_alone(folder: Path, number: signa
     assert codes[0] == codes[1] == -number
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (["--store", "none/store.sqlite"], "none/store.sqlite: cannot be opened: no such file or directory"),
+        (["--endpoint", "ftp://collector"], "--endpoint 'ftp://collector' needs http:// or https://"),
+        (["--endpoint", "collector"], "--endpoint 'collector' needs http:// or https://"),
+        (["--endpoint", "http://:4318"], "and a host"),
+        (["--endpoint", "http://collector:port"], "and a host"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, list) else "",
+)
+def test_a_destination_that_takes_no_spans_is_refused_before_the_program_starts(
+    option: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("the program was started"))
+    assert run(["run", *option, "--", sys.executable, "agent.py"]) == 2
+    said = capsys.readouterr().err
+    assert (told in said, said.count("\n")) == (True, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("flag", ["-I", "-E", "-S", "-uI"])
 def test_an_interpreter_told_to_leave_us_out_is_the_users_mistake(
     flag: str, capsys: pytest.CaptureFixture[str]

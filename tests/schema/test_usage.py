@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inferometer.schema.records import Operation
 from inferometer.schema.usage import READERS, endpoint_of, events_of, read_answer
 from inferometer.schema.usage.shapes import interface_of
 
@@ -137,11 +138,23 @@ def test_broken_off_stream_leaves_out_its_start_count() -> None:
     ("https://openrouter.ai/api/v1/chat/completions", "openrouter", "openai", None),
     ("http://localhost:11434/api/chat", "localhost", "ollama", None),
     ("https://api.cohere.com/v2/chat", "cohere", "cohere", None),
+    ("https://api.cohere.com/v2/rerank", "cohere", "cohere", None),
+    ("https://api.voyageai.com/v1/rerank", "voyage_ai", "openai", None),
+    ("http://gpu:8000/v1/rerank", "gpu", "openai", None),
 ])  # fmt: skip
 def test_urls_name_provider_and_interface(url: str, provider: str, interface: str, model: str | None) -> None:
     endpoint = endpoint_of(url)
     assert endpoint is not None
     assert (endpoint.provider, endpoint.interface, endpoint.model) == (provider, interface, model)
+
+
+def test_a_rank_of_a_server_that_is_not_coheres_counts_what_went_in() -> None:
+    endpoint = endpoint_of("http://gpu:8000/v1/rerank")
+    assert endpoint is not None
+    body = b'{"id": "r", "model": "m", "usage": {"total_tokens": 7}, "results": [{"index": 0, "relevance_score": 0.5}]}'
+    usage = read_answer(endpoint, body, stream=False)
+    assert usage is not None
+    assert (usage.operation, usage.meters.as_dict()) == (Operation.RERANK, {"input_fresh": 7, "output": 0})
 
 
 def test_other_urls_are_no_model_calls() -> None:

@@ -395,13 +395,17 @@ def bad_urls(tmp_path: Path) -> dict[str, str]:
         "unknown database": "oracle://user:secret@host/db",
         "no url": "://",
         "memory": "sqlite://",
+        "memory by name": ":memory:",
         "no server": "postgresql://nobody:secret@127.0.0.1:1/none",
     }
 
 
 @pytest.mark.parametrize(
     "what",
-    ["missing folder", "a folder", "text", "another database", "unknown database", "no url", "memory", "no server"],
+    [
+        *("missing folder", "a folder", "text", "another database", "unknown database", "no url"),
+        *("memory", "memory by name", "no server"),
+    ],
 )
 def test_a_store_that_does_not_open_says_so_and_writes_nothing(tmp_path: Path, what: str) -> None:
     url = bad_urls(tmp_path)[what]
@@ -412,6 +416,12 @@ def test_a_store_that_does_not_open_says_so_and_writes_nothing(tmp_path: Path, w
     assert "secret" not in str(caught.value)
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", ":memory:"])
+def test_a_store_in_memory_is_refused_by_the_name_it_was_given(url: str) -> None:
+    with pytest.raises(StoreError, match=f"^store {url}: names no file"):
+        open_store(url)
 
 
 def test_a_store_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -33,9 +34,34 @@ def command(
     if program is None:
         raise UserError(f"there is no program {words[0]!r} in PATH")
     changed = environment(words, store_url, endpoint, service, capture)
+    _check_destination(store_url, endpoint)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(program, list(words), changed)
+
+
+def _check_destination(store_url: str | None, endpoint: str | None) -> None:
+    """Refuse what cannot take spans while it can still be said; the program itself is never stopped for it.
+
+    Raises:
+        StoreError: the store cannot be opened.
+        UserError: the endpoint is no URL of an OTLP/HTTP receiver.
+    """
+    if store_url is not None:
+        from inferometer.store import open_store
+
+        open_store(store_url).close()
+    if endpoint is not None and not is_http_url(endpoint):
+        raise UserError(f"--endpoint {endpoint!r} needs http:// or https://, and a host, such as http://collector:4318")
+
+
+def is_http_url(text: str) -> bool:
+    """Whether a text is an ``http`` or ``https`` URL with a host and, where it names one, a port that can be."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def environment(

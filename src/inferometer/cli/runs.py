@@ -51,4 +51,4 @@ def command(
         return
     from inferometer.reports.terminal import print_runs
 
-    print_runs(shown, of)
+    print_runs(shown, of, search=search)
