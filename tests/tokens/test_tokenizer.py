@@ -125,7 +125,7 @@ def test_unknown_encoding_names_nearest() -> None:
 
 
 def test_unknown_model_is_an_error() -> None:
-    with pytest.raises(UnknownNameError, match="'no-such-model'; none is known; count its text .*--encoding"):
+    with pytest.raises(UnknownNameError, match=r"'no-such-model'; none is known; count its text .*--encoding"):
         encoding_for_model("no-such-model")
 
 
