@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inferometer.profiles.prices.cards import RateCard
-from inferometer.schema.records import Inference, Operation
+from inferometer.schema.records import Inference, Operation, UsageSource
 
 _WRITING = frozenset({Operation.CHAT, Operation.COMPLETION})
 _CACHES = frozenset({"cache_read", "cache_write_5m", "cache_write_1h"})
@@ -18,6 +18,8 @@ def is_open(call: Inference, meter: str, card: RateCard | None) -> bool:
         card: by which the call is priced; a cache that it has no rate of its own for is none that tokens go through.
             Where there is no card, nothing says so.
     """
+    if call.usage_source is UsageSource.REFUSED:
+        return False
     if meter in _CACHES:
         return card is None or (meter in card.rates and card.rates[meter] != card.rates.get("input"))
     if meter == "input_fresh":
@@ -39,4 +41,6 @@ def is_unsplit(call: Inference, card: RateCard | None) -> bool:
 def has_open_usage(call: Inference) -> bool:
     """Return whether a call's tokens in or out are unknown."""
     meters = call.meters
+    if call.usage_source is UsageSource.REFUSED:
+        return False
     return meters.input_total is None or (meters.output is None and is_open(call, "output", None))

@@ -27,7 +27,7 @@ NEIGHBOURS = 64
 """Candidates of another scope that are looked at per span: those that start nearest."""
 
 _DATE = re.compile(r"([-@]\d{4}-\d{2}-\d{2}|[-@]\d{8}|[-@]\d{6}|-latest|-preview|-v\d+:\d+|:\d+|@default)$")
-_SOURCES = [UsageSource.ABSENT, UsageSource.ESTIMATED, UsageSource.COUNTED, UsageSource.PROVIDER]
+_SOURCES = [UsageSource.REFUSED, UsageSource.ABSENT, UsageSource.ESTIMATED, UsageSource.COUNTED, UsageSource.PROVIDER]
 _CLASSES = {Operation.EMBEDDING: "embedding", Operation.RERANK: "rerank"}
 
 

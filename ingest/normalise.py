@@ -16,6 +16,7 @@ from inferometer.ingest.inputs import input_of
 from inferometer.ingest.plans import Plan, plan_of
 from inferometer.ingest.prefixes import complete, keep_hashes
 from inferometer.ingest.raw import RawSpan
+from inferometer.ingest.refusals import mark_refused
 from inferometer.ingest.retention import MAX_NAME, clean, is_name, retain, retain_values
 from inferometer.ingest.sampling import weight_of
 from inferometer.ingest.usage import USAGE_FIELDS, usage_of
@@ -35,6 +36,7 @@ from inferometer.schema.records import (
     Span,
     SpanKind,
     SpanLink,
+    Status,
     ToolCall,
     ToolOffered,
     UsageSource,
@@ -60,7 +62,8 @@ _PROVIDERS = {
 
 
 _PURPOSES = {purpose.value: purpose for purpose in Purpose}
-_STATED_SOURCES = {source.value: source for source in UsageSource if source is not UsageSource.ABSENT}
+_WITHOUT_USAGE = {UsageSource.ABSENT, UsageSource.REFUSED}
+_STATED_SOURCES = {source.value: source for source in UsageSource if source not in _WITHOUT_USAGE}
 _UNITS = (("ns", 1), ("us", 1000), ("ms", 1_000_000), ("s", 1_000_000_000))
 _DURATIONS = {
     name: tuple((f"{name}_{unit}", factor) for unit, factor in _UNITS)
@@ -146,6 +149,8 @@ def _normalise_one(raw: RawSpan, reading: _Reading) -> None:
     batch.spans.append(span)
     if isinstance(what, Operation):
         call = _inference(raw, fields, what, dialect, batch.warnings)
+        if raw.status is Status.ERROR:
+            mark_refused(call, span.error_type, _statuses(raw, call))
         batch.inferences.append(call)
         if "charge_skus" in fields:
             batch.charges.extend(charges_of(call, fields))
@@ -371,6 +376,15 @@ def _attempts(fields: Fields) -> list[Attempt]:
         )
         for place, status in enumerate(statuses[:100])
     ]
+
+
+def _statuses(raw: RawSpan, call: Inference) -> list[int | None]:
+    """Return the HTTP status of each attempt, else that of the call."""
+    if call.attempts:
+        return [attempt.status for attempt in call.attempts]
+    get = raw.attributes.get
+    status = as_whole(get("http.response.status_code", get("http.status_code")))
+    return [] if status is None else [status]
 
 
 def _tools_offered(fields: Fields) -> list[ToolOffered]:

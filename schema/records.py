@@ -58,6 +58,8 @@ class UsageSource(StrEnum):
     COUNTED = "counted"
     ESTIMATED = "estimated"
     ABSENT = "absent"
+    REFUSED = "refused"
+    """The provider refused the call: there is nothing to meter."""
 
 
 class UsageSemantics(StrEnum):

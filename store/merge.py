@@ -15,7 +15,11 @@ Record = TypeVar("Record", Span, Inference, ToolCall)
 
 _NAMES = {kind: tuple(entry.name for entry in fields(kind)) for kind in (Span, Inference, ToolCall)}
 _STATUS_ORDER = {Status.UNSET: 0, Status.OK: 1, Status.ERROR: 2}
-_SOURCE_ORDER = {UsageSource.ABSENT: 0, UsageSource.ESTIMATED: 1, UsageSource.COUNTED: 2, UsageSource.PROVIDER: 3}
+_SOURCES = [
+    *(UsageSource.ABSENT, UsageSource.REFUSED),
+    *(UsageSource.ESTIMATED, UsageSource.COUNTED, UsageSource.PROVIDER),
+]
+_SOURCE_ORDER = {source: place for place, source in enumerate(_SOURCES)}
 
 
 def merge_spans(one: Span, other: Span) -> Span:

@@ -23,6 +23,7 @@ from inferometer.ingest.importers.importer import Importer, Source
 from inferometer.ingest.importers.lines import read_documents
 from inferometer.ingest.importers.parts import BETWEEN, Cuts
 from inferometer.ingest.importers.session import Session
+from inferometer.ingest.refusals import mark_refused
 from inferometer.ingest.said import Said
 from inferometer.ingest.values import as_list, as_mapping, as_name, as_seconds, iso_ns
 from inferometer.schema.errors import InputError
@@ -162,6 +163,7 @@ class _Reader:
         if call.response_id is not None and endpoint.interface in _ASKED_AGAIN:
             self.polled[call.response_id] = call
         call.attempts = [*earlier, attempt] if earlier else []
+        mark_refused(call, None, [one.status for one in (*earlier, attempt)])
         if earlier:
             self._drop_failed(len(earlier))
         span = self.session.add_call(

@@ -14,9 +14,10 @@ from inferometer.profiles.prices.own import Discount, OwnPrices, find_own_file, 
 from inferometer.profiles.prices.published import PublishedPrices
 from inferometer.schema.meters import Meters
 from inferometer.schema.moments import is_date
-from inferometer.schema.records import Charge, Inference, Operation
+from inferometer.schema.records import Charge, Inference, Operation, UsageSource
 from inferometer.schema.rows import InferenceRow, Placement, ToolCallRow
 
+REFUSED = "refused by the provider: nothing is billed"
 UNKNOWN_SPLIT = "how much of the input came from a cache is unknown: all of it priced as fresh"
 
 _ZERO = Decimal(0)
@@ -76,6 +77,8 @@ class PriceList:
     def price_call(self, call: Inference, start_ns: int | None) -> Priced:
         """Return what a call that began then cost; ``start_ns`` is nanoseconds since 1970, None where unknown."""
         meters = call.meters
+        if call.usage_source is UsageSource.REFUSED:
+            return Priced(_ZERO, _ZERO, _ZERO, notes=(REFUSED,))
         if meters.input_total is None and meters.output is None:
             return Priced(reason="no usage is known")
         card = self.card_of(call, start_ns)
