@@ -24,6 +24,7 @@ from typing import Any
 from inferometer.ingest.commit import commit
 from inferometer.schema.errors import StoreError, UserError
 from inferometer.schema.records import RecordBatch
+from inferometer.sidecar.burst import REST_S, Burst
 from inferometer.sidecar.compression import decompress
 from inferometer.sidecar.content import strip_request
 from inferometer.sidecar.logs import configure_logging
@@ -68,20 +69,21 @@ class Normaliser:
         self._upkeep = Upkeep(store, journal, settings, report)
         self._careful_until = self._tail_seq() if settings.careful else 0
 
-    def step(self) -> bool:
-        """Move one group of entries; False where there is none.
+    def step(self) -> int:
+        """Move one group of entries; returns its bytes, 0 where there is none.
 
         Raises:
             StoreError: the store is away; nothing was moved.
         """
         entries = self._journal.read(STORE_CONSUMER, max_items=MAX_GROUP_ITEMS, max_bytes=MAX_GROUP_BYTES)
         if not entries:
-            return False
+            return 0
         if entries[0].seq <= self._careful_until:
+            entries = entries[:1]
             self._take_carefully(entries[0])
         else:
             self._take(entries)
-        return True
+        return sum(len(entry.body) for entry in entries)
 
     def _take(self, entries: list[Entry]) -> None:
         batches: list[RecordBatch] = []
@@ -234,15 +236,20 @@ class ParentLine:
         os._exit(1)
 
 
-def work(normaliser: Normaliser, parent: ParentLine, report: Callable[[dict[str, Any]], None]) -> None:
+def work(normaliser: Normaliser, burst: Burst, parent: ParentLine, report: Callable[[dict[str, Any]], None]) -> None:
     """Move entries until the parent stops us and the journal is empty."""
     backoff_s = 0.1
     is_rested = False
     groups = 0
     while True:
         try:
+            if burst.is_on() and not parent.is_stopping:
+                time.sleep(REST_S)
+                continue
+            began = time.monotonic()
             moved = normaliser.step()
             if moved:
+                burst.note_group(moved, time.monotonic() - began)
                 groups += 1
                 # between two groups hardly anything is left to look at
                 gc.collect(0 if groups % GROUPS_PER_FULL_COLLECTION else 2)
@@ -312,7 +319,8 @@ def main() -> int:
         with store:
             journal = Journal(Path(settings.journal))
             try:
-                work(Normaliser(store, journal, settings, report), parent, report)
+                burst = Burst(journal, settings.max_journal_bytes // 2)
+                work(Normaliser(store, journal, settings, report), burst, parent, report)
             finally:
                 journal.close()
         return 0

@@ -21,6 +21,7 @@ class NormaliserSettings:
     journal: str
     content: str
     max_request_bytes: int
+    max_journal_bytes: int
     keep_s: int | None
     keep_quarantine_s: int
     sample: float
@@ -42,6 +43,7 @@ class NormaliserSettings:
             journal=journal,
             content=settings.content,
             max_request_bytes=settings.max_request_bytes,
+            max_journal_bytes=settings.max_journal_bytes,
             keep_s=settings.keep_s,
             keep_quarantine_s=settings.keep_quarantine_s,
             sample=settings.sample,

@@ -137,6 +137,7 @@ class EntryLog:
                 return own
         self._own = self._begin(secrets.token_bytes(8))
         if own is not None:
+            _forget_pages(own.fd)
             os.close(own.fd)
         return self._own
 
@@ -317,6 +318,12 @@ def _erase(path: Path) -> None:
         path.chmod(_OPEN)
         os.truncate(path, 0)
         path.unlink()
+
+
+def _forget_pages(fd: int) -> None:
+    # a long backlog would fill the machine's memory with pages that are read once more, much later
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -193,9 +193,13 @@ class Journal:
     def backlog_bytes(self) -> int:
         """Return bytes that some consumer has not passed; cheap enough to ask before every append."""
         with self._reading() as run:
-            slowest, furthest = run("SELECT min(end_offset), max(end_offset) FROM cursors").fetchone()
+            slowest = int(run("SELECT min(end_offset) FROM cursors").fetchone()[0])
+        return self.end_offset() - slowest
+
+    def end_offset(self) -> int:
+        """Return where the next entry will begin, or a little before: what was appended between is a difference."""
         with self._errors_named("cannot be read"):
-            return max(self._log.tail_offset(), int(furthest)) - int(slowest)
+            return max(self._log.tail_offset(), self._furthest()[1])
 
     # Consuming.
 
