@@ -19,8 +19,8 @@ Written by `tools/write_data_table.py`; `tests/ingest/test_data_table.py` holds 
 `tests/ingest/test_acceptance.py` and `test_data.py` count the same files again without the code under test.
 
 Calls are billed ones. Tokens of input hold cached ones, tokens of output hold reasoning. Their usage is told by the
-provider, counted or estimated from the text, absent, or refused. Not understood are empty files, tables beside the data,
-and answers of no model call: transcriptions, files, skills, errors.
+provider, counted or estimated from the text, absent, or refused. Not understood are empty files, tables
+beside the data, and answers of no model call: transcriptions, files, skills, errors.
 
 | folder | files | not understood | runs | calls | tool calls | input | output | told | counted | absent | refused |
 |---|---|---|---|---|---|---|---|---|---|---|---|
