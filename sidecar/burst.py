@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from inferometer.store.journal import STORE_CONSUMER, Journal
 
-REST_S = 0.25
+REST_S = 0.1
 PATIENCE_S = 10.0
 """Age of the oldest request at which it is moved, whatever comes in."""
 

@@ -35,8 +35,8 @@ from inferometer.store import Store, WriteCounts, open_store
 from inferometer.store.entry_log import Entry
 from inferometer.store.journal import STORE_CONSUMER, Journal
 
-MAX_GROUP_ITEMS = 2048
-MAX_GROUP_BYTES = 4 * 1024 * 1024
+MAX_GROUP_ITEMS = 4096
+MAX_GROUP_BYTES = 8 * 1024 * 1024
 IDLE_WAIT_S = 0.2
 MAX_BACKOFF_S = 5.0
 MAX_ATTEMPTS = 3
