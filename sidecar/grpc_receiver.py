@@ -28,6 +28,9 @@ SIGNAL_OF_METHOD = {
     "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export": "metrics",
 }
 MAX_METADATA_BYTES = 64 * 1024
+LOOKAHEAD_BYTES = 256 * 1024
+"""What gRPC takes of a message before it is asked for; left to its own measure it takes tens of megabytes a call."""
+
 MAX_STREAMS = 256
 READING_FACTOR = 4
 """How far the messages that are being read may go over what may be in flight: most are far from the largest allowed."""
@@ -125,6 +128,8 @@ def build_server(settings: Settings, intake: Intake, guard: Guard, max_connectio
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.per_message_decompression", 0),
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
         ("grpc.so_reuseport", 0),
         ("grpc.server_handshake_timeout_ms", int(settings.read_timeout_s * 1000)),
     )
