@@ -13,7 +13,6 @@ _FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_PIPELINED = 64
 
-
 OWN_FILES = 128
 """Open files for everything but senders: store, journal, destinations, the normaliser."""
 

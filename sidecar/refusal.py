@@ -8,7 +8,7 @@ RETRY_AFTER_S = 1
 """Seconds a sender is asked to wait; exporters drop a batch when asked for longer than their own timeout."""
 
 # google.rpc.Code
-INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED = 3, 5, 7, 8
+INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED = 3, 5, 8
 UNIMPLEMENTED, INTERNAL, UNAVAILABLE, UNAUTHENTICATED = 12, 13, 14, 16
 DEADLINE_EXCEEDED = 4
 

@@ -6,10 +6,12 @@ goldens anew. In the core suite, which has none of the frameworks, the goldens t
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -185,3 +187,60 @@ def meters_of(stub: ModelStub) -> Callable[..., Any]:
         return (*(said.get(f"gen_ai.usage.{name}", 0) for name in names), said.get("inferometer.usage.source"))
 
     return measure
+
+
+_SERVER = """
+import os, sys, threading, time
+import inferometer
+inferometer.configure(store=sys.argv[1], interval_s=3600, set_global_provider=True)
+inferometer.instrument("mcp")
+SERVER_IMPORT
+server = Server("shop")
+
+@server.tool()
+def look(shelf: str) -> str:
+    with inferometer.step("search"):
+        return shelf
+
+def end() -> None:
+    while not os.path.exists(sys.argv[2]):
+        time.sleep(0.01)
+    os._exit(9)
+
+threading.Thread(target=end, daemon=True).start()
+server.run("stdio")
+"""
+
+
+@pytest.fixture
+def spans_of_killed_server(tmp_path: Path) -> Callable[[str], set[str]]:
+    """Return what runs an MCP server on stdio, ends it at once after a call, and names the spans that it left."""
+
+    def run(server_import: str) -> set[str]:
+        from mcp import ClientSession, StdioServerParameters
+        from mcp.client.stdio import stdio_client
+
+        from inferometer.store import open_store
+
+        script, database, killed = tmp_path / "server.py", tmp_path / "store.db", tmp_path / "killed"
+        script.write_text(_SERVER.replace("SERVER_IMPORT", server_import))
+        words = [str(script), str(database), str(killed)]
+
+        def names() -> set[str]:
+            with open_store(str(database)) as store:
+                return {span.name for run in store.runs() for span in store.spans_of_run(run.run_id)}
+
+        async def main() -> None:
+            parameters = StdioServerParameters(command=sys.executable, args=words, env=dict(os.environ))
+            async with stdio_client(parameters) as streams, ClientSession(*streams) as client:
+                await client.initialize()
+                await client.call_tool("look", {"shelf": "left"})
+                deadline = time.monotonic() + 60
+                while time.monotonic() < deadline and not (database.exists() and "tools/call look" in names()):
+                    await asyncio.sleep(0.05)
+                killed.touch()
+
+        asyncio.run(main())
+        return names()
+
+    return run

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import inferometer
-from inferometer.store import open_store
 from inferometer.testing.model_stub import ModelStub
 
 pytest.importorskip("mcp")
@@ -95,51 +90,6 @@ def test_first_release_is_restored() -> None:
     assert Server._handle_request is original
 
 
-SERVER = """
-import os, sys, threading, time
-import inferometer
-inferometer.configure(store=sys.argv[1], interval_s=3600, set_global_provider=True)
-inferometer.instrument("mcp")
-from mcp.server.fastmcp import FastMCP as Server
-server = Server("shop")
-
-@server.tool()
-def look(shelf: str) -> str:
-    with inferometer.step("search"):
-        return shelf
-
-def end() -> None:
-    while not os.path.exists(sys.argv[2]):
-        time.sleep(0.01)
-    os._exit(9)
-
-threading.Thread(target=end, daemon=True).start()
-server.run("stdio")
-"""
-
-
-def test_server_on_stdio_that_is_killed_leaves_its_spans(tmp_path: Path) -> None:
+def test_server_on_stdio_that_is_killed_leaves_its_spans(spans_of_killed_server: Callable[[str], set[str]]) -> None:
     """Its client gives it two seconds; here it never comes to its end at all."""
-    from mcp import ClientSession, StdioServerParameters
-    from mcp.client.stdio import stdio_client
-
-    script, database, killed = tmp_path / "server.py", tmp_path / "store.db", tmp_path / "killed"
-    script.write_text(SERVER)
-    words = [str(script), str(database), str(killed)]
-
-    def names() -> set[str]:
-        with open_store(str(database)) as store:
-            return {span.name for run in store.runs() for span in store.spans_of_run(run.run_id)}
-
-    async def main() -> None:
-        parameters = StdioServerParameters(command=sys.executable, args=words, env=dict(os.environ))
-        async with stdio_client(parameters) as streams, ClientSession(*streams) as client:
-            await client.initialize()
-            await client.call_tool("look", {"shelf": "left"})
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline and not (database.exists() and "tools/call look" in names()):
-                await asyncio.sleep(0.05)
-            killed.touch()
-
-    asyncio.run(main())
-    assert {"tools/call look", "search"} <= names()
+    assert {"tools/call look", "search"} <= spans_of_killed_server("from mcp.server.fastmcp import FastMCP as Server")
